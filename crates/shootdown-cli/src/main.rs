@@ -1,0 +1,2 @@
+//! The `shootdown` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The SMP machine as plain data.

@@ -1,0 +1,4 @@
+//! Entry formats of the architectures. No instruction is named here: these are data, tested on any host.
+
+pub mod tiny;
+pub mod x86_64;

@@ -1,0 +1,56 @@
+//! A format for exhaustive exploration: two levels of two entries, an entry in one byte.
+//!
+//! Small enough that every state of every table can be hashed, and still with everything that matters: two levels, so
+//! that a walk can be cut in half; a dirty bit; permissions.
+
+use crate::{
+    addr::{Level, Pfn, TableFrame},
+    format::{Attributes, Entry, EntryFormat},
+};
+
+const PRESENT: u64 = 0x80;
+const DIRTY: u64 = 0x40;
+const WRITABLE: u64 = 0x20;
+const LEAF: u64 = 0x10;
+const FRAME: u64 = 0x0f;
+
+/// The tiny format: 4 pages of address space, 16 frames.
+#[derive(Clone, Copy, Debug)]
+pub struct Tiny;
+
+impl EntryFormat for Tiny {
+    const LEVELS: u8 = 2;
+    const INDEX_BITS: u32 = 1;
+    const PAGE_SHIFT: u32 = 4;
+
+    fn leaf(frame: Pfn, _: Level, attributes: Attributes) -> u64 {
+        Self::with_attributes(PRESENT | LEAF | frame.0 & FRAME, attributes)
+    }
+
+    fn table(table: TableFrame) -> u64 {
+        PRESENT | table.0.0 & FRAME
+    }
+
+    fn decode(raw: u64, _: Level) -> Entry {
+        let frame = Pfn(raw & FRAME);
+        match (raw & PRESENT != 0, raw & LEAF != 0) {
+            (false, _) => Entry::Absent,
+            (true, true) => Entry::Leaf(frame),
+            (true, false) => Entry::Table(TableFrame(frame)),
+        }
+    }
+
+    fn attributes(raw: u64) -> Attributes {
+        Attributes { writable: raw & WRITABLE != 0, executable: true, user: true, dirty: raw & DIRTY != 0 }
+    }
+
+    fn with_attributes(raw: u64, attributes: Attributes) -> u64 {
+        raw & !(WRITABLE | DIRTY)
+            | if attributes.writable { WRITABLE } else { 0 }
+            | if attributes.dirty { DIRTY } else { 0 }
+    }
+
+    fn needs_flush(old: u64, new: u64) -> bool {
+        old & PRESENT != 0 && (old & !new & DIRTY != 0 || (old ^ new) & WRITABLE != 0)
+    }
+}

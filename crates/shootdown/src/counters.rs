@@ -1,0 +1,34 @@
+//! The events the library counts. Counting is a hook: it costs nothing unless the machine does something with it.
+
+/// Something that happened, told to [`Machine::count`](crate::Machine::count).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Counter {
+    /// A gather was begun.
+    Gather,
+    /// A gather could not get a batch page and flushed instead.
+    BatchRefused,
+    /// A flush was requested for an address space.
+    Flush,
+    /// The issuing CPU had the address space in use and invalidated its own TLB: one *flush operation*.
+    FlushLocal,
+    /// The flush, on whatever CPU, dropped everything instead of single pages.
+    FlushEverything,
+    /// A request was posted to another CPU.
+    RemoteRequest,
+    /// An interrupt was raised for one other CPU.
+    Kick,
+    /// A CPU was not interrupted: it is lazy and will look at the generation before it uses the address space again.
+    SkippedLazy,
+    /// A request found its CPU already at the wanted generation.
+    SkippedGeneration,
+    /// A page left its gather after the flush.
+    PageReleased,
+    /// A page-table page left its gather after the flush.
+    TableReleased,
+}
+
+impl Counter {
+    /// How many counters there are.
+    pub const COUNT: usize = Counter::TableReleased as usize + 1;
+}

@@ -1,0 +1,177 @@
+//! A shootdown: every CPU that may hold a stale translation drops it before this returns.
+//!
+//! Owns the request and both of its ends, the issuer's and the target's. Which CPUs may be left alone is decided in
+//! [`residency`](crate::residency) and nowhere else.
+
+use core::sync::atomic::Ordering::*;
+
+use crate::{
+    addr::{SpaceId, Vpn, VpnRange},
+    call::{self, N_ARGUMENTS, Operation},
+    counters::Counter,
+    cpu::CpuSet,
+    fix::Fix,
+    machine::{Invalidate, Machine, Masked, Modify, Policy, Strength},
+    residency::Space,
+    stale::{LevelSet, Stale},
+};
+
+/// What a target is asked to forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) space: SpaceId,
+    /// The generation that a CPU has reached when it has done this.
+    pub(crate) generation: u64,
+    pub(crate) stale: Stale,
+}
+
+impl Request {
+    pub(crate) fn encode(self) -> [u64; N_ARGUMENTS] {
+        let strength = match self.stale.strength {
+            Strength::Leaf => 1,
+            Strength::Walk => 2,
+            Strength::Full => 3,
+        };
+        let what = u64::from(self.space.0) << 16 | u64::from(self.stale.levels.bits()) << 8 | strength;
+        [what, self.generation, self.stale.range.start.0, self.stale.range.end.0]
+    }
+
+    pub(crate) fn decode([what, generation, start, end]: [u64; N_ARGUMENTS]) -> Option<Request> {
+        let strength = match what & 0xff {
+            1 => Strength::Leaf,
+            2 => Strength::Walk,
+            3 => Strength::Full,
+            _ => return None,
+        };
+        Some(Request {
+            space: SpaceId((what >> 16) as u32),
+            generation,
+            stale: Stale {
+                range: VpnRange::new(Vpn(start), Vpn(end)),
+                levels: LevelSet::from_bits((what >> 8) as u8),
+                strength,
+            },
+        })
+    }
+}
+
+impl<M: Machine> Space<M> {
+    /// Makes every CPU that may remember `stale` translations of this address space forget them; returns when all have.
+    ///
+    /// # Context
+    /// Any, also with interrupts masked and under locks that no interrupt handler takes. Does not sleep.
+    ///
+    /// # Ordering
+    /// Whatever was changed in the tables before is seen by every walk that begins after this returned. Pairs:
+    /// `edit/generation`, `activate/shootdown`, `lazy/shootdown`.
+    #[track_caller]
+    pub fn flush(&self, m: &M, stale: Stale) {
+        m.scope(|m| {
+            m.count(Counter::Flush, 1);
+            // ORDER(edit/generation): a CPU that reads this generation walks tables as they are now.
+            // ORDER(activate/shootdown): bumped before the residency mask is read; a CPU that comes sets its bit before
+            // it reads the generation. One of us sees the other. Needs the total order: store, then load, on both sides.
+            // ORDER(lazy/shootdown): the same with the lazy mark, see `must_interrupt`.
+            let generation = self.generation.modify(m, Modify::Add(1), SeqCst) + 1;
+            let request = Request { space: self.id(), generation, stale };
+            let targets = self.targets(m, &request);
+            call::post(m, &targets, Operation::Flush(request));
+            if flush_here(m, request) {
+                m.count(Counter::FlushLocal, 1);
+            }
+            call::wait_for(m, &targets);
+        });
+    }
+
+    /// The other CPUs that must hear of `request`.
+    #[track_caller]
+    fn targets(&self, m: &M, request: &Request) -> CpuSet<M::Cpus> {
+        if !m.keeps(Fix::FlushRemote) {
+            return CpuSet::EMPTY;
+        }
+        let here = m.cpu();
+        // ORDER(activate/shootdown): see `flush`.
+        let resident = self.cpus.load(m, SeqCst);
+        let mut targets = CpuSet::EMPTY;
+        for cpu in resident.iter().filter(|cpu| *cpu != here) {
+            match self.must_interrupt(m, cpu, request) {
+                Ok(()) => targets.insert(cpu),
+                Err(skip) => m.count(skip.counter(), 1),
+            }
+        }
+        targets
+    }
+}
+
+/// Does on this CPU what `request` asks; tells whether there was anything to invalidate.
+#[track_caller]
+pub(crate) fn flush_here<M: Machine>(m: &M, request: Request) -> bool {
+    m.scope(|m| {
+        let _masked = Masked::new(m);
+        let here = m.per_cpu(m.cpu());
+        if !here.has_loaded(m, request.space) {
+            return false;
+        }
+        if here.is_lazy(m) {
+            // Nobody uses the address space here: let it go, so that nobody needs to interrupt us for it again.
+            here.leave(m);
+            return false;
+        }
+        let seen = here.seen(m);
+        if seen >= request.generation {
+            m.count(Counter::SkippedGeneration, 1);
+            return false;
+        }
+        // Single invalidations are enough only if nothing else was missed in between.
+        if is_cheaper_singly::<M>(request.stale) && seen + 1 == request.generation {
+            invalidate_pages(m, request.stale);
+            here.set_seen(m, request.generation);
+        } else {
+            let now = m.space(request.space).map_or(request.generation, |space| {
+                // ORDER(edit/generation): read before the invalidation, so that what comes after is asked for again.
+                space.generation.load(m, Acquire)
+            });
+            m.invalidate(Invalidate::All);
+            m.complete();
+            m.count(Counter::FlushEverything, 1);
+            here.set_seen(m, now);
+        }
+        true
+    })
+}
+
+/// Past the ceiling, dropping everything is cheaper. What a CPU may skip does not depend on it.
+fn is_cheaper_singly<M: Machine>(stale: Stale) -> bool {
+    stale.strength != Strength::Full && stale.n_invalidations::<M::Format>() <= M::Policy::FLUSH_CEILING
+}
+
+#[track_caller]
+fn invalidate_pages<M: Machine>(m: &M, stale: Stale) {
+    let level = stale.levels.lowest();
+    let stride = level.pages::<M::Format>();
+    let mut page = stale.range.start.align_down::<M::Format>(level);
+    while page < stale.range.end {
+        m.invalidate(match stale.strength {
+            Strength::Leaf => Invalidate::Leaf(page, level),
+            Strength::Walk | Strength::Full => Invalidate::Walk(page, level),
+        });
+        page = Vpn(page.0.saturating_add(stride));
+    }
+    m.complete();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::Level;
+
+    #[test]
+    fn a_request_survives_the_slot() {
+        let range = VpnRange::new(Vpn(0x7_f88d_e25e), Vpn(0x7_f88d_e261));
+        for stale in [Stale::leaves(range, Level(1)), Stale::table(range.start, Level(3)), Stale::EVERYTHING] {
+            let request = Request { space: SpaceId(u32::MAX), generation: 77, stale };
+            assert_eq!(Request::decode(request.encode()), Some(request));
+        }
+        assert_eq!(Request::decode([0; N_ARGUMENTS]), None);
+    }
+}

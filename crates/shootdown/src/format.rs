@@ -1,0 +1,75 @@
+//! What a page-table entry looks like: pure data, one implementation for each architecture.
+
+use crate::addr::{Level, Pfn, TableFrame};
+
+/// What an entry means at its level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Entry {
+    /// Nothing: a walk ends here with a fault.
+    Absent,
+    /// A translation to this frame, or to the naturally aligned run of frames that starts here above level 1.
+    Leaf(Pfn),
+    /// The next table of the walk.
+    Table(TableFrame),
+}
+
+/// What a leaf permits, and what hardware has noted in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Attributes {
+    /// Stores are allowed.
+    pub writable: bool,
+    /// Instruction fetches are allowed.
+    pub executable: bool,
+    /// User mode may use it.
+    pub user: bool,
+    /// A store has gone through it, or is about to.
+    pub dirty: bool,
+}
+
+impl Attributes {
+    /// What user mode may read and nothing more.
+    pub const USER_READ: Attributes = Attributes { writable: false, executable: false, user: true, dirty: false };
+
+    /// What user mode may read and write.
+    pub const USER_WRITE: Attributes = Attributes { writable: true, ..Attributes::USER_READ };
+
+    /// Tells whether everything `other` permits is permitted here too. The dirty bit is not a permission.
+    #[must_use]
+    pub const fn permits(self, other: Attributes) -> bool {
+        (self.writable || !other.writable) && (self.executable || !other.executable) && (self.user || !other.user)
+    }
+}
+
+/// The entry format and the geometry of one architecture's page tables.
+pub trait EntryFormat: 'static {
+    /// The root table's level; a walk reads this many entries.
+    const LEVELS: u8;
+    /// Address bits that one level translates.
+    const INDEX_BITS: u32;
+    /// Base page size as a power of two, in bytes.
+    const PAGE_SHIFT: u32;
+    /// Entries in one table.
+    const ENTRIES: usize = 1 << Self::INDEX_BITS;
+    /// The root table's level.
+    const ROOT: Level = Level(Self::LEVELS);
+
+    /// Encodes a translation. `level` is at least 1 and one the architecture can map pages at.
+    fn leaf(frame: Pfn, level: Level, attributes: Attributes) -> u64;
+
+    /// Encodes a pointer to the next table.
+    fn table(table: TableFrame) -> u64;
+
+    /// Says what `raw` means in a table of this level.
+    fn decode(raw: u64, level: Level) -> Entry;
+
+    /// Reads what the leaf `raw` permits.
+    fn attributes(raw: u64) -> Attributes;
+
+    /// Returns the leaf `raw` with other attributes and all else as it was.
+    fn with_attributes(raw: u64, attributes: Attributes) -> u64;
+
+    /// Tells whether a translation cached from `old` must go before the change to `new` counts as done.
+    ///
+    /// Both are leaves for the same frame.
+    fn needs_flush(old: u64, new: u64) -> bool;
+}

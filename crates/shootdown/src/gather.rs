@@ -1,0 +1,233 @@
+//! Taking translations out: unhook → flush → free, in this order, with the frames in custody in between.
+//!
+//! A [`Gather`] collects what was unhooked from one address space and what must be invalidated for it, flushes once, and
+//! only then hands the frames on. It never fails: eight slots are its own, batch pages are taken while they can be had,
+//! and when neither is left it flushes and goes on.
+
+pub use crate::custody::MAX_BATCHES;
+use crate::{
+    addr::{EntryAt, Level, Pfn, TableFrame, Vpn, VpnRange},
+    counters::Counter,
+    custody::{Custody, Held},
+    fix::Fix,
+    format::{Attributes, Entry, EntryFormat},
+    frame::{Frame, FrameSink},
+    machine::Machine,
+    residency::Space,
+    stale::Stale,
+    table::{self, Leaf, TablesGuard},
+};
+
+/// What a translation was, now that it is unhooked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unhooked {
+    /// The first page it mapped.
+    pub page: Vpn,
+    /// The level it sat at.
+    pub level: Level,
+    /// The first frame it mapped to. The gather has it in custody.
+    pub frame: Pfn,
+    /// What it permitted; `dirty` includes every store that hardware made through it in this table until now.
+    pub attributes: Attributes,
+}
+
+/// Unhooked frames and tables of one address space that wait for their flush.
+///
+/// Dropping or forgetting it leaks what it holds and never frees it early; call [`finish`](Gather::finish).
+///
+/// ```
+/// use shootdown::{FrameSink, Gather, Machine, Space, VpnRange};
+/// /// Unmaps a range and returns when no CPU can reach its frames any more.
+/// fn unmap<M: Machine>(m: &M, space: &Space<M>, range: VpnRange, sink: &impl FrameSink<M>) {
+///     let mut gather = Gather::new(m, space, sink);
+///     let mut tables = space.lock(m);
+///     while let Some(leaf) = tables.next_leaf(range) {
+///         gather.unhook(leaf);
+///     }
+///     gather.unhook_tables(&mut tables, range);
+///     drop(tables);
+///     gather.finish();
+/// }
+/// ```
+/// It cannot be finished twice:
+/// ```compile_fail,E0382
+/// fn twice<M: shootdown::Machine>(gather: shootdown::Gather<'_, M, impl shootdown::FrameSink<M>>) {
+///     gather.finish();
+///     gather.finish();
+/// }
+/// ```
+#[doc(alias = "mmu_gather")]
+#[must_use = "a gather that is not finished leaks what it holds"]
+pub struct Gather<'a, M: Machine, S: FrameSink<M>> {
+    m: &'a M,
+    space: &'a Space<M>,
+    sink: &'a S,
+    stale: Option<Stale>,
+    custody: Custody<M>,
+}
+
+impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
+    /// Begins to take translations out of `space`. Frames go to `sink` after their flush.
+    ///
+    /// # Context
+    /// The context of [`Space::flush`] must hold until [`finish`](Gather::finish), on the same CPU or not.
+    pub fn new(m: &'a M, space: &'a Space<M>, sink: &'a S) -> Self {
+        m.count(Counter::Gather, 1);
+        Gather { m, space, sink, stale: None, custody: Custody::new() }
+    }
+
+    /// Unhooks a translation and takes custody of its frame. Returns what it was, or `None` if it is gone already.
+    ///
+    /// # Context
+    /// Under the page-table lock, which the leaf proves. Does not sleep; flushes first if there is no room.
+    ///
+    /// # Ordering
+    /// The entry is cleared when this returns; no TLB has been told.
+    ///
+    /// # Panics
+    /// If the leaf belongs to another address space.
+    #[track_caller]
+    pub fn unhook(&mut self, leaf: Leaf<'_, M>) -> Option<Unhooked> {
+        self.assert_ours(leaf.guard());
+        // Room first: an entry that is cleared while there is no place for its frame would lose either the frame or
+        // the page's part of the range.
+        self.make_room();
+        let (raw, level) = (leaf.guard().take(leaf.at()), leaf.level());
+        let Entry::Leaf(frame) = M::Format::decode(raw, level) else {
+            return None;
+        };
+        self.record(Stale::leaves(leaf.span(), level));
+        self.hold(Held::Frame(frame, level));
+        Some(Unhooked { page: leaf.page(), level, frame, attributes: M::Format::attributes(raw) })
+    }
+
+    /// Changes what a translation permits and returns what it permitted before. Records a flush if the architecture
+    /// needs one for this change.
+    ///
+    /// # Context
+    /// As [`unhook`](Gather::unhook).
+    ///
+    /// # Panics
+    /// If the leaf belongs to another address space.
+    #[track_caller]
+    pub fn change(&mut self, mut leaf: Leaf<'_, M>, attributes: Attributes) -> Attributes {
+        self.assert_ours(leaf.guard());
+        let was = leaf.set_attributes(attributes);
+        if M::Format::needs_flush(was, leaf.raw()) {
+            self.record(Stale::leaves(leaf.span(), leaf.level()));
+        }
+        M::Format::attributes(was)
+    }
+
+    /// Unhooks the tables below the root that translate nothing outside of `range` and have no entry left.
+    ///
+    /// # Context
+    /// Under the page-table lock. Does not sleep; flushes first if there is no room.
+    ///
+    /// # Panics
+    /// If the guard belongs to another address space.
+    #[track_caller]
+    pub fn unhook_tables(&mut self, tables: &mut TablesGuard<'_, M>, range: VpnRange) {
+        self.assert_ours(tables);
+        if let Some(root) = tables.root() {
+            self.unhook_tables_below(tables, root, M::Format::ROOT, Vpn(0), range);
+        }
+    }
+
+    /// `base` is the first page that `table`, of `level`, translates.
+    #[track_caller]
+    fn unhook_tables_below(
+        &mut self,
+        tables: &mut TablesGuard<'_, M>,
+        table: TableFrame,
+        level: Level,
+        base: Vpn,
+        range: VpnRange,
+    ) {
+        let Some(below) = level.below() else {
+            return;
+        };
+        for index in 0..M::Format::ENTRIES {
+            let span =
+                VpnRange::from_len(Vpn(base.0 + index as u64 * level.pages::<M::Format>()), level.pages::<M::Format>());
+            if span.intersection(range).is_empty() {
+                continue;
+            }
+            let at = EntryAt { table, index };
+            let Entry::Table(child) = tables.entry(at, level).1 else {
+                continue;
+            };
+            self.unhook_tables_below(tables, child, below, span.start, range);
+            let descriptor = self.m.descriptor(child);
+            if range.covers(span) && descriptor.n_entries(self.m) == 0 && !descriptor.is_reserved(self.m) {
+                self.make_room();
+                tables.take(at);
+                self.record(Stale::table(span.start, level));
+                self.hold(Held::Table(child));
+            }
+        }
+    }
+
+    #[inline]
+    fn assert_ours(&self, guard: &TablesGuard<'_, M>) {
+        assert!(self.space.is_locked_by(guard), "the page-table lock of another address space");
+    }
+
+    /// Makes sure that one more thing can be held.
+    #[inline]
+    #[track_caller]
+    fn make_room(&mut self) {
+        if !self.custody.reserve(self.m) {
+            self.flush();
+        }
+    }
+
+    #[track_caller]
+    fn hold(&mut self, held: Held) {
+        if self.m.keeps(Fix::FlushBeforeFree) {
+            self.custody.push(held);
+        } else {
+            let_go(self.m, self.sink, held);
+        }
+    }
+
+    fn record(&mut self, stale: Stale) {
+        self.stale = Some(self.stale.map_or(stale, |other| other.join(stale)));
+    }
+
+    /// Flushes what was recorded, if anything was, and then lets go of everything held.
+    ///
+    /// # Context
+    /// As [`Space::flush`]; the sink is called in it.
+    #[track_caller]
+    pub fn flush(&mut self) {
+        if let Some(stale) = self.stale.take() {
+            self.space.flush(self.m, stale);
+        }
+        let (m, sink) = (self.m, self.sink);
+        self.custody.drain(|held| let_go(m, sink, held));
+    }
+
+    /// Flushes and lets go for the last time.
+    ///
+    /// # Context
+    /// As [`flush`](Gather::flush).
+    #[track_caller]
+    pub fn finish(mut self) {
+        self.flush();
+    }
+}
+
+#[track_caller]
+fn let_go<M: Machine>(m: &M, sink: &impl FrameSink<M>, held: Held) {
+    match held {
+        Held::Frame(pfn, level) => {
+            m.count(Counter::PageReleased, 1);
+            sink.release(m, Frame::regain(pfn, level));
+        }
+        Held::Table(table) => {
+            m.count(Counter::TableReleased, 1);
+            table::destroy(m, table);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Correct and fast TLB coherence for any kernel.
+//!
+//! When a CPU removes a mapping, other CPUs may go on using it until their TLBs forget it. A kernel must not reuse the
+//! page, the page table or the address until none can. This crate is that step, for kernels, hypervisors and
+//! unikernels: **unhook → flush → free**, in this order and on every path.
+//!
+//! A kernel implements one trait, [`Machine`], and gets:
+//!
+//! * [`Space`]: an address space with its page tables, residency mask and generation; [`Space::switch_to`],
+//!   [`residency::enter_lazy`] and [`Space::flush`];
+//! * [`Gather`]: batched unmap that keeps custody of frames until their flush is complete;
+//! * [`call`]: cross-CPU calls that cannot deadlock each other, and the one way to wait;
+//! * page tables over an [`EntryFormat`]: [`TablesGuard`], [`Leaf`], [`Descriptor`].
+//!
+//! The crate has no allocator, no statics, no atomics of its own and no clock. All state that CPUs share lives in machine
+//! words reached through the trait, which is what lets an explorer run this very code through every interleaving.
+#![no_std]
+#![deny(unsafe_code)]
+
+mod addr;
+pub mod arch;
+pub mod call;
+mod counters;
+mod cpu;
+mod custody;
+mod fix;
+mod flush;
+mod format;
+mod frame;
+pub mod gather;
+pub mod lock;
+mod machine;
+pub mod residency;
+mod stale;
+pub mod table;
+mod word;
+
+pub use addr::{EntryAt, Level, Pfn, PhysAddr, SpaceId, TableFrame, VirtAddr, Vpn, VpnRange};
+pub use counters::Counter;
+pub use cpu::{CpuGeometry, CpuId, CpuSet, UpTo, ZeroedWords};
+pub use fix::Fix;
+pub use format::{Attributes, Entry, EntryFormat};
+pub use frame::{Frame, FrameSink, NoFrame};
+pub use gather::{Gather, Unhooked};
+pub use machine::{At, DefaultPolicy, Invalidate, Machine, Masked, Modify, Policy, Small, Strength};
+pub use residency::{PerCpu, Space};
+pub use stale::{LevelSet, Stale};
+pub use table::{Descriptor, Leaf, MapError, MapErrorKind, TablesGuard};
+pub use word::{Own, Shared, Word};

@@ -1,0 +1,341 @@
+//! [`Machine`]: the one trait a kernel implements.
+
+use core::sync::atomic::Ordering;
+
+use crate::{
+    addr::{EntryAt, Level, SpaceId, TableFrame, Vpn},
+    call::Slot,
+    counters::Counter,
+    cpu::{CpuGeometry, CpuId, CpuSet},
+    fix::Fix,
+    format::EntryFormat,
+    frame::NoFrame,
+    residency::{PerCpu, Space},
+    table::Descriptor,
+    word::Word,
+};
+
+/// What a memory operation addresses: a word of library state, or an entry of a page table.
+#[derive(Debug)]
+pub enum At<'a, W> {
+    /// A word of library state.
+    Word(&'a W),
+    /// An entry of a page table, which hardware walkers read at the same time.
+    Entry(EntryAt),
+}
+
+impl<W> Clone for At<'_, W> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<W> Copy for At<'_, W> {}
+
+/// A change made in one indivisible step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Modify {
+    /// Writes this value.
+    Swap(u64),
+    /// Sets these bits.
+    Or(u64),
+    /// Keeps only these bits.
+    And(u64),
+    /// Adds this value, wrapping.
+    Add(u64),
+    /// Writes `new` if the word is `old`.
+    CompareExchange {
+        /// The value that allows the change.
+        old: u64,
+        /// The value written then.
+        new: u64,
+    },
+}
+
+impl Modify {
+    /// Returns what a word that is `was` becomes.
+    #[inline]
+    #[must_use]
+    pub const fn apply(self, was: u64) -> u64 {
+        match self {
+            Modify::Swap(value) => value,
+            Modify::Or(bits) => was | bits,
+            Modify::And(bits) => was & bits,
+            Modify::Add(value) => was.wrapping_add(value),
+            Modify::CompareExchange { old, new } if was == old => new,
+            Modify::CompareExchange { .. } => was,
+        }
+    }
+}
+
+/// How much of what a CPU remembers of a translation must go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Strength {
+    /// The translation itself.
+    Leaf,
+    /// The translation and every cached pointer to a table on the way to it (paging-structure or walk caches).
+    Walk,
+    /// Everything of the address space.
+    Full,
+}
+
+/// One invalidation of this CPU's own TLB, in the address space loaded on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Invalidate {
+    /// The translation of one page; its entry changed at this level.
+    Leaf(Vpn, Level),
+    /// The translation of one page, and cached pointers to the tables on its path; an entry changed at this level.
+    Walk(Vpn, Level),
+    /// All translations and cached table pointers that are not global.
+    All,
+}
+
+/// Numbers that bound the library's work. The defaults are Linux's for 4 KiB pages; a scenario makes them tiny.
+pub trait Policy: 'static {
+    /// More invalidations than this in one request become one full flush (`tlb_single_page_flush_ceiling`).
+    const FLUSH_CEILING: u64 = 33;
+    /// Pages a gather holds without asking for memory, 1 to 8 (`MMU_GATHER_BUNDLE`).
+    const GATHER_SLOTS: usize = 8;
+    /// Batch pages a gather takes at most, up to [`MAX_BATCHES`](crate::gather::MAX_BATCHES); with batches of 510
+    /// slots this bounds the work between two flushes to about 10,000 pages (`MAX_GATHER_BATCH_COUNT`).
+    const GATHER_BATCHES: usize = 19;
+}
+
+/// Linux's numbers on x86-64.
+#[derive(Clone, Copy, Debug)]
+pub struct DefaultPolicy;
+
+impl Policy for DefaultPolicy {}
+
+/// What a wait or a scope may return: something that one word identifies, so that the explorer can tell results apart.
+pub trait Small: Copy {
+    /// Returns a number that differs for different values.
+    fn to_word(self) -> u64;
+}
+
+impl Small for () {
+    #[inline]
+    fn to_word(self) -> u64 {
+        0
+    }
+}
+
+impl Small for bool {
+    #[inline]
+    fn to_word(self) -> u64 {
+        u64::from(self)
+    }
+}
+
+impl Small for u64 {
+    #[inline]
+    fn to_word(self) -> u64 {
+        self
+    }
+}
+
+/// What a kernel gives the library: memory, this CPU's TLB, its interrupts, frames for tables, and places for state.
+///
+/// The value is a handle that any code running on a CPU can have; every method takes `&self`, since an interrupt handler
+/// may enter the same object on top of the code it interrupted. A complete implementation for threads of an ordinary
+/// process, with signals for interrupts, is `examples/host_threads/machine.rs`.
+///
+/// # Safety
+///
+/// A wrong implementation corrupts memory: the library tells the kernel that frames are free on the strength of it. An
+/// implementation promises, for every CPU of the machine:
+///
+/// * **Memory.** `load`, `store`, `modify` and `fence` behave as the atomic operations of
+///   [`core::sync::atomic`] with the order asked for, on one coherent memory, for words and entries alike. Entries are
+///   what the hardware walker reads.
+/// * **Own words.** `own_get` and `own_set` behave as plain memory of the CPU that uses them.
+/// * **Invalidation.** After `invalidate` and then `complete` return, this CPU uses nothing it remembered before of what
+///   was named, and accesses made through it have been performed. `load_root` drops everything of other address spaces
+///   that is not global.
+/// * **Interrupts.** Between `mask` and `restore` no handler runs on this CPU. A `kick` is delivered: the target runs
+///   [`call::serve`](crate::call::serve) some time after it can take interrupts.
+/// * **`cpu`** is the number of the CPU that runs the caller, who does not migrate during a library call.
+/// * **Frames.** A frame from `alloc_table` is used by nobody else and reads as zero.
+/// * **Placement.** Each accessor returns the same place for the same argument every time, and different places for
+///   different arguments; the places are zero at first and live as long as the machine.
+/// * **`keeps`** returns `true`, unless the machine is simulated.
+#[expect(unsafe_code, reason = "the library believes whatever the implementation says")]
+pub unsafe trait Machine: Sized + 'static {
+    /// Entry format and table geometry.
+    type Format: EntryFormat;
+    /// How many CPUs there can be.
+    type Cpus: CpuGeometry;
+    /// A word of library state.
+    type Word: Word;
+    /// Bounds on the library's work.
+    type Policy: Policy;
+    /// Scratch memory of a gather, private to its thread: a page on real machines.
+    type Batch: AsRef<[u64]> + AsMut<[u64]>;
+
+    // Memory.
+
+    /// Reads a word or an entry.
+    #[track_caller]
+    fn load(&self, at: At<'_, Self::Word>, order: Ordering) -> u64;
+
+    /// Writes a word or an entry.
+    #[track_caller]
+    fn store(&self, at: At<'_, Self::Word>, value: u64, order: Ordering);
+
+    /// Changes a word or an entry in one indivisible step and returns what it was.
+    #[track_caller]
+    fn modify(&self, at: At<'_, Self::Word>, modify: Modify, order: Ordering) -> u64;
+
+    /// Like [`modify`](Machine::modify), where the caller does not look at what was there: the explorer then does not
+    /// tell the outcomes apart.
+    #[inline]
+    #[track_caller]
+    fn update(&self, at: At<'_, Self::Word>, modify: Modify, order: Ordering) {
+        self.modify(at, modify, order);
+    }
+
+    /// Reads a word that this CPU owns for now.
+    #[inline]
+    #[track_caller]
+    fn own_get(&self, word: &Self::Word) -> u64 {
+        self.load(At::Word(word), Ordering::Relaxed)
+    }
+
+    /// Writes a word that this CPU owns for now.
+    #[inline]
+    #[track_caller]
+    fn own_set(&self, word: &Self::Word, value: u64) {
+        self.store(At::Word(word), value, Ordering::Relaxed);
+    }
+
+    /// Orders this CPU's memory operations.
+    #[track_caller]
+    fn fence(&self, order: Ordering);
+
+    // This CPU.
+
+    /// Returns the CPU that runs the caller.
+    fn cpu(&self) -> CpuId;
+
+    /// Begins to drop what this CPU remembers of the loaded address space.
+    #[track_caller]
+    fn invalidate(&self, what: Invalidate);
+
+    /// Returns when every `invalidate` this CPU began has taken effect.
+    #[track_caller]
+    fn complete(&self);
+
+    /// Makes this CPU translate through `root`, or through the kernel's own tables, which are never freed, where there
+    /// is none.
+    #[track_caller]
+    fn load_root(&self, root: Option<(TableFrame, SpaceId)>);
+
+    /// Masks interrupts on this CPU and returns what [`restore`](Machine::restore) needs to undo it. Nests.
+    #[track_caller]
+    fn mask(&self) -> u64;
+
+    /// Puts the interrupt mask back to what it was when `mask` returned `was`.
+    #[track_caller]
+    fn restore(&self, was: u64);
+
+    /// Interrupts these CPUs, so that each runs [`call::serve`](crate::call::serve).
+    #[track_caller]
+    fn kick(&self, to: &CpuSet<Self::Cpus>);
+
+    /// Runs `ready` until it returns something. The raw loop hook: library code waits with
+    /// [`call::wait`](crate::call::wait), which also serves this CPU's inbox.
+    #[track_caller]
+    fn spin<R: Small>(&self, ready: impl Fn(&Self) -> Option<R> + Sync) -> R;
+
+    /// Runs `body`, which leaves nothing behind in Rust but its result: the explorer merges all ways through it that
+    /// returned the same.
+    #[inline]
+    #[track_caller]
+    fn scope<R: Small>(&self, body: impl Fn(&Self) -> R + Sync) -> R {
+        body(self)
+    }
+
+    // Frames.
+
+    /// Takes a zeroed frame for a page-table page; may run dry at any time, and may not sleep.
+    ///
+    /// # Errors
+    /// [`NoFrame`] if there is none.
+    #[track_caller]
+    fn alloc_table(&self) -> Result<TableFrame, NoFrame>;
+
+    /// Takes a page-table page back. Nothing can reach it any more.
+    #[track_caller]
+    fn free_table(&self, table: TableFrame);
+
+    /// Prepares a new page-table page of this level before anything points at it; a kernel copies its half into a root
+    /// here, and does its accounting.
+    ///
+    /// # Errors
+    /// [`NoFrame`] if what it needs could not be had; the page is freed again.
+    fn construct_table(&self, table: TableFrame, level: Level) -> Result<(), NoFrame> {
+        let _ = (table, level);
+        Ok(())
+    }
+
+    /// Undoes [`construct_table`](Machine::construct_table), just before the page is freed.
+    fn destruct_table(&self, table: TableFrame, level: Level) {
+        let _ = (table, level);
+    }
+
+    /// Takes scratch memory for a gather, or not: may fail at any time, must not sleep, need not be zeroed.
+    #[track_caller]
+    fn alloc_batch(&self) -> Option<Self::Batch>;
+
+    // Where library state lives.
+
+    /// Returns the library's state of one CPU.
+    fn per_cpu(&self, cpu: CpuId) -> &PerCpu<Self>;
+
+    /// Returns the slot for requests from one CPU to another.
+    fn slot(&self, from: CpuId, to: CpuId) -> &Slot<Self>;
+
+    /// Returns the address space of this id, if there is one.
+    fn space(&self, id: SpaceId) -> Option<&Space<Self>>;
+
+    /// Returns the descriptor of a frame that is, or may become, a page-table page.
+    fn descriptor(&self, table: TableFrame) -> &Descriptor<Self>;
+
+    // Hooks that cost nothing unless used.
+
+    /// Tells whether a fix is in place. Only simulated machines ever say no.
+    #[inline]
+    fn keeps(&self, fix: Fix) -> bool {
+        let _ = fix;
+        true
+    }
+
+    /// Hears that something happened `times` times.
+    #[inline]
+    fn count(&self, counter: Counter, times: u64) {
+        let _ = (counter, times);
+    }
+}
+
+/// Interrupts masked on this CPU until dropped.
+#[must_use = "interrupts are masked only while this lives"]
+pub struct Masked<'m, M: Machine> {
+    m: &'m M,
+    was: u64,
+}
+
+impl<'m, M: Machine> Masked<'m, M> {
+    /// Masks interrupts on this CPU.
+    #[inline]
+    #[track_caller]
+    pub fn new(m: &'m M) -> Self {
+        Masked { m, was: m.mask() }
+    }
+}
+
+impl<M: Machine> Drop for Masked<'_, M> {
+    #[inline]
+    fn drop(&mut self) {
+        self.m.restore(self.was);
+    }
+}

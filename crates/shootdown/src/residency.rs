@@ -1,0 +1,322 @@
+//! Which CPU may remember translations of which address space: both halves of the handshake between switching to an
+//! address space and shooting it down.
+//!
+//! A CPU sets its bit in the residency mask and *then* reads the generation; a flusher bumps the generation and *then*
+//! reads the mask. A CPU goes lazy by saying so, and when it comes back says so and *then* reads the generation.
+//! [`Space::must_interrupt`] is the only place where a CPU may be left out of a flush.
+
+use core::sync::atomic::Ordering::*;
+
+use crate::{
+    addr::{Pfn, SpaceId, TableFrame},
+    call::Inbox,
+    counters::Counter,
+    cpu::{CpuId, CpuMask},
+    fix::Fix,
+    flush::Request,
+    frame::NoFrame,
+    lock::Locked,
+    machine::{Invalidate, Machine, Masked, Strength},
+    stale::Stale,
+    table::{self, Tables, TablesGuard},
+    word::{Own, Shared},
+};
+
+const ACTIVE: u64 = 0;
+const LAZY: u64 = 1;
+
+/// The library's state of one CPU. The kernel places one for each, see [`Machine::per_cpu`].
+pub struct PerCpu<M: Machine> {
+    inbox: Inbox<M>,
+    // The loaded address space's id plus one; 0 for the kernel's own tables. This CPU's, with interrupts masked.
+    loaded: Own<M>,
+    // The generation of the loaded address space that this CPU's TLB is not older than. Likewise.
+    seen: Own<M>,
+    // Written by this CPU, read by flushers.
+    lazy: Shared<M>,
+}
+
+impl<M: Machine> Default for PerCpu<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M: Machine> PerCpu<M> {
+    /// Makes the state of a CPU that has loaded nothing.
+    pub const fn new() -> Self {
+        PerCpu { inbox: Inbox::new(), loaded: Own::ZERO, seen: Own::ZERO, lazy: Shared::ZERO }
+    }
+
+    /// Shows the words to `visitor`.
+    pub fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
+        self.inbox.visit(visitor);
+        self.loaded.visit("cpu.loaded", visitor);
+        self.seen.visit("cpu.seen", visitor);
+        self.lazy.visit("cpu.lazy", visitor);
+    }
+
+    pub(crate) const fn inbox(&self) -> &Inbox<M> {
+        &self.inbox
+    }
+
+    fn loaded(&self, m: &M) -> Option<SpaceId> {
+        self.loaded.get(m).checked_sub(1).map(|id| SpaceId(id as u32))
+    }
+
+    pub(crate) fn has_loaded(&self, m: &M, space: SpaceId) -> bool {
+        self.loaded(m) == Some(space)
+    }
+
+    pub(crate) fn is_lazy(&self, m: &M) -> bool {
+        // Only this CPU writes it.
+        self.lazy.load(m, Relaxed) != ACTIVE
+    }
+
+    pub(crate) fn seen(&self, m: &M) -> u64 {
+        self.seen.get(m)
+    }
+
+    pub(crate) fn set_seen(&self, m: &M, generation: u64) {
+        self.seen.set(m, generation);
+    }
+
+    /// Loads the kernel's own tables in place of whatever is loaded. Interrupts are masked.
+    #[track_caller]
+    pub(crate) fn leave(&self, m: &M) {
+        let left = self.loaded(m);
+        m.load_root(None);
+        self.loaded.set(m, 0);
+        self.become_active(m);
+        depart(m, left);
+    }
+
+    #[track_caller]
+    fn become_active(&self, m: &M) {
+        if self.is_lazy(m) {
+            // ORDER(lazy/shootdown): said before the generation is read; a flusher bumps the generation before it reads
+            // this. One of us sees the other. Needs the total order: store, then load, on both sides.
+            self.lazy.store(m, ACTIVE, SeqCst);
+        }
+    }
+}
+
+/// Takes this CPU out of the mask of the address space it had loaded. Its translations are gone by now.
+#[track_caller]
+fn depart<M: Machine>(m: &M, left: Option<SpaceId>) {
+    if let Some(space) = left.and_then(|id| m.space(id)) {
+        // ORDER(depart/shootdown): a flusher that no longer sees our bit knows that our TLB was emptied before.
+        space.cpus.remove(m, m.cpu(), Release);
+    }
+}
+
+/// Why a CPU was left alone although its bit was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Skip {
+    /// It runs nothing of the address space and looks at the generation before it does again.
+    Lazy,
+}
+
+impl Skip {
+    pub(crate) const fn counter(self) -> Counter {
+        match self {
+            Skip::Lazy => Counter::SkippedLazy,
+        }
+    }
+}
+
+/// One address space. The kernel places it, see [`Machine::space`].
+///
+/// ```compile_fail,E0616
+/// fn tables_without_the_lock<M: shootdown::Machine>(space: &shootdown::Space<M>) {
+///     let _ = &space.tables;
+/// }
+/// ```
+#[doc(alias = "mm_struct")]
+pub struct Space<M: Machine> {
+    id: SpaceId,
+    // Counts flushes. A CPU that has seen generation g remembers nothing that flush g or an earlier one was to remove.
+    pub(crate) generation: Shared<M>,
+    // CPUs that may remember translations (`mm_cpumask`).
+    pub(crate) cpus: CpuMask<M>,
+    // The root's frame number plus one. Set once before any CPU can switch here.
+    root: Shared<M>,
+    tables: Locked<M, Tables<M>>,
+}
+
+impl<M: Machine> Space<M> {
+    /// Makes the place for an address space; [`Space::create`] brings it to life.
+    pub const fn new(id: SpaceId) -> Self {
+        Space {
+            id,
+            generation: Shared::ZERO,
+            cpus: CpuMask::new(),
+            root: Shared::ZERO,
+            tables: Locked::new(Tables::new()),
+        }
+    }
+
+    /// Shows the words to `visitor`.
+    pub fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
+        self.generation.visit("space.generation", visitor);
+        self.cpus.visit("space.cpus", visitor);
+        self.root.visit("space.root", visitor);
+        self.tables.visit(visitor, |tables, visitor| tables.visit(visitor));
+    }
+
+    /// Returns its id.
+    #[inline]
+    #[must_use]
+    pub const fn id(&self) -> SpaceId {
+        self.id
+    }
+
+    /// Gives the address space a root table, so that CPUs can switch to it.
+    ///
+    /// # Context
+    /// Before anybody else can reach the address space. Does not sleep.
+    ///
+    /// # Errors
+    /// [`NoFrame`] if there is no frame for the root.
+    pub fn create(&self, m: &M) -> Result<(), NoFrame> {
+        let root = self.lock(m).create_root()?;
+        // Whoever is told of the address space is told after this.
+        self.root.store(m, root.0.0 + 1, Relaxed);
+        Ok(())
+    }
+
+    /// Takes the root table away, after making every CPU leave that still has it loaded lazily.
+    ///
+    /// # Context
+    /// When no task uses the address space any more and every translation and table has been unhooked. May be called on a
+    /// CPU that has it loaded lazily. Interrupts as they come; does not sleep.
+    ///
+    /// # Panics
+    /// If a CPU still uses the address space, or the root table still has entries.
+    pub fn destroy(&self, m: &M) {
+        self.flush(m, Stale::EVERYTHING);
+        let is_left = self.cpus.load(m, SeqCst).is_empty();
+        assert!(
+            is_left || !m.keeps(Fix::FlushRemote) || !m.keeps(Fix::WaitForAcks),
+            "an address space is in use while it is destroyed"
+        );
+        self.root.store(m, 0, Relaxed);
+        let root = self.lock(m).take_root();
+        if let Some(root) = root {
+            table::destroy(m, root);
+        }
+    }
+
+    /// Takes the page-table lock.
+    ///
+    /// # Context
+    /// As [`Locked::lock`].
+    #[inline]
+    #[track_caller]
+    pub fn lock<'l>(&'l self, m: &'l M) -> TablesGuard<'l, M> {
+        self.tables.lock(m)
+    }
+
+    #[inline]
+    pub(crate) fn is_locked_by(&self, guard: &TablesGuard<'_, M>) -> bool {
+        guard.holds(&self.tables)
+    }
+
+    /// Makes this CPU translate through this address space, or use it again after lazy mode.
+    ///
+    /// # Context
+    /// On the way to user mode; masks interrupts itself, does not sleep or lock.
+    ///
+    /// # Ordering
+    /// Pairs: `activate/shootdown`, `lazy/shootdown`.
+    ///
+    /// # Panics
+    /// If the address space was not created.
+    #[track_caller]
+    pub fn switch_to(&self, m: &M) {
+        let _masked = Masked::new(m);
+        let here = m.per_cpu(m.cpu());
+        if here.has_loaded(m, self.id) {
+            self.resume(m, here);
+        } else {
+            self.arrive(m, here);
+        }
+    }
+
+    #[track_caller]
+    fn arrive(&self, m: &M, here: &PerCpu<M>) {
+        let Some(root) = self.root.load(m, Relaxed).checked_sub(1) else {
+            panic!("switch to an address space without a root table");
+        };
+        let left = here.loaded(m);
+        // ORDER(activate/shootdown): our bit is set before we read the generation; a flusher bumps the generation before
+        // it reads the mask. One of us sees the other, so no CPU runs on a missed flush. Needs the total order: store,
+        // then load, on both sides.
+        self.cpus.add(m, m.cpu(), SeqCst);
+        here.become_active(m);
+        // ORDER(edit/generation): whoever records a generation walks tables no older than it.
+        let generation = self.generation.load(m, SeqCst);
+        m.load_root(Some((TableFrame(Pfn(root)), self.id)));
+        here.loaded.set(m, u64::from(self.id.0) + 1);
+        here.set_seen(m, generation);
+        // Only now has the other address space left our TLB.
+        depart(m, left);
+    }
+
+    #[track_caller]
+    fn resume(&self, m: &M, here: &PerCpu<M>) {
+        if !here.is_lazy(m) {
+            return;
+        }
+        here.become_active(m);
+        // ORDER(lazy/shootdown): read after we said that we are back, see `become_active`.
+        let generation = self.generation.load(m, SeqCst);
+        if here.seen(m) < generation {
+            m.invalidate(Invalidate::All);
+            m.complete();
+            here.set_seen(m, generation);
+        }
+    }
+
+    /// Decides whether `cpu`, whose bit is set, must be interrupted for `request`. The only place where a CPU may be
+    /// skipped.
+    #[track_caller]
+    pub(crate) fn must_interrupt(&self, m: &M, cpu: CpuId, request: &Request) -> Result<(), Skip> {
+        // A lazy CPU uses no translation, but its walker may still follow a cached pointer into a freed table
+        // (Linux b956575bed91): only a change of leaves can wait until it comes back.
+        // ORDER(lazy/shootdown): read after the generation was bumped, see `become_active`.
+        if request.stale.strength == Strength::Leaf && m.per_cpu(cpu).lazy.load(m, SeqCst) == LAZY {
+            return Err(Skip::Lazy);
+        }
+        Ok(())
+    }
+}
+
+/// Says that this CPU keeps its address space loaded but runs nothing of it: a kernel thread, or idle.
+///
+/// Flushes of leaves then leave it alone; it catches up in [`Space::switch_to`]. A no-op if none is loaded.
+///
+/// # Context
+/// Kernel mode, no access to user addresses until `switch_to`. Any interrupt state.
+#[doc(alias = "enter_lazy_tlb")]
+pub fn enter_lazy<M: Machine>(m: &M) {
+    let _masked = Masked::new(m);
+    let here = m.per_cpu(m.cpu());
+    if here.loaded(m).is_some() {
+        // ORDER(lazy/shootdown): our last use of the address space comes before this.
+        here.lazy.store(m, LAZY, Release);
+    }
+}
+
+/// Makes this CPU let go of whatever address space it has loaded.
+///
+/// # Context
+/// As [`enter_lazy`].
+pub fn leave<M: Machine>(m: &M) {
+    let _masked = Masked::new(m);
+    let here = m.per_cpu(m.cpu());
+    if here.loaded(m).is_some() {
+        here.leave(m);
+    }
+}

@@ -1,0 +1,295 @@
+//! Walking page tables and mapping pages, under the page-table lock.
+
+use core::sync::atomic::Ordering::*;
+
+use super::descriptor::create;
+use crate::{
+    addr::{EntryAt, Level, Pfn, TableFrame, Vpn, VpnRange},
+    format::{Attributes, Entry, EntryFormat},
+    frame::{Frame, NoFrame},
+    lock::Guard,
+    machine::{At, Machine, Modify},
+    word::Own,
+};
+
+/// The page tables of one address space, reachable only through [`Space::lock`](crate::Space::lock).
+pub struct Tables<M: Machine> {
+    // The root's frame number plus one; 0 before the address space was created.
+    root: Own<M>,
+}
+
+/// The page-table lock of an address space, held.
+pub type TablesGuard<'l, M> = Guard<'l, M, Tables<M>>;
+
+/// One translation in the tables. As long as it lives the page-table lock cannot be released.
+pub struct Leaf<'t, M: Machine> {
+    guard: &'t TablesGuard<'t, M>,
+    at: EntryAt,
+    page: Vpn,
+    level: Level,
+    raw: u64,
+    frame: Pfn,
+}
+
+/// A page could not be mapped; the frame comes back.
+#[derive(Debug, PartialEq, Eq)]
+pub struct MapError {
+    /// What was in the way.
+    pub kind: MapErrorKind,
+    /// The frame that was to be mapped.
+    pub frame: Frame,
+}
+
+/// Why a page could not be mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MapErrorKind {
+    /// There was no frame for a table of this level. Tables above it may have been made; they are used by the next try.
+    NoTable(Level),
+    /// The place is taken by a translation or a table of this level.
+    Occupied(Level),
+    /// The page lies beyond what the tables can translate.
+    OutOfRange(Vpn),
+}
+
+impl core::fmt::Display for MapError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.kind {
+            MapErrorKind::NoTable(level) => write!(f, "no frame for a page table of level {}", level.0),
+            MapErrorKind::Occupied(level) => write!(f, "the page is mapped already at level {}", level.0),
+            MapErrorKind::OutOfRange(page) => write!(f, "page {:#x} is beyond the page tables", page.0),
+        }
+    }
+}
+
+impl core::error::Error for MapError {}
+
+impl<M: Machine> Tables<M> {
+    pub(crate) const fn new() -> Self {
+        Tables { root: Own::ZERO }
+    }
+
+    pub(crate) fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
+        self.root.visit("tables.root", visitor);
+    }
+}
+
+/// The pages that a root table translates.
+const fn reach<F: EntryFormat>() -> VpnRange {
+    VpnRange::from_len(Vpn(0), F::ROOT.pages::<F>() << F::INDEX_BITS)
+}
+
+impl<M: Machine> TablesGuard<'_, M> {
+    /// Returns the root table, if the address space was created.
+    #[inline]
+    #[must_use]
+    pub fn root(&self) -> Option<TableFrame> {
+        self.root.get(self.machine()).checked_sub(1).map(|frame| TableFrame(Pfn(frame)))
+    }
+
+    pub(crate) fn create_root(&mut self) -> Result<TableFrame, NoFrame> {
+        debug_assert!(self.root().is_none(), "the address space has a root already");
+        let table = create(self.machine(), M::Format::ROOT)?;
+        self.root.set(self.machine(), table.0.0 + 1);
+        Ok(table)
+    }
+
+    pub(crate) fn take_root(&mut self) -> Option<TableFrame> {
+        let root = self.root();
+        self.root.set(self.machine(), 0);
+        root
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(crate) fn entry(&self, at: EntryAt, level: Level) -> (u64, Entry) {
+        // Only the holder of the lock adds or removes entries, so nothing is ordered against this read.
+        let raw = self.machine().load(At::Entry(at), Relaxed);
+        (raw, M::Format::decode(raw, level))
+    }
+
+    /// Returns the translation of `page`, if there is one.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, page: Vpn) -> Option<Leaf<'_, M>> {
+        if !reach::<M::Format>().contains(page) {
+            return None;
+        }
+        let mut table = self.root()?;
+        let mut level = M::Format::ROOT;
+        loop {
+            let at = EntryAt { table, index: page.index::<M::Format>(level) };
+            match self.entry(at, level) {
+                (_, Entry::Absent) => return None,
+                (raw, Entry::Leaf(frame)) => return Some(self.leaf(at, page, level, raw, frame)),
+                (_, Entry::Table(next)) => table = next,
+            }
+            level = level.below()?;
+        }
+    }
+
+    /// Returns the first translation that reaches into `range`. Holes cost nothing but the entries that span them.
+    #[must_use]
+    pub fn next_leaf(&self, range: VpnRange) -> Option<Leaf<'_, M>> {
+        let root = self.root()?;
+        let mut left = range.intersection(reach::<M::Format>());
+        let (mut table, mut level) = (root, M::Format::ROOT);
+        while !left.is_empty() {
+            let index = left.start.index::<M::Format>(level);
+            match self.entry(EntryAt { table, index }, level) {
+                (raw, Entry::Leaf(frame)) => {
+                    return Some(self.leaf(EntryAt { table, index }, left.start, level, raw, frame));
+                }
+                (_, Entry::Table(next)) => {
+                    table = next;
+                    level = level.below()?;
+                }
+                (_, Entry::Absent) => {
+                    left.start = level.span::<M::Format>(left.start).end;
+                    if index + 1 == M::Format::ENTRIES {
+                        (table, level) = (root, M::Format::ROOT);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn leaf(&self, at: EntryAt, page: Vpn, level: Level, raw: u64, frame: Pfn) -> Leaf<'_, M> {
+        Leaf { guard: self, at, page: page.align_down::<M::Format>(level), level, raw, frame }
+    }
+
+    /// Maps `frame` at `page`, which must be aligned to the frame's level, and makes the tables on the way.
+    ///
+    /// # Ordering
+    /// A walker that sees the entry sees the contents of every table on its path. Pairs: `map/walk`.
+    ///
+    /// # Errors
+    /// [`MapError`] with the frame: no memory for a table, the place is taken, or the page is out of reach.
+    pub fn map(&mut self, page: Vpn, frame: Frame, attributes: Attributes) -> Result<(), MapError> {
+        let m = self.machine();
+        let (mut table, target) = match (self.root(), reach::<M::Format>().contains(page)) {
+            (Some(root), true) => (root, frame.level()),
+            _ => return Err(MapError { kind: MapErrorKind::OutOfRange(page), frame }),
+        };
+        let mut level = M::Format::ROOT;
+        while level > target {
+            let at = EntryAt { table, index: page.index::<M::Format>(level) };
+            let below = Level(level.0 - 1);
+            table = match self.entry(at, level).1 {
+                Entry::Table(next) => next,
+                Entry::Leaf(_) => return Err(MapError { kind: MapErrorKind::Occupied(level), frame }),
+                Entry::Absent => match create(m, below) {
+                    Ok(new) => {
+                        self.put(at, M::Format::table(new));
+                        new
+                    }
+                    Err(NoFrame) => return Err(MapError { kind: MapErrorKind::NoTable(below), frame }),
+                },
+            };
+            level = below;
+        }
+        let at = EntryAt { table, index: page.index::<M::Format>(level) };
+        if self.entry(at, level).1 != Entry::Absent {
+            return Err(MapError { kind: MapErrorKind::Occupied(level), frame });
+        }
+        self.put(at, M::Format::leaf(frame.pfn(), level, attributes));
+        Ok(())
+    }
+
+    fn put(&self, at: EntryAt, raw: u64) {
+        let m = self.machine();
+        m.descriptor(at.table).entry_added(m);
+        // ORDER(map/walk): a walker, which reads this entry and then what it points at, finds the table zeroed and the
+        // page as its owner left it. Walkers order dependent reads by themselves.
+        m.store(At::Entry(at), raw, Release);
+    }
+
+    /// Clears an entry and returns what it was, with all that hardware wrote into it until then.
+    #[track_caller]
+    pub(crate) fn take(&self, at: EntryAt) -> u64 {
+        let m = self.machine();
+        m.descriptor(at.table).entry_removed(m);
+        // One step, so that a dirty bit set by another CPU's walker at the last moment comes out with it.
+        // ORDER(edit/generation): the flush that follows bumps the generation; whoever sees the new generation walks
+        // tables without this entry.
+        m.modify(At::Entry(at), Modify::Swap(0), AcqRel)
+    }
+}
+
+impl<'t, M: Machine> Leaf<'t, M> {
+    /// Returns the first page it maps.
+    #[must_use]
+    pub const fn page(&self) -> Vpn {
+        self.page
+    }
+
+    /// Returns the level it sits at: 1 for a base page.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Returns the pages it maps.
+    #[must_use]
+    pub const fn span(&self) -> VpnRange {
+        self.level.span::<M::Format>(self.page)
+    }
+
+    /// Returns the first frame it maps to.
+    #[must_use]
+    pub const fn frame(&self) -> Pfn {
+        self.frame
+    }
+
+    /// Returns what it permitted when it was found.
+    #[must_use]
+    pub fn attributes(&self) -> Attributes {
+        M::Format::attributes(self.raw)
+    }
+
+    /// Returns where the entry is.
+    #[must_use]
+    pub const fn at(&self) -> EntryAt {
+        self.at
+    }
+
+    pub(crate) const fn raw(&self) -> u64 {
+        self.raw
+    }
+
+    pub(crate) const fn guard(&self) -> &'t TablesGuard<'t, M> {
+        self.guard
+    }
+
+    /// Permits more through this translation, and marks it dirty if asked; takes nothing away.
+    ///
+    /// Needs no flush: a CPU that still remembers the stricter translation faults once more and finds this one.
+    ///
+    /// # Panics
+    /// If `attributes` permit less than the leaf does now: that would need a flush.
+    pub fn grant(&mut self, attributes: Attributes) {
+        let now = self.attributes();
+        assert!(attributes.permits(now), "a grant may not take permissions away");
+        let dirty = attributes.dirty || now.dirty;
+        self.set_attributes(Attributes { dirty, ..attributes });
+    }
+
+    /// Changes the entry bit by bit, so that a dirty bit set by hardware meanwhile survives unless it is to go; returns
+    /// the entry as it was.
+    #[track_caller]
+    pub(crate) fn set_attributes(&mut self, attributes: Attributes) -> u64 {
+        let m = self.guard.machine();
+        let wanted = M::Format::with_attributes(self.raw, attributes);
+        let mut was = self.raw;
+        // ORDER(edit/generation): as in `take`.
+        if wanted & !self.raw != 0 {
+            was = m.modify(At::Entry(self.at), Modify::Or(wanted & !self.raw), AcqRel);
+        }
+        if self.raw & !wanted != 0 {
+            was |= m.modify(At::Entry(self.at), Modify::And(!(self.raw & !wanted)), AcqRel) & self.raw;
+        }
+        self.raw = wanted;
+        was
+    }
+}
