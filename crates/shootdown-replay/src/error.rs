@@ -1,0 +1,167 @@
+//! What can be wrong with a recording.
+//!
+//! Owns [`ReadError`]: a [`Place`] and a [`Problem`]. The parsers return a bare [`Problem`]; only the recording knows
+//! the place. The values are owned strings although errors elsewhere allocate nothing: a reader meets one error at
+//! most, and a user needs to see what the file held.
+
+use std::{fmt, io, sync::Arc};
+
+use crate::event::TaskId;
+
+/// A recording that cannot be read, or not any further.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct ReadError {
+    place: Place,
+    problem: Problem,
+}
+
+impl ReadError {
+    pub(crate) fn new(place: Place, problem: Problem) -> Self {
+        Self { place, problem }
+    }
+
+    /// Returns the file and line the reader had come to.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Returns what is wrong there.
+    #[must_use]
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+}
+
+/// A file, and a line in it (after decompression).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The name the recording was opened by.
+    pub file: Arc<str>,
+    /// The line, counted from 1; `None` if the file could not even be opened.
+    pub line: Option<u64>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}, line {line}", self.file),
+            None => f.write_str(&self.file),
+        }
+    }
+}
+
+/// What is wrong with a recording, and what was expected instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// There is no such file.
+    #[error("no such file; expected a recording, plain text or compressed with zstd")]
+    Missing,
+    /// The file exists but the system does not let us open it.
+    #[error("cannot open the file; expected a readable recording: {0}")]
+    Open(io::Error),
+    /// The system failed in the middle of the file.
+    #[error("cannot read on; expected more of the recording: {0}")]
+    Read(io::Error),
+    /// The compressed stream ends before its last block.
+    #[error(
+        "the compressed file is cut short: its zstd stream breaks off; expected the rest of it \
+         (was it copied or downloaded completely?)"
+    )]
+    Truncated,
+    /// The compressed stream is not valid zstd, or does not match its checksum.
+    #[error("the compressed file is damaged; expected an intact zstd stream: {reason}")]
+    Damaged {
+        /// The decoder's words.
+        reason: String,
+    },
+    /// There is not a single byte of text.
+    #[error("the recording is empty; expected the first line `# tlbt-sample 0`")]
+    Empty,
+    /// The first line is that of some other kind of file.
+    #[error("not a recording: it begins with `{found}`; expected the first line `# tlbt-sample 0`")]
+    NotARecording {
+        /// The beginning of the first line.
+        found: String,
+    },
+    /// A recording of another format version.
+    #[error("recording of format version `{found}`; expected version 0, the only one this reader knows")]
+    Version {
+        /// The version found.
+        found: String,
+    },
+    /// The header lacks a line.
+    #[error("the header has no `{expected}` line; expected one before the first event")]
+    MissingHeader {
+        /// The line that is missing.
+        expected: &'static str,
+    },
+    /// A line is longer than any event can be.
+    #[error("the line is longer than {limit} bytes; expected an event of at most that many")]
+    LineTooLong {
+        /// The highest length accepted.
+        limit: usize,
+    },
+    /// The last line is not ended, so its last number may lack digits.
+    #[error("the last line has no line end, so it may be cut short; expected a newline after every line")]
+    Unterminated,
+    /// A line has too few fields.
+    #[error("too few fields for {what}: found {found}, expected {expected}")]
+    TooFewFields {
+        /// What the line was taken for.
+        what: String,
+        /// The number of fields in it.
+        found: usize,
+        /// The least number that will do.
+        expected: usize,
+    },
+    /// A line has too many fields.
+    #[error("too many fields for {what}: found {found}, expected {expected}")]
+    TooManyFields {
+        /// What the line was taken for.
+        what: String,
+        /// The number of fields in it.
+        found: usize,
+        /// The highest number that will do.
+        expected: usize,
+    },
+    /// The kind column holds something else.
+    #[error("unknown kind `{found}`; expected one of E X N C Q M S F K T I")]
+    UnknownKind {
+        /// What it holds.
+        found: String,
+    },
+    /// A field's value is out of range, or of the wrong form.
+    #[error("{field} is `{found}`; expected {expected}")]
+    Value {
+        /// The field's name in the format description.
+        field: &'static str,
+        /// What it holds.
+        found: String,
+        /// The values it may have.
+        expected: &'static str,
+    },
+    /// A task appears that nobody created.
+    #[error(
+        "{field} is `{task}`, a task that was never created; expected the root task or the child of an earlier N line"
+    )]
+    UnknownTask {
+        /// The field it appears in.
+        field: &'static str,
+        /// The task.
+        task: TaskId,
+    },
+    /// A new task takes the id of one that has not exited.
+    #[error("child tid is `{task}`, a task that is still alive; expected an id not in use")]
+    TaskReused {
+        /// The task.
+        task: TaskId,
+    },
+}
+
+/// Shows bytes of the file in a message, whatever they are.
+pub(crate) fn shown(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
+}

@@ -1,0 +1,91 @@
+//! The lines of a recording, without a copy or an allocation for each.
+//!
+//! Owns [`Lines`]: one buffer, from which every line is lent until the next is asked for. It deliberately knows
+//! nothing of what the lines mean.
+
+use crate::{error::Problem, input::Input};
+
+/// The longest line accepted; real ones stay under 120 bytes, so a longer one is no recording.
+pub(crate) const LONGEST_LINE_BYTES: usize = 4096;
+
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// A text, line by line.
+pub(crate) struct Lines {
+    input: Input,
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    number: u64,
+}
+
+impl Lines {
+    pub(crate) fn new(input: Input) -> Self {
+        Self { input, buffer: vec![0; BUFFER_BYTES].into_boxed_slice(), start: 0, end: 0, number: 0 }
+    }
+
+    /// Returns the number of the line last asked for, from 1.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn position_bytes(&self) -> u64 {
+        self.input.position_bytes()
+    }
+
+    /// Returns the next line without its newline, or `None` at the end.
+    pub(crate) fn next_line(&mut self) -> Result<Option<&[u8]>, Problem> {
+        self.number += 1;
+        let length = loop {
+            match find(b'\n', self.pending()) {
+                Some(length) if length <= LONGEST_LINE_BYTES => break length,
+                None if self.pending().len() <= LONGEST_LINE_BYTES => {
+                    if self.fill()? == 0 {
+                        return if self.pending().is_empty() { Ok(None) } else { Err(Problem::Unterminated) };
+                    }
+                }
+                Some(_) | None => {
+                    return Err(Problem::LineTooLong { limit: LONGEST_LINE_BYTES });
+                }
+            }
+        };
+        let line_start = self.start;
+        self.start += length + 1;
+        Ok(self.buffer.get(line_start..line_start + length))
+    }
+
+    /// Returns up to `wanted` bytes of the next line, which is left in place.
+    pub(crate) fn peek(&mut self, wanted: usize) -> Result<&[u8], Problem> {
+        while self.pending().len() < wanted {
+            if self.fill()? == 0 {
+                break;
+            }
+        }
+        let pending = self.pending();
+        let length = find(b'\n', pending).unwrap_or(pending.len()).min(wanted);
+        Ok(pending.get(..length).unwrap_or_default())
+    }
+
+    /// Says whether a line, even an empty one, follows.
+    pub(crate) fn is_at_end(&mut self) -> Result<bool, Problem> {
+        Ok(self.pending().is_empty() && self.fill()? == 0)
+    }
+
+    fn pending(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    fn fill(&mut self) -> Result<usize, Problem> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        let n_read = self.input.read(self.buffer.get_mut(self.end..).unwrap_or_default())?;
+        self.end += n_read;
+        Ok(n_read)
+    }
+}
+
+/// Finds the first `wanted` byte.
+fn find(wanted: u8, bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|&byte| byte == wanted)
+}

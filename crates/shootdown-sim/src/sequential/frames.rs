@@ -1,0 +1,131 @@
+//! The physical memory of the sequential machine: a zone for tables, one for base pages, one for 2 MiB pages.
+//!
+//! Only tables have contents. Separate zones keep each dense and every large frame aligned.
+
+use std::cell::{Cell, RefCell};
+
+use shootdown::{EntryAt, EntryFormat, Level, PageState, Pfn, TableFrame, arch::x86_64::X86_64, table::Descriptor};
+
+use super::{arena::Arena, machine::Sequential};
+
+/// The level of 2 MiB pages, the only large ones this machine has.
+pub const HUGE_LEVEL: Level = Level(2);
+
+const BASE_ZONE: u64 = 1 << 24;
+const HUGE_ZONE: u64 = 1 << 36;
+const HUGE_PAGES: u64 = HUGE_LEVEL.pages::<X86_64>();
+
+/// One page-table page, and what is known about it.
+struct Table {
+    entries: [Cell<u64>; X86_64::ENTRIES],
+    descriptor: Descriptor<Sequential>,
+}
+
+/// Numbers that are handed out, lowest unused first unless one came back.
+#[derive(Debug, Default)]
+struct Pool {
+    returned: RefCell<Vec<u64>>,
+    next: Cell<u64>,
+}
+
+impl Pool {
+    fn take(&self) -> u64 {
+        if let Some(number) = self.returned.borrow_mut().pop() {
+            return number;
+        }
+        self.next.replace(self.next.get() + 1)
+    }
+
+    fn give_back(&self, number: u64) {
+        self.returned.borrow_mut().push(number);
+    }
+}
+
+pub(super) struct Frames {
+    tables: Arena<Table>,
+    table_pool: Pool,
+    base_pages: Arena<PageState<Sequential>>,
+    base_pool: Pool,
+    huge_pages: Arena<PageState<Sequential>>,
+    huge_pool: Pool,
+    n_frames_freed: Cell<u64>,
+    n_tables_freed: Cell<u64>,
+}
+
+impl Frames {
+    pub(super) fn new() -> Self {
+        Frames {
+            tables: Arena::new(|_| Table {
+                entries: [const { Cell::new(0) }; X86_64::ENTRIES],
+                descriptor: Descriptor::new(),
+            }),
+            table_pool: Pool::default(),
+            base_pages: Arena::new(|_| PageState::new()),
+            base_pool: Pool::default(),
+            huge_pages: Arena::new(|_| PageState::new()),
+            huge_pool: Pool::default(),
+            n_frames_freed: Cell::new(0),
+            n_tables_freed: Cell::new(0),
+        }
+    }
+
+    fn table(&self, table: TableFrame) -> &Table {
+        self.tables.get(table.0.0 as usize)
+    }
+
+    pub(super) fn entry(&self, at: EntryAt) -> &Cell<u64> {
+        &self.table(at.table).entries[at.index]
+    }
+
+    pub(super) fn entries(&self, table: TableFrame) -> &[Cell<u64>] {
+        &self.table(table).entries
+    }
+
+    pub(super) fn descriptor(&self, table: TableFrame) -> &Descriptor<Sequential> {
+        &self.table(table).descriptor
+    }
+
+    pub(super) fn alloc_table(&self) -> TableFrame {
+        let table = TableFrame(Pfn(self.table_pool.take()));
+        self.entries(table).iter().for_each(|entry| entry.set(0));
+        table
+    }
+
+    pub(super) fn free_table(&self, table: TableFrame) {
+        self.n_tables_freed.set(self.n_tables_freed.get() + 1);
+        self.table_pool.give_back(table.0.0);
+    }
+
+    pub(super) fn alloc(&self, level: Level) -> Option<Pfn> {
+        match level {
+            Level::LEAF => Some(Pfn(BASE_ZONE + self.base_pool.take())),
+            HUGE_LEVEL => Some(Pfn(HUGE_ZONE + self.huge_pool.take() * HUGE_PAGES)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn free(&self, pfn: Pfn) {
+        self.n_frames_freed.set(self.n_frames_freed.get() + 1);
+        if pfn.0 >= HUGE_ZONE {
+            self.huge_pool.give_back((pfn.0 - HUGE_ZONE) / HUGE_PAGES);
+        } else {
+            self.base_pool.give_back(pfn.0 - BASE_ZONE);
+        }
+    }
+
+    pub(super) fn page(&self, pfn: Pfn) -> &PageState<Sequential> {
+        if pfn.0 >= HUGE_ZONE {
+            self.huge_pages.get(((pfn.0 - HUGE_ZONE) / HUGE_PAGES) as usize)
+        } else {
+            self.base_pages.get((pfn.0 - BASE_ZONE) as usize)
+        }
+    }
+
+    pub(super) fn n_frames_freed(&self) -> u64 {
+        self.n_frames_freed.get()
+    }
+
+    pub(super) fn n_tables_freed(&self) -> u64 {
+        self.n_tables_freed.get()
+    }
+}

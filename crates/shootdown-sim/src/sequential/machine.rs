@@ -1,0 +1,351 @@
+//! The machine itself: [`Machine`] over plain memory, and what a replay needs to steer it.
+
+use std::{
+    cell::{Cell, RefCell},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use shootdown::{
+    At, Counter, CpuId, CpuSet, DefaultPolicy, Fix, Frame, Frames as DataFrames, Invalidate, Level, Machine, Modify,
+    NoFrame, OneMemory, PageState, PerCpu, Pfn, Small, Space, SpaceId, TableFrame, UpTo, Word,
+    arch::x86_64::X86_64,
+    call::{self, Slot},
+    residency,
+    table::Descriptor,
+};
+
+use super::{
+    arena::Arena,
+    frames::Frames,
+    remembered::{Oracle, StaleAccess},
+};
+
+/// Room for 256 CPUs.
+pub(super) type Cpus = UpTo<4>;
+
+/// A word of library state.
+///
+/// Atomic only because words are shared by type; one thread runs everything.
+#[derive(Debug)]
+pub struct SequentialWord(AtomicU64);
+
+impl Word for SequentialWord {
+    const ZERO: Self = SequentialWord(AtomicU64::new(0));
+}
+
+/// A batch page: what is left of 4 KiB after a header of two words.
+const BATCH_WORDS: usize = 510;
+
+struct Cpu {
+    library: PerCpu<Sequential>,
+    is_masked: Cell<bool>,
+    is_kicked: Cell<bool>,
+}
+
+/// A machine of up to 256 CPUs of which one acts at a time.
+pub struct Sequential {
+    current: Cell<CpuId>,
+    cpus: Vec<Cpu>,
+    slots: Vec<Slot<Sequential>>,
+    spaces: Arena<Space<Sequential>>,
+    unused_spaces: RefCell<Vec<SpaceId>>,
+    n_spaces: Cell<u32>,
+    frames: Frames,
+    oracle: Oracle,
+    left_out: Vec<Fix>,
+    counters: [Cell<u64>; Counter::COUNT],
+}
+
+impl Sequential {
+    /// The most CPUs a machine can have.
+    pub const MAX_CPUS: usize = 256;
+
+    /// Makes a machine with `n_cpus` CPUs and without the fixes in `left_out`.
+    ///
+    /// # Panics
+    /// If `n_cpus` is 0 or above [`MAX_CPUS`](Sequential::MAX_CPUS).
+    #[must_use]
+    pub fn new(n_cpus: usize, left_out: &[Fix]) -> Self {
+        assert!((1..=Self::MAX_CPUS).contains(&n_cpus), "1 to 256 CPUs");
+        Sequential {
+            current: Cell::new(CpuId(0)),
+            cpus: (0..n_cpus)
+                .map(|_| Cpu { library: PerCpu::new(), is_masked: Cell::new(false), is_kicked: Cell::new(false) })
+                .collect(),
+            slots: (0..n_cpus * n_cpus).map(|_| Slot::new()).collect(),
+            spaces: Arena::new(|index| Space::new(SpaceId(index as u32))),
+            unused_spaces: RefCell::default(),
+            n_spaces: Cell::new(0),
+            frames: Frames::new(),
+            oracle: Oracle::new(n_cpus),
+            left_out: left_out.to_vec(),
+            counters: [const { Cell::new(0) }; Counter::COUNT],
+        }
+    }
+
+    /// Returns how many CPUs it has.
+    #[must_use]
+    pub fn n_cpus(&self) -> usize {
+        self.cpus.len()
+    }
+
+    /// Lets `cpu` act: it takes the interrupts that wait for it, and then everything is done on it until another acts.
+    pub fn act_on(&self, cpu: CpuId) {
+        self.current.set(cpu);
+        self.take_interrupt(cpu);
+    }
+
+    /// Switches the acting CPU to `space`, and looks whether it brings stale translations along.
+    pub fn switch_to(&self, space: SpaceId) {
+        self.space_of(space).switch_to(self);
+        self.oracle.set_lazy(self.cpu(), false);
+        self.oracle.switched_in(&self.frames, self.cpu());
+    }
+
+    /// Makes the acting CPU lazy: idle, or in a kernel thread.
+    pub fn go_lazy(&self) {
+        residency::enter_lazy(self);
+        self.oracle.set_lazy(self.cpu(), true);
+    }
+
+    /// Makes the acting CPU leave its address space for one that the machine does not follow.
+    pub fn leave(&self) {
+        residency::leave(self);
+    }
+
+    /// Says that an operation on `space` is complete: from now on no CPU may use what it changed.
+    pub fn operation_returned(&self, space: SpaceId) {
+        self.oracle.operation_returned(&self.frames, space);
+    }
+
+    /// Takes the stale accesses found since the last time.
+    #[must_use]
+    pub fn take_stale_accesses(&self) -> Vec<StaleAccess> {
+        self.oracle.take_found()
+    }
+
+    /// Makes room for an address space; it has no tables yet.
+    #[must_use]
+    pub fn new_space(&self) -> SpaceId {
+        self.unused_spaces.borrow_mut().pop().unwrap_or_else(|| {
+            let id = self.n_spaces.get();
+            self.n_spaces.set(id + 1);
+            SpaceId(id)
+        })
+    }
+
+    /// Lets the id of a destroyed address space be used again.
+    pub fn forget_space(&self, id: SpaceId) {
+        self.unused_spaces.borrow_mut().push(id);
+    }
+
+    /// Returns how often the library counted `counter`.
+    #[must_use]
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.counters[counter as usize].get()
+    }
+
+    /// Returns how many data frames have been freed.
+    #[must_use]
+    pub fn n_frames_freed(&self) -> u64 {
+        self.frames.n_frames_freed()
+    }
+
+    /// Returns how many page-table pages have been freed.
+    #[must_use]
+    pub fn n_tables_freed(&self) -> u64 {
+        self.frames.n_tables_freed()
+    }
+
+    /// Overwrites a page-table entry behind the library's back, for tests of who reads it.
+    pub fn poke_entry(&self, at: shootdown::EntryAt, raw: u64) {
+        self.frames.entry(at).set(raw);
+    }
+
+    fn space_of(&self, id: SpaceId) -> &Space<Sequential> {
+        self.spaces.get(id.0 as usize)
+    }
+
+    fn cpu_of(&self, cpu: CpuId) -> &Cpu {
+        &self.cpus[usize::from(cpu.0)]
+    }
+
+    /// Runs the handler of the interrupt that waits for `cpu`, if it can be taken; tells whether it was.
+    fn take_interrupt(&self, cpu: CpuId) -> bool {
+        let state = self.cpu_of(cpu);
+        if state.is_masked.get() || !state.is_kicked.take() {
+            return false;
+        }
+        let interrupted = self.current.replace(cpu);
+        state.is_masked.set(true);
+        call::serve(self);
+        state.is_masked.set(false);
+        self.current.set(interrupted);
+        true
+    }
+
+    fn write(&self, at: At<'_, SequentialWord>, old: u64, new: u64) {
+        match at {
+            At::Word(word) => word.0.store(new, Ordering::Relaxed),
+            At::Entry(at) => {
+                self.oracle.entry_changes(&self.frames, at, old, new);
+                self.frames.entry(at).set(new);
+            }
+        }
+    }
+
+    fn read(&self, at: At<'_, SequentialWord>) -> u64 {
+        match at {
+            At::Word(word) => word.0.load(Ordering::Relaxed),
+            At::Entry(at) => self.frames.entry(at).get(),
+        }
+    }
+}
+
+// SAFETY: one host thread runs all CPUs, so memory is trivially coherent and ordered, and no CPU migrates.
+// - Invalidation: there is no TLB to be wrong; the oracle hears of every request.
+// - Interrupts: a masked CPU's handler is not run; a kick stays until it is.
+// - Frames, placement: the pools hand each number out once, and arenas never move.
+// - `keeps`: the machine is simulated.
+#[expect(unsafe_code, reason = "the trait is unsafe to implement")]
+unsafe impl Machine for Sequential {
+    type Format = X86_64;
+    type Cpus = Cpus;
+    type Word = SequentialWord;
+    type Policy = DefaultPolicy;
+    type Batch = Box<[u64]>;
+
+    #[inline]
+    fn load(&self, at: At<'_, SequentialWord>, _: Ordering) -> u64 {
+        self.read(at)
+    }
+
+    #[inline]
+    fn store(&self, at: At<'_, SequentialWord>, value: u64, _: Ordering) {
+        self.write(at, self.read(at), value);
+    }
+
+    #[inline]
+    fn modify(&self, at: At<'_, SequentialWord>, modify: Modify, _: Ordering) -> u64 {
+        let old = self.read(at);
+        self.write(at, old, modify.apply(old));
+        old
+    }
+
+    fn fence(&self, _: Ordering) {}
+
+    #[inline]
+    fn cpu(&self) -> CpuId {
+        self.current.get()
+    }
+
+    fn invalidate(&self, what: Invalidate) {
+        self.oracle.invalidated(self.cpu(), what);
+    }
+
+    fn complete(&self) {}
+
+    fn load_root(&self, root: Option<(TableFrame, SpaceId)>) {
+        self.oracle.root_loaded(self.cpu(), root);
+    }
+
+    fn mask(&self) -> u64 {
+        u64::from(self.cpu_of(self.cpu()).is_masked.replace(true))
+    }
+
+    fn restore(&self, was: u64) {
+        self.cpu_of(self.cpu()).is_masked.set(was != 0);
+    }
+
+    fn kick(&self, to: &CpuSet<Cpus>) {
+        for cpu in to.iter() {
+            self.cpu_of(cpu).is_kicked.set(true);
+        }
+    }
+
+    fn spin<R: Small>(&self, ready: impl Fn(&Self) -> Option<R> + Sync) -> R {
+        loop {
+            if let Some(result) = ready(self) {
+                return result;
+            }
+            let here = self.cpu();
+            let n_taken = (0..self.cpus.len())
+                .map(|number| CpuId(number as u16))
+                .filter(|cpu| *cpu != here && self.take_interrupt(*cpu))
+                .count();
+            assert!(n_taken > 0, "CPU {} waits for something that no other CPU will do", here.0);
+        }
+    }
+
+    fn alloc_table(&self) -> Result<TableFrame, NoFrame> {
+        Ok(self.frames.alloc_table())
+    }
+
+    fn free_table(&self, table: TableFrame) {
+        self.oracle.table_freed(table);
+        self.frames.free_table(table);
+    }
+
+    fn construct_table(&self, table: TableFrame, level: Level) -> Result<(), NoFrame> {
+        self.oracle.table_made(table, level);
+        Ok(())
+    }
+
+    fn alloc_batch(&self) -> Option<Box<[u64]>> {
+        Some(vec![0; BATCH_WORDS].into_boxed_slice())
+    }
+
+    #[inline]
+    fn per_cpu(&self, cpu: CpuId) -> &PerCpu<Sequential> {
+        &self.cpu_of(cpu).library
+    }
+
+    fn slot(&self, from: CpuId, to: CpuId) -> &Slot<Sequential> {
+        &self.slots[usize::from(from.0) * self.cpus.len() + usize::from(to.0)]
+    }
+
+    #[inline]
+    fn space(&self, id: SpaceId) -> Option<&Space<Sequential>> {
+        Some(self.space_of(id))
+    }
+
+    #[inline]
+    fn descriptor(&self, table: TableFrame) -> &Descriptor<Sequential> {
+        self.frames.descriptor(table)
+    }
+
+    #[inline]
+    fn keeps(&self, fix: Fix) -> bool {
+        !self.left_out.contains(&fix)
+    }
+
+    fn count(&self, counter: Counter, times: u64) {
+        let counter = &self.counters[counter as usize];
+        counter.set(counter.get() + times);
+    }
+}
+
+// SAFETY: there is one thread.
+#[expect(unsafe_code, reason = "as above")]
+unsafe impl OneMemory for Sequential {}
+
+// SAFETY: the pools hand each frame out once and take it back in `free_frame`; zones are aligned to their level; `page`
+// gives each frame its own element.
+#[expect(unsafe_code, reason = "as above")]
+unsafe impl DataFrames for Sequential {
+    fn alloc_frame(&self, level: Level) -> Result<Frame, NoFrame> {
+        let pfn = self.frames.alloc(level).ok_or(NoFrame)?;
+        // SAFETY: the pool gave this frame, aligned to `level`, to us and to nobody else.
+        Ok(unsafe { Frame::claim(pfn, level) })
+    }
+
+    fn free_frame(&self, frame: Frame) {
+        self.oracle.frame_freed(frame.pfn());
+        self.frames.free(frame.pfn());
+    }
+
+    #[inline]
+    fn page(&self, frame: Pfn) -> &PageState<Sequential> {
+        self.frames.page(frame)
+    }
+}

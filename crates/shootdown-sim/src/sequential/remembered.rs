@@ -1,0 +1,358 @@
+//! The oracle: what each CPU may still remember that memory no longer says.
+//!
+//! Every present page of a loaded address space may be cached on every CPU that has it loaded. Recording all of that
+//! would be most of memory; what matters is where it *contradicts* memory, and a contradiction can only begin when an
+//! entry changes. So the oracle watches entries, notes the old value for every CPU that has the address space loaded, and
+//! forgets it when that CPU invalidates it. It looks at tables and at what hardware is told; never at library state.
+
+use std::cell::{Cell, RefCell};
+
+use rustc_hash::FxHashMap;
+use shootdown::{
+    CpuId, CpuSet, Entry, EntryAt, EntryFormat, Invalidate, Level, Pfn, SpaceId, TableFrame, Vpn, arch::x86_64::X86_64,
+};
+
+use super::{arena::Arena, frames::Frames, machine::Cpus};
+
+/// When a remembered translation became a bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StaleKind {
+    /// Its frame was freed.
+    FrameFreed,
+    /// A table on its path was freed.
+    TableFreed,
+    /// The operation that changed it returned.
+    OperationReturned,
+    /// Its CPU began to use the address space again.
+    SwitchedIn,
+}
+
+impl StaleKind {
+    /// Returns a few words for reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            StaleKind::FrameFreed => "frame freed while cached",
+            StaleKind::TableFreed => "table freed while cached",
+            StaleKind::OperationReturned => "operation returned while cached",
+            StaleKind::SwitchedIn => "switched in while cached",
+        }
+    }
+}
+
+/// A CPU that may still use what is no longer there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StaleAccess {
+    /// When it became a bug.
+    pub kind: StaleKind,
+    /// The CPU that may use it.
+    pub cpu: CpuId,
+    /// The address space.
+    pub space: SpaceId,
+    /// The first page it translates.
+    pub page: Vpn,
+    /// The frame, or the table, that it reaches.
+    pub frame: Pfn,
+}
+
+/// Where a table hangs.
+struct Place {
+    level: Cell<Level>,
+    parent: Cell<Option<EntryAt>>,
+    // For a root that has been loaded: the address space it was loaded for.
+    space: Cell<Option<SpaceId>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OldLeaf {
+    page: Vpn,
+    level: Level,
+    raw: u64,
+}
+
+impl OldLeaf {
+    fn frame(self) -> Option<Pfn> {
+        match X86_64::decode(self.raw, self.level) {
+            Entry::Leaf(frame) => Some(frame),
+            _ => None,
+        }
+    }
+}
+
+/// A cached pointer to a table that is no longer linked there.
+#[derive(Clone, Copy, Debug)]
+struct OldWalk {
+    page: Vpn,
+    level: Level,
+    table: TableFrame,
+}
+
+/// One CPU's TLB and walk caches, as far as they may differ from memory. All of it belongs to the loaded address space.
+#[derive(Default)]
+struct Memory {
+    loaded: Option<(TableFrame, SpaceId)>,
+    is_lazy: bool,
+    leaves: Vec<OldLeaf>,
+    walks: Vec<OldWalk>,
+}
+
+pub(super) struct Oracle {
+    places: Arena<Place>,
+    cpus: Vec<RefCell<Memory>>,
+    // CPUs that have the address space loaded.
+    holders: RefCell<FxHashMap<SpaceId, CpuSet<Cpus>>>,
+    // CPUs with something in `leaves` or `walks`: most of the time none.
+    differing: Cell<CpuSet<Cpus>>,
+    found: RefCell<Vec<StaleAccess>>,
+}
+
+impl Oracle {
+    pub(super) fn new(n_cpus: usize) -> Self {
+        Oracle {
+            places: Arena::new(|_| Place {
+                level: Cell::new(Level::LEAF),
+                parent: Cell::new(None),
+                space: Cell::new(None),
+            }),
+            cpus: (0..n_cpus).map(|_| RefCell::default()).collect(),
+            holders: RefCell::default(),
+            differing: Cell::new(CpuSet::EMPTY),
+            found: RefCell::default(),
+        }
+    }
+
+    /// Takes what was found since the last time.
+    pub(super) fn take_found(&self) -> Vec<StaleAccess> {
+        self.found.take()
+    }
+
+    fn place(&self, table: TableFrame) -> &Place {
+        self.places.get(table.0.0 as usize)
+    }
+
+    fn cpu(&self, cpu: CpuId) -> &RefCell<Memory> {
+        &self.cpus[usize::from(cpu.0)]
+    }
+
+    pub(super) fn table_made(&self, table: TableFrame, level: Level) {
+        let place = self.place(table);
+        place.level.set(level);
+        place.parent.set(None);
+        place.space.set(None);
+    }
+
+    /// Hears that an entry changes from `old` to `new`.
+    pub(super) fn entry_changes(&self, frames: &Frames, at: EntryAt, old: u64, new: u64) {
+        if old == new {
+            return;
+        }
+        let level = self.place(at.table).level.get();
+        match X86_64::decode(old, level) {
+            Entry::Absent => {}
+            Entry::Leaf(_) if is_still_true(old, new, level) => {}
+            Entry::Leaf(_) => self.remember_leaf(at, level, old),
+            Entry::Table(table) => self.remember_walk(frames, at, level, table),
+        }
+        if let Entry::Table(table) = X86_64::decode(new, level) {
+            self.place(table).parent.set(Some(at));
+        }
+    }
+
+    /// The address space a table belongs to and the first page it translates, if it hangs below a loaded root.
+    fn resolve(&self, table: TableFrame) -> Option<(SpaceId, Vpn)> {
+        let place = self.place(table);
+        if let Some(space) = place.space.get() {
+            return Some((space, Vpn(0)));
+        }
+        let at = place.parent.get()?;
+        let (space, base) = self.resolve(at.table)?;
+        Some((space, page_of(base, at, self.place(at.table).level.get())))
+    }
+
+    fn for_each_holder(&self, space: SpaceId, mut note: impl FnMut(&mut Memory)) {
+        let holders = self.holders.borrow().get(&space).copied().unwrap_or(CpuSet::EMPTY);
+        if holders.is_empty() {
+            return;
+        }
+        let mut differing = self.differing.get();
+        for cpu in holders.iter() {
+            note(&mut self.cpu(cpu).borrow_mut());
+            differing.insert(cpu);
+        }
+        self.differing.set(differing);
+    }
+
+    fn remember_leaf(&self, at: EntryAt, level: Level, raw: u64) {
+        if let Some((space, base)) = self.resolve(at.table) {
+            let page = page_of(base, at, level);
+            self.for_each_holder(space, |cpu| cpu.leaves.push(OldLeaf { page, level, raw }));
+        }
+    }
+
+    fn remember_walk(&self, frames: &Frames, at: EntryAt, level: Level, table: TableFrame) {
+        if let Some((space, base)) = self.resolve(at.table) {
+            let page = page_of(base, at, level);
+            self.for_each_holder(space, |cpu| cpu.walks.push(OldWalk { page, level, table }));
+            // Whatever could be reached through the table may be cached too.
+            let below = self.place(table).level.get();
+            for (index, entry) in frames.entries(table).iter().enumerate() {
+                let at = EntryAt { table, index };
+                match X86_64::decode(entry.get(), below) {
+                    Entry::Absent => {}
+                    Entry::Leaf(_) => self.remember_leaf(at, below, entry.get()),
+                    Entry::Table(next) => self.remember_walk(frames, at, below, next),
+                }
+            }
+        }
+        self.place(table).parent.set(None);
+    }
+
+    pub(super) fn root_loaded(&self, cpu: CpuId, root: Option<(TableFrame, SpaceId)>) {
+        let mut memory = self.cpu(cpu).borrow_mut();
+        let mut holders = self.holders.borrow_mut();
+        if let Some((_, left)) = memory.loaded
+            && let Some(set) = holders.get_mut(&left)
+        {
+            set.remove(cpu);
+        }
+        if let Some((table, space)) = root {
+            self.place(table).space.set(Some(space));
+            holders.entry(space).or_insert(CpuSet::EMPTY).insert(cpu);
+        }
+        *memory = Memory { loaded: root, ..Memory::default() };
+        self.update_differing(cpu, &memory);
+    }
+
+    pub(super) fn invalidated(&self, cpu: CpuId, what: Invalidate) {
+        if !self.differing.get().contains(cpu) {
+            return;
+        }
+        let mut memory = self.cpu(cpu).borrow_mut();
+        match what {
+            Invalidate::All => {
+                memory.leaves.clear();
+                memory.walks.clear();
+            }
+            Invalidate::Leaf(page, _) => memory.leaves.retain(|old| !covers(old.level, old.page, page)),
+            Invalidate::Walk(page, _) => {
+                memory.leaves.retain(|old| !covers(old.level, old.page, page));
+                memory.walks.retain(|old| !covers(old.level, old.page, page));
+            }
+        }
+        self.update_differing(cpu, &memory);
+    }
+
+    fn update_differing(&self, cpu: CpuId, memory: &Memory) {
+        let mut differing = self.differing.get();
+        if memory.leaves.is_empty() && memory.walks.is_empty() {
+            differing.remove(cpu);
+        } else {
+            differing.insert(cpu);
+        }
+        self.differing.set(differing);
+    }
+
+    pub(super) fn set_lazy(&self, cpu: CpuId, is_lazy: bool) {
+        self.cpu(cpu).borrow_mut().is_lazy = is_lazy;
+    }
+
+    pub(super) fn frame_freed(&self, pfn: Pfn) {
+        self.for_each_differing(StaleKind::FrameFreed, |memory, report| {
+            // A lazy CPU uses no leaf before it has looked at the generation.
+            if !memory.is_lazy {
+                memory.leaves.retain(|old| old.frame() != Some(pfn) || report(old.page, pfn));
+            }
+        });
+    }
+
+    pub(super) fn table_freed(&self, table: TableFrame) {
+        let place = self.place(table);
+        if let Some(space) = place.space.take() {
+            let holders = self.holders.borrow_mut().remove(&space).unwrap_or(CpuSet::EMPTY);
+            for cpu in holders.iter() {
+                self.report(StaleKind::TableFreed, cpu, space, Vpn(0), table.0);
+            }
+        }
+        self.for_each_differing(StaleKind::TableFreed, |memory, report| {
+            // The walker follows cached pointers by itself, on lazy CPUs too.
+            memory.walks.retain(|old| old.table != table || report(old.page, table.0));
+        });
+    }
+
+    /// Whatever an operation on `space` changed must be forgotten when it returns.
+    pub(super) fn operation_returned(&self, frames: &Frames, space: SpaceId) {
+        self.for_each_differing(StaleKind::OperationReturned, |memory, report| {
+            if !memory.is_lazy && memory.loaded.is_some_and(|(_, loaded)| loaded == space) {
+                report_contradictions(frames, memory, report);
+            }
+        });
+    }
+
+    pub(super) fn switched_in(&self, frames: &Frames, cpu: CpuId) {
+        let loaded = self.cpu(cpu).borrow().loaded;
+        self.for_each_differing(StaleKind::SwitchedIn, |memory, report| {
+            if memory.loaded == loaded && !memory.is_lazy {
+                report_contradictions(frames, memory, report);
+            }
+        });
+    }
+
+    /// Runs `look` on the memory of every CPU that has any; what it reports is forgotten, so nothing counts twice.
+    fn for_each_differing(&self, kind: StaleKind, look: impl Fn(&mut Memory, &mut dyn FnMut(Vpn, Pfn) -> bool)) {
+        let differing = self.differing.get();
+        if differing.is_empty() {
+            return;
+        }
+        for cpu in differing.iter() {
+            let mut memory = self.cpu(cpu).borrow_mut();
+            let Some((_, space)) = memory.loaded else { continue };
+            look(&mut memory, &mut |page, frame| {
+                self.report(kind, cpu, space, page, frame);
+                false
+            });
+            self.update_differing(cpu, &memory);
+        }
+    }
+
+    fn report(&self, kind: StaleKind, cpu: CpuId, space: SpaceId, page: Vpn, frame: Pfn) {
+        self.found.borrow_mut().push(StaleAccess { kind, cpu, space, page, frame });
+    }
+}
+
+fn report_contradictions(frames: &Frames, memory: &mut Memory, report: &mut dyn FnMut(Vpn, Pfn) -> bool) {
+    let Some((root, _)) = memory.loaded else { return };
+    memory.leaves.retain(|old| {
+        let now = read_entry(frames, root, old.page, old.level);
+        is_still_true(old.raw, now, old.level) || old.frame().is_none_or(|frame| report(old.page, frame))
+    });
+}
+
+/// The entry of `level` that translates `page` now; 0 where the walk does not get there.
+fn read_entry(frames: &Frames, root: TableFrame, page: Vpn, target: Level) -> u64 {
+    let (mut table, mut level) = (root, X86_64::ROOT);
+    loop {
+        let raw = frames.entry(EntryAt { table, index: page.index::<X86_64>(level) }).get();
+        if level == target {
+            return raw;
+        }
+        match (X86_64::decode(raw, level), level.below()) {
+            (Entry::Table(next), Some(below)) => (table, level) = (next, below),
+            _ => return 0,
+        }
+    }
+}
+
+/// Tells whether using `old` does nothing that `now` does not allow: a stricter entry only costs a fault, but a dirty bit
+/// that memory lacks would let a store go unnoticed.
+fn is_still_true(old: u64, now: u64, level: Level) -> bool {
+    let (was, is) = (X86_64::attributes(old), X86_64::attributes(now));
+    X86_64::decode(old, level) == X86_64::decode(now, level) && is.permits(was) && (is.dirty || !was.dirty)
+}
+
+fn page_of(base: Vpn, at: EntryAt, level: Level) -> Vpn {
+    Vpn(base.0 + at.index as u64 * level.pages::<X86_64>())
+}
+
+fn covers(level: Level, first: Vpn, page: Vpn) -> bool {
+    level.span::<X86_64>(first).contains(page)
+}

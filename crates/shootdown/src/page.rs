@@ -1,0 +1,107 @@
+//! Reference counts of data frames: how many translations, and caches, hold each.
+//!
+//! A kernel with its own page structures does not need this module; [`Gather`](crate::Gather) gives its frames to any
+//! [`FrameSink`]. `shootdown-mm` is built on it.
+
+use core::sync::atomic::Ordering::*;
+
+use crate::{
+    addr::{Level, Pfn},
+    frame::{Frame, FrameSink, NoFrame},
+    machine::{Machine, Modify},
+    table::Leaf,
+    word::Shared,
+};
+
+/// What is known about one data frame, or the first frame of a larger one.
+#[doc(alias = "struct page")]
+pub struct PageState<M: Machine> {
+    references: Shared<M>,
+}
+
+impl<M: Machine> Default for PageState<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M: Machine> PageState<M> {
+    /// Makes the state of a frame that nobody has.
+    pub const fn new() -> Self {
+        PageState { references: Shared::ZERO }
+    }
+
+    /// Shows the words to `visitor`.
+    pub fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
+        self.references.visit("page.references", visitor);
+    }
+}
+
+/// A machine that hands out frames for data, and has a place for what is known about each.
+///
+/// # Safety
+/// A frame from `alloc_frame` is aligned to its level, used by nobody else, and stays so until it comes back through
+/// `free_frame`. `page` returns the same place for the same frame and different places for different ones, zero at first.
+#[expect(unsafe_code, reason = "the library believes that frames are unused")]
+pub unsafe trait Frames: Machine {
+    /// Takes a frame that a leaf of `level` can map. Contents are what the last owner left.
+    ///
+    /// # Errors
+    /// [`NoFrame`] if there is none.
+    #[track_caller]
+    fn alloc_frame(&self, level: Level) -> Result<Frame, NoFrame>;
+
+    /// Takes a frame back that nobody can reach any more.
+    #[track_caller]
+    fn free_frame(&self, frame: Frame);
+
+    /// Returns the state of a data frame.
+    fn page(&self, frame: Pfn) -> &PageState<Self>;
+}
+
+/// Takes a frame with one reference to it.
+///
+/// # Errors
+/// [`NoFrame`] if there is none.
+pub fn allocate<M: Frames>(m: &M, level: Level) -> Result<Frame, NoFrame> {
+    let frame = m.alloc_frame(level)?;
+    m.page(frame.pfn()).references.store(m, 1, Relaxed);
+    Ok(frame)
+}
+
+/// Takes one more reference to a frame that the caller has one to.
+pub fn share<M: Frames>(m: &M, frame: &Frame) -> Frame {
+    take_reference(m, frame.pfn(), frame.level())
+}
+
+/// Takes one more reference to a frame that is mapped. The lock that the leaf proves keeps it mapped.
+pub fn share_mapped<M: Frames>(leaf: &Leaf<'_, M>) -> Frame {
+    take_reference(leaf.guard().machine(), leaf.frame(), leaf.level())
+}
+
+fn take_reference<M: Frames>(m: &M, pfn: Pfn, level: Level) -> Frame {
+    // Whoever asks has a reference, so the count cannot reach zero meanwhile: no ordering is needed.
+    m.page(pfn).references.update(m, Modify::Add(1), Relaxed);
+    Frame::regain(pfn, level)
+}
+
+/// Tells whether a mapped frame has no other reference than that of this translation.
+#[must_use]
+pub fn is_exclusive<M: Frames>(leaf: &Leaf<'_, M>) -> bool {
+    let m = leaf.guard().machine();
+    // ORDER(release/reuse): sees what the last other holder did before it let go.
+    m.page(leaf.frame()).references.load(m, Acquire) == 1
+}
+
+/// A sink that gives back the reference a translation held, and frees the frame with the last one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DropReference;
+
+impl<M: Frames> FrameSink<M> for DropReference {
+    fn release(&self, m: &M, frame: Frame) {
+        // ORDER(release/reuse): our use comes before the reuse of the frame by whoever sees the count fall.
+        if m.page(frame.pfn()).references.modify(m, Modify::Add(u64::MAX), AcqRel) == 1 {
+            m.free_frame(frame);
+        }
+    }
+}
