@@ -1,1 +1,51 @@
-//! To be filled.
+//! Explores the shipping code of the [`shootdown`] library, every interleaving of it, on a simulated SMP machine.
+//!
+//! The library is generic over its [`Machine`](shootdown::Machine). Here the machine is [`Sim`], whose code runs on
+//! coroutines that hand every operation to a driver, which performs it on plain data
+//! ([`shootdown_sim::smp`]) whenever it likes. There are two drivers over the same hardware and the same [`Scenario`]s:
+//!
+//! * [`graph::check`] explores every interleaving and proves that none fails, or finds a failing one with the fewest acts;
+//! * [`live::search`] acts at random, and [`live::replay`] replays a [`Schedule`] from its string.
+//!
+//! Every fix of the library ([`shootdown::Fix`]) can be left out, and a scenario that proves it then must fail.
+//!
+//! ```
+//! use shootdown::Fix;
+//! use shootdown_check::{graph, scenarios};
+//! let scenario = scenarios::by_name("unmap_2cpu").expect("a scenario");
+//! assert!(graph::check(scenario, &[], graph::Limits::default()).is_proof());
+//! let report = graph::check(scenario, &[Fix::WaitForAcks], graph::Limits::default());
+//! println!("{report}");
+//! assert!(report.finding.is_some());
+//! ```
+//!
+//! What is explored and what is not is said in [`shootdown_sim::smp`]. The simulated memory is sequentially consistent, and
+//! accesses to a word that is owned ([`shootdown::Own`]) count as private without a check that they are.
+
+mod coroutine;
+mod driver;
+mod failure;
+mod fix_set;
+pub mod graph;
+pub mod live;
+#[cfg(test)]
+mod lockstep;
+mod machine;
+mod panics;
+mod places;
+mod report;
+mod rng;
+mod scenario;
+pub mod scenarios;
+mod schedule;
+mod trace;
+
+pub use failure::{Doom, Failure};
+pub use fix_set::FixSet;
+pub use machine::{Sim, TinyPolicy};
+pub use panics::Panic;
+pub use places::WordIndex;
+pub use report::{Finding, Report};
+pub use scenario::Scenario;
+pub use schedule::{ParseScheduleError, Schedule};
+pub use trace::Trace;

@@ -1,2 +1,44 @@
 //! The `shootdown` command.
-fn main() {}
+//!
+//! Thin: it reads arguments, calls the libraries and prints. Exit status: 0 if all is well, 1 if a violation was found,
+//! 2 if it was asked wrongly or given input it cannot use.
+
+mod bundled;
+mod progress;
+mod replay;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// TLB coherence for any kernel: what a workload costs, and proof that nothing stale is used.
+#[derive(Debug, Parser)]
+#[command(name = "shootdown", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Replay a recorded workload on a simulated machine, beside what the kernel itself counted.
+    Replay(replay::Arguments),
+}
+
+/// Nothing wrong was found.
+const FINE: u8 = 0;
+/// A violation was found.
+const VIOLATION: u8 = 1;
+/// The input, or the question, cannot be used.
+const UNUSABLE: u8 = 2;
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Replay(arguments) => replay::run(&arguments),
+    };
+    ExitCode::from(result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        UNUSABLE
+    }))
+}

@@ -24,16 +24,23 @@
 //! expected there.
 
 mod by_cause;
+mod calls;
 mod cause;
 mod cause_tracker;
 mod error;
 mod event;
+mod faults;
 mod fields;
 mod input;
 mod known_tasks;
 mod lines;
 mod parse;
+mod placement;
+mod profile;
 mod recording;
+mod replay;
+mod report;
+mod simulation;
 mod syscall;
 mod truth;
 
@@ -44,6 +51,10 @@ pub use error::{Place, Problem, ReadError};
 pub use event::{
     Actor, CallFunction, Event, EventKind, FaultAccess, FlushReason, Mode, PreviousState, RecordedCpu, TaskId,
 };
+pub use placement::Placement;
+pub use profile::Profile;
 pub use recording::Recording;
+pub use replay::{Options, ReplayError, replay};
+pub use report::{Compared, Report, SCHEMA, Violation};
 pub use syscall::Syscall;
 pub use truth::{RecordedCounter, RecordedCounts};

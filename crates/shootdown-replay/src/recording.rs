@@ -74,6 +74,14 @@ impl Recording {
         Self::new(name, Box::new(reader), None)
     }
 
+    /// Reads the header of a recording that is in memory.
+    ///
+    /// # Errors
+    /// If the text does not begin with the header of a recording.
+    pub fn from_bytes(name: &str, bytes: &'static [u8]) -> Result<Self, ReadError> {
+        Self::new(name, Box::new(bytes), Some(bytes.len() as u64))
+    }
+
     /// Returns the name of the recorded workload.
     #[must_use]
     pub fn workload(&self) -> &str {

@@ -1,6 +1,6 @@
 //! What a page-table entry looks like: pure data, one implementation for each architecture.
 
-use crate::addr::{Level, Pfn, TableFrame};
+use crate::addr::{Level, Pfn, TableFrame, Vpn, VpnRange};
 
 /// What an entry means at its level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +52,8 @@ pub trait EntryFormat: 'static {
     const ENTRIES: usize = 1 << Self::INDEX_BITS;
     /// The root table's level.
     const ROOT: Level = Level(Self::LEVELS);
+    /// The pages that a root table translates.
+    const REACH: VpnRange = VpnRange::from_len(Vpn(0), 1 << (Self::INDEX_BITS * Self::LEVELS as u32));
 
     /// Encodes a translation. `level` is at least 1 and one the architecture can map pages at.
     fn leaf(frame: Pfn, level: Level, attributes: Attributes) -> u64;

@@ -44,7 +44,7 @@ pub struct Unhooked {
 ///     while let Some(leaf) = tables.next_leaf(range) {
 ///         gather.unhook(leaf);
 ///     }
-///     gather.unhook_tables(&mut tables, range);
+///     gather.unhook_tables(&mut tables, range, range);
 ///     drop(tables);
 ///     gather.finish();
 /// }
@@ -119,52 +119,51 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
         M::Format::attributes(was)
     }
 
-    /// Unhooks the tables below the root that translate nothing outside of `range` and have no entry left.
+    /// Unhooks the tables below the root that translate some page of `touched`, nothing outside of `limits`, and have no
+    /// entry left. `limits` is the hole in the address space that the unmapped pages now lie in.
     ///
     /// # Context
     /// Under the page-table lock. Does not sleep; flushes first if there is no room.
     ///
     /// # Panics
     /// If the guard belongs to another address space.
+    #[doc(alias = "free_pgtables")]
     #[track_caller]
-    pub fn unhook_tables(&mut self, tables: &mut TablesGuard<'_, M>, range: VpnRange) {
+    pub fn unhook_tables(&mut self, tables: &mut TablesGuard<'_, M>, touched: VpnRange, limits: VpnRange) {
         self.assert_ours(tables);
         if let Some(root) = tables.root() {
-            self.unhook_tables_below(tables, root, M::Format::ROOT, Vpn(0), range);
+            self.unhook_tables_below(tables, root, M::Format::ROOT, touched.intersection(limits), limits);
         }
     }
 
-    /// `base` is the first page that `table`, of `level`, translates.
+    /// `touched` lies within what `table`, of `level`, translates, if it is not empty.
     #[track_caller]
     fn unhook_tables_below(
         &mut self,
         tables: &mut TablesGuard<'_, M>,
         table: TableFrame,
         level: Level,
-        base: Vpn,
-        range: VpnRange,
+        touched: VpnRange,
+        limits: VpnRange,
     ) {
         let Some(below) = level.below() else {
             return;
         };
-        for index in 0..M::Format::ENTRIES {
-            let span =
-                VpnRange::from_len(Vpn(base.0 + index as u64 * level.pages::<M::Format>()), level.pages::<M::Format>());
-            if span.intersection(range).is_empty() {
-                continue;
+        let mut left = touched.intersection(M::Format::REACH);
+        while !left.is_empty() {
+            let span = level.span::<M::Format>(left.start);
+            let at = EntryAt { table, index: left.start.index::<M::Format>(level) };
+            if let Entry::Table(child) = tables.entry(at, level).1 {
+                self.unhook_tables_below(tables, child, below, left.intersection(span), limits);
+                let descriptor = self.m.descriptor(child);
+                if limits.covers(span) && descriptor.n_entries(self.m) == 0 && !descriptor.is_reserved(self.m) {
+                    self.make_room();
+                    tables.take(at);
+                    self.record(Stale::table(left.start, level));
+                    self.hold(Held::Table(child));
+                }
             }
-            let at = EntryAt { table, index };
-            let Entry::Table(child) = tables.entry(at, level).1 else {
-                continue;
-            };
-            self.unhook_tables_below(tables, child, below, span.start, range);
-            let descriptor = self.m.descriptor(child);
-            if range.covers(span) && descriptor.n_entries(self.m) == 0 && !descriptor.is_reserved(self.m) {
-                self.make_room();
-                tables.take(at);
-                self.record(Stale::table(span.start, level));
-                self.hold(Held::Table(child));
-            }
+            left.start = span.end;
         }
     }
 

@@ -74,11 +74,6 @@ impl<M: Machine> Tables<M> {
     }
 }
 
-/// The pages that a root table translates.
-const fn reach<F: EntryFormat>() -> VpnRange {
-    VpnRange::from_len(Vpn(0), F::ROOT.pages::<F>() << F::INDEX_BITS)
-}
-
 impl<M: Machine> TablesGuard<'_, M> {
     /// Returns the root table, if the address space was created.
     #[inline]
@@ -112,7 +107,7 @@ impl<M: Machine> TablesGuard<'_, M> {
     #[inline]
     #[must_use]
     pub fn find(&self, page: Vpn) -> Option<Leaf<'_, M>> {
-        if !reach::<M::Format>().contains(page) {
+        if !M::Format::REACH.contains(page) {
             return None;
         }
         let mut table = self.root()?;
@@ -132,7 +127,7 @@ impl<M: Machine> TablesGuard<'_, M> {
     #[must_use]
     pub fn next_leaf(&self, range: VpnRange) -> Option<Leaf<'_, M>> {
         let root = self.root()?;
-        let mut left = range.intersection(reach::<M::Format>());
+        let mut left = range.intersection(M::Format::REACH);
         let (mut table, mut level) = (root, M::Format::ROOT);
         while !left.is_empty() {
             let index = left.start.index::<M::Format>(level);
@@ -168,7 +163,7 @@ impl<M: Machine> TablesGuard<'_, M> {
     /// [`MapError`] with the frame: no memory for a table, the place is taken, or the page is out of reach.
     pub fn map(&mut self, page: Vpn, frame: Frame, attributes: Attributes) -> Result<(), MapError> {
         let m = self.machine();
-        let (mut table, target) = match (self.root(), reach::<M::Format>().contains(page)) {
+        let (mut table, target) = match (self.root(), M::Format::REACH.contains(page)) {
             (Some(root), true) => (root, frame.level()),
             _ => return Err(MapError { kind: MapErrorKind::OutOfRange(page), frame }),
         };

@@ -1,0 +1,83 @@
+//! What both drivers can do: look at the machine, list what can happen, let one thing happen.
+
+use shootdown::CpuId;
+use shootdown_sim::smp::{Act, Hardware, Operation};
+
+use crate::{
+    failure::{Doom, Failure},
+    places::PLACES,
+    scenario::Scenario,
+};
+
+/// Rounds in which every CPU gets a turn, after which a run that has not come to its end is said never to do so. A
+/// scenario's runs are a few hundred steps long.
+const FAIR_ROUNDS: usize = 2_000;
+
+/// A run of a scenario in some state.
+pub(crate) trait Driver {
+    fn scenario(&self) -> &'static Scenario;
+
+    fn hardware(&self) -> &Hardware;
+
+    /// The operation that `cpu` performs next.
+    fn pending(&self, cpu: CpuId) -> Operation;
+
+    /// Lets `act`, which must be enabled, happen.
+    fn perform(&mut self, act: Act) -> Result<(), Failure>;
+
+    /// Lists what can happen next.
+    fn enabled(&self, acts: &mut Vec<Act>) {
+        let scenario = self.scenario();
+        let pending: Vec<Operation> = scenario.cpus().map(|cpu| self.pending(cpu)).collect();
+        self.hardware().enabled(&scenario.machine, &pending, acts);
+    }
+
+    /// Tells whether every CPU has come to its end and no kick is pending.
+    fn is_finished(&self) -> bool {
+        self.scenario().cpus().all(|cpu| self.is_idle(cpu) && !self.hardware().cpu(cpu).is_kicked())
+    }
+
+    fn is_idle(&self, cpu: CpuId) -> bool {
+        self.pending(cpu) == Operation::Idle
+    }
+
+    /// Lets one CPU after the other take its turn, with interrupts as soon as they can be taken, until the end.
+    fn finish_fairly(&mut self) -> Result<(), Failure> {
+        let mut middle = None;
+        let mut has_changed = false;
+        for round in 0..FAIR_ROUNDS {
+            if round == FAIR_ROUNDS / 2 {
+                middle = Some(self.hardware().clone());
+            }
+            for cpu in self.scenario().cpus() {
+                if self.hardware().cpu(cpu).takes_interrupt() {
+                    self.perform(Act::Interrupt { cpu })?;
+                } else if !self.is_idle(cpu) {
+                    self.perform(Act::Step { cpu, outcome: 0 })?;
+                }
+                has_changed |= middle.as_ref().is_some_and(|middle| !self.hardware().has_same_memory(middle));
+            }
+            if self.is_finished() {
+                return Ok(());
+            }
+        }
+        Err(Failure::Doomed(match has_changed {
+            true => Doom::Livelock,
+            false if self.is_anyone_asleep() => Doom::LostKick,
+            false => Doom::Deadlock,
+        }))
+    }
+
+    /// Tells whether some CPU has come to its end and would take a kick, but none is pending.
+    fn is_anyone_asleep(&self) -> bool {
+        self.scenario().cpus().any(|cpu| {
+            let here = self.hardware().cpu(cpu);
+            self.is_idle(cpu) && !here.is_masked() && !here.is_kicked()
+        })
+    }
+}
+
+/// Makes the machine that scenarios begin on, before any setup.
+pub(crate) fn blank() -> Hardware {
+    Hardware::new(PLACES.n_words())
+}

@@ -1,0 +1,38 @@
+//! The graph driver: every interleaving, explored as a graph of states.
+//!
+//! Library code runs only to find out what it does next after a result it has not seen before ([`unfold`]). What is known
+//! of it is a small graph for each CPU, and the product of those graphs with the simulated hardware is searched breadth
+//! first ([`search`]), so the first failure found is one with the fewest acts. When all states are known, those from which
+//! the end cannot be reached are found exactly ([`doom`]).
+
+mod doom;
+mod search;
+mod state;
+mod unfold;
+
+use shootdown::Fix;
+
+pub(crate) use self::{state::Product, unfold::Unfolding};
+use crate::{fix_set::FixSet, live, report::Report, scenario::Scenario};
+
+/// Where a search gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// States to reach at most.
+    pub max_states: usize,
+}
+
+impl Default for Limits {
+    /// A few million states: some seconds, and less than a gigabyte.
+    fn default() -> Self {
+        Limits { max_states: 4_000_000 }
+    }
+}
+
+/// Explores every interleaving of a scenario, with some fixes left out.
+#[must_use]
+pub fn check(scenario: &'static Scenario, left_out: &[Fix], limits: Limits) -> Report {
+    let left_out = FixSet::from(left_out);
+    let initial = live::initial(scenario, left_out);
+    search::run(scenario, left_out, &initial, limits)
+}

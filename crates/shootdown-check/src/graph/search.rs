@@ -1,0 +1,158 @@
+//! Breadth-first search over all states, with fingerprints for those that were seen.
+
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, Hash, Hasher},
+};
+
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHasher};
+use shootdown_sim::smp::{Act, Hardware};
+
+use super::{
+    Limits, Product, Unfolding, doom,
+    state::State,
+};
+use crate::{
+    driver::Driver,
+    failure::Failure,
+    fix_set::FixSet,
+    report::{Finding, Report},
+    scenario::Scenario,
+};
+
+/// A state's number, in the order in which states were reached.
+pub(super) type StateIdx = u32;
+
+/// What is remembered of the states.
+#[derive(Default)]
+struct Reached {
+    by_fingerprint: FxHashMap<u64, StateIdx>,
+    /// How each was reached first; the first state was not.
+    came_by: Vec<Option<(StateIdx, Act)>>,
+    /// The transitions, by the numbers of the states at both ends.
+    transitions: Vec<(StateIdx, StateIdx)>,
+    /// States in which the scenario is at its end.
+    ends: Vec<StateIdx>,
+}
+
+impl Reached {
+    /// Takes note of a state; tells its number and whether it is new.
+    fn insert(&mut self, state: &State, came_by: Option<(StateIdx, Act)>) -> (StateIdx, bool) {
+        let next = StateIdx::try_from(self.came_by.len()).expect("the limit is below 2^32 states");
+        let idx = *self.by_fingerprint.entry(fingerprint(state)).or_insert(next);
+        if idx == next {
+            self.came_by.push(came_by);
+        }
+        (idx, idx == next)
+    }
+
+    /// The acts that lead to a state, one of the shortest ways.
+    fn way_to(&self, mut idx: StateIdx) -> Vec<Act> {
+        let mut acts = Vec::new();
+        while let Some((before, act)) = self.came_by[idx as usize] {
+            acts.push(act);
+            idx = before;
+        }
+        acts.reverse();
+        acts
+    }
+}
+
+fn fingerprint(state: &State) -> u64 {
+    let mut hasher: FxHasher = FxBuildHasher.build_hasher();
+    state.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// How a search ended.
+enum Ended {
+    Exhausted,
+    AtLimit,
+    Failed(Failure, Vec<Act>),
+}
+
+/// Explores a scenario from its initial state.
+pub(super) fn run(
+    scenario: &'static Scenario,
+    left_out: FixSet,
+    initial: &Hardware,
+    limits: Limits,
+) -> Report {
+    let mut unfolding = Unfolding::new(scenario, left_out);
+    let mut reached = Reached::default();
+    let ended = match State::start(&mut unfolding, scenario, initial) {
+        Ok(start) => explore(scenario, &mut unfolding, &mut reached, start, limits),
+        Err(failure) => Ended::Failed(failure, Vec::new()),
+    };
+    let is_exhausted = matches!(ended, Ended::Exhausted);
+    let failed = match ended {
+        Ended::Exhausted => find_doom(scenario, &mut unfolding, &reached, initial),
+        Ended::AtLimit => None,
+        Ended::Failed(failure, acts) => Some((failure, acts)),
+    };
+    Report {
+        scenario: scenario.name,
+        left_out,
+        n_cpus: scenario.machine.cpus,
+        n_states: reached.came_by.len(),
+        n_transitions: reached.transitions.len(),
+        n_local_nodes: unfolding.n_nodes(),
+        is_exhausted,
+        finding: failed.map(|(failure, acts)| Finding::new(scenario, left_out, initial, acts, &failure)),
+    }
+}
+
+/// States are taken in the order in which they were reached, so the first failure is one of those with the fewest acts.
+fn explore(
+    scenario: &'static Scenario,
+    unfolding: &mut Unfolding,
+    reached: &mut Reached,
+    start: State,
+    limits: Limits,
+) -> Ended {
+    let mut waiting = VecDeque::from([(reached.insert(&start, None).0, start)]);
+    let mut acts = Vec::new();
+    while let Some((idx, state)) = waiting.pop_front() {
+        let product = Product { scenario, unfolding: &mut *unfolding, state };
+        if product.is_finished() {
+            reached.ends.push(idx);
+            continue;
+        }
+        product.enabled(&mut acts);
+        let state = product.state;
+        for act in acts.drain(..) {
+            let mut next = state.clone();
+            if let Err(failure) = next.perform(unfolding, act) {
+                let mut way = reached.way_to(idx);
+                way.push(act);
+                return Ended::Failed(failure, way);
+            }
+            let (next_idx, is_new) = reached.insert(&next, Some((idx, act)));
+            reached.transitions.push((idx, next_idx));
+            if is_new {
+                waiting.push_back((next_idx, next));
+            }
+        }
+        if reached.came_by.len() >= limits.max_states && !waiting.is_empty() {
+            return Ended::AtLimit;
+        }
+    }
+    Ended::Exhausted
+}
+
+/// Finds the doomed state with the shortest way to it, and what its doom looks like.
+fn find_doom(
+    scenario: &'static Scenario,
+    unfolding: &mut Unfolding,
+    reached: &Reached,
+    initial: &Hardware,
+) -> Option<(Failure, Vec<Act>)> {
+    let doomed = doom::first_doomed(reached.came_by.len(), &reached.transitions, &reached.ends)?;
+    let acts = reached.way_to(doomed);
+    let mut product = Product::start(scenario, unfolding, initial).expect("the search came by here");
+    for act in &acts {
+        product.perform(*act).expect("the search came by here");
+    }
+    let failure = product.finish_fairly().expect_err("no schedule leads out of a doomed state");
+    Some((failure, acts))
+}

@@ -1,0 +1,296 @@
+//! [`Sim`]: the [`Machine`] whose every operation is a question to whoever drives the simulation.
+//!
+//! One value of it lives on each coroutine. An operation suspends the coroutine with what it wants to do; the driver
+//! performs it on the simulated hardware when it chooses to, and resumes the coroutine with the result, or first with an
+//! interrupt, whose handler then runs as a call on top of the interrupted code.
+
+use std::{
+    panic::Location as Source,
+    sync::atomic::Ordering,
+};
+
+use corosensei::Yielder;
+use shootdown::{
+    At, CpuId, CpuSet, Descriptor, Fix, Frame, Invalidate, Level, Machine, Modify, NoFrame, PerCpu, Pfn, Policy,
+    Shared, Small, Space, SpaceId, TableFrame, UpTo, Vpn, arch::tiny::Tiny, call::Slot,
+};
+use shootdown_sim::smp::{Location, Operation};
+
+use crate::{
+    coroutine::{Answer, Ask, Question},
+    fix_set::FixSet,
+    places::{PLACES, WordIndex},
+    scenario::Scenario,
+};
+
+/// Bounds small enough that a scenario of two pages meets every one of them.
+#[derive(Clone, Copy, Debug)]
+pub struct TinyPolicy;
+
+impl Policy for TinyPolicy {
+    const FLUSH_CEILING: u64 = 2;
+    const GATHER_SLOTS: usize = 1;
+    const GATHER_BATCHES: usize = 1;
+}
+
+/// The machine, as one CPU's code sees it.
+///
+/// # Invariants
+/// `yielder` is that of the coroutine whose stack this value lives on, so it is valid for as long as the value is used.
+pub struct Sim {
+    cpu: CpuId,
+    scenario: &'static Scenario,
+    left_out: FixSet,
+    yielder: *const Yielder<Answer, Ask>,
+}
+
+impl Sim {
+    /// Makes the machine for a coroutine, which must keep it on its own stack.
+    pub(crate) fn new(
+        cpu: CpuId,
+        scenario: &'static Scenario,
+        left_out: FixSet,
+        yielder: &Yielder<Answer, Ask>,
+    ) -> Self {
+        // INVARIANT: the caller is the coroutine's own function, and no `Sim` can leave it: neither `Clone` nor an
+        // accessor for the yielder exists, and scenarios only ever see `&Sim`.
+        Sim { cpu, scenario, left_out, yielder }
+    }
+
+    /// Asks the driver and returns its answer.
+    fn ask(&self, question: Question, at: &'static Source<'static>) -> Answer {
+        // SAFETY: by the type's invariant the yielder outlives this call, and it is shared by reference only.
+        #[expect(unsafe_code, reason = "`Machine: 'static` forbids a borrow of the yielder")]
+        let yielder = unsafe { &*self.yielder };
+        yielder.suspend(Ask { question, at })
+    }
+
+    /// Performs an operation; runs the interrupt handler first, as often as the driver wants.
+    #[track_caller]
+    fn perform(&self, operation: Operation) -> u64 {
+        // Guards dropped by a panic find a machine that does nothing: the panic is the result of this run.
+        if std::thread::panicking() {
+            return 0;
+        }
+        let at = Source::caller();
+        loop {
+            match self.ask(Question::Operation(operation), at) {
+                Answer::Result(result) => return result,
+                Answer::Interrupt => self.handle_interrupt(),
+            }
+        }
+    }
+
+    /// Runs the scenario's interrupt handler and returns from the interrupt.
+    pub(crate) fn handle_interrupt(&self) {
+        // A scope, since nothing of a handler is left when it returns.
+        self.scope(self.scenario.handler);
+        self.perform(Operation::ReturnFromInterrupt);
+    }
+
+    /// Does nothing forever but take interrupts.
+    pub(crate) fn idle(&self) -> ! {
+        loop {
+            self.perform(Operation::Idle);
+        }
+    }
+
+    /// Tells the driver something that concerns only the structure of the code. Takes no time.
+    #[track_caller]
+    fn mark(&self, question: Question) {
+        if !std::thread::panicking() {
+            self.ask(question, Source::caller());
+        }
+    }
+
+    // What scenarios use beside the library.
+
+    /// Returns the address space that scenarios use.
+    #[must_use]
+    pub fn user_space(&self) -> &'static Space<Sim> {
+        &PLACES.spaces[0]
+    }
+
+    /// Returns the `index`th word that belongs to no library structure.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[must_use]
+    pub fn scratch(&self, index: usize) -> &'static Shared<Sim> {
+        &PLACES.scratch[index]
+    }
+
+    /// Lets user code touch a page. A page that is not mapped faults, which is no violation.
+    #[track_caller]
+    pub fn access(&self, page: Vpn) {
+        self.perform(Operation::Access(page));
+    }
+
+    /// Lets no user code run on this CPU from now on: it is in a kernel thread, or idle.
+    #[track_caller]
+    pub fn stop_user(&self) {
+        self.perform(Operation::StopUser);
+    }
+
+    /// Lets user code run on this CPU again; it is a violation if a stale translation is left.
+    #[track_caller]
+    pub fn resume_user(&self) {
+        self.perform(Operation::ResumeUser);
+    }
+
+    /// Takes a frame for user data.
+    ///
+    /// # Panics
+    /// If there is none left: then the scenario is too big for the machine.
+    #[track_caller]
+    pub fn alloc_frame(&self) -> Frame {
+        let number = self.perform(Operation::AllocFrame).checked_sub(1).expect("the scenario needs more frames");
+        // SAFETY:
+        // - The reference is ours to give up: the machine has just marked the frame as data that nobody else has, and
+        //   hands it out no second time before `free_frame`.
+        // - Every frame number is aligned to the leaf level.
+        #[expect(unsafe_code, reason = "custody of simulated frames begins here")]
+        unsafe {
+            Frame::claim(Pfn(number), Level::LEAF)
+        }
+    }
+
+    /// Gives a frame of user data back; the machine then checks that nothing can reach it.
+    #[track_caller]
+    pub fn free_frame(&self, frame: Frame) {
+        self.perform(Operation::FreeFrame(frame.pfn()));
+    }
+}
+
+fn location(at: At<'_, WordIndex>) -> Location {
+    match at {
+        At::Word(word) => Location::Word(word.id()),
+        At::Entry(at) => Location::Entry(at),
+    }
+}
+
+// SAFETY: nothing real depends on this machine: frames are numbers in plain data, and no memory is handed out for them.
+// Still, item by item of the trait's contract:
+// - Memory: `Hardware` performs one operation at a time, so its memory is sequentially consistent, stronger than asked.
+// - Own words: the driver performs them at once and in program order.
+// - Invalidation: takes effect in the step that performs it; `load_root` drops everything.
+// - Interrupts: `Hardware::enabled` offers no interrupt while they are masked; a kick stays pending until it is taken.
+// - `cpu` is fixed for each coroutine.
+// - Frames: `AllocTable` takes a free frame and zeroes it.
+// - Placement: fixed places in one static, one for each argument; their values are words of `Hardware`, zero at first.
+// - `keeps`: the machine is simulated.
+#[expect(unsafe_code, reason = "the trait is unsafe to implement")]
+unsafe impl Machine for Sim {
+    type Format = Tiny;
+    type Cpus = UpTo<1, 4>;
+    type Word = WordIndex;
+    type Policy = TinyPolicy;
+    type Batch = [u64; 1];
+
+    fn load(&self, at: At<'_, WordIndex>, _: Ordering) -> u64 {
+        self.perform(Operation::Load(location(at)))
+    }
+
+    fn store(&self, at: At<'_, WordIndex>, value: u64, _: Ordering) {
+        self.perform(Operation::Store(location(at), value));
+    }
+
+    fn modify(&self, at: At<'_, WordIndex>, modify: Modify, _: Ordering) -> u64 {
+        self.perform(Operation::Modify(location(at), modify))
+    }
+
+    fn update(&self, at: At<'_, WordIndex>, modify: Modify, _: Ordering) {
+        self.perform(Operation::Update(location(at), modify));
+    }
+
+    fn own_get(&self, word: &WordIndex) -> u64 {
+        self.perform(Operation::OwnGet(word.id()))
+    }
+
+    fn own_set(&self, word: &WordIndex, value: u64) {
+        self.perform(Operation::OwnSet(word.id(), value));
+    }
+
+    fn fence(&self, _: Ordering) {
+        self.perform(Operation::Fence);
+    }
+
+    fn cpu(&self) -> CpuId {
+        self.cpu
+    }
+
+    fn invalidate(&self, what: Invalidate) {
+        self.perform(Operation::Invalidate(what));
+    }
+
+    fn complete(&self) {
+        self.perform(Operation::Complete);
+    }
+
+    fn load_root(&self, root: Option<(TableFrame, SpaceId)>) {
+        self.perform(Operation::LoadRoot(root.map(|(table, _)| table)));
+    }
+
+    fn mask(&self) -> u64 {
+        self.perform(Operation::Mask)
+    }
+
+    fn restore(&self, was: u64) {
+        self.perform(Operation::Restore(was));
+    }
+
+    fn kick(&self, to: &CpuSet<Self::Cpus>) {
+        self.perform(Operation::Kick(to.iter().fold(0, |bits, cpu| bits | 1 << cpu.0)));
+    }
+
+    fn spin<R: Small>(&self, ready: impl Fn(&Self) -> Option<R> + Sync) -> R {
+        self.mark(Question::Enter);
+        loop {
+            if let Some(result) = ready(self) {
+                self.mark(Question::Leave(result.to_word()));
+                return result;
+            }
+            self.mark(Question::Again);
+        }
+    }
+
+    fn scope<R: Small>(&self, body: impl Fn(&Self) -> R + Sync) -> R {
+        self.mark(Question::Enter);
+        let result = body(self);
+        self.mark(Question::Leave(result.to_word()));
+        result
+    }
+
+    fn alloc_table(&self) -> Result<TableFrame, NoFrame> {
+        let number = self.perform(Operation::AllocTable).checked_sub(1).ok_or(NoFrame)?;
+        Ok(TableFrame(Pfn(number)))
+    }
+
+    fn free_table(&self, table: TableFrame) {
+        self.perform(Operation::FreeTable(table));
+    }
+
+    fn alloc_batch(&self) -> Option<[u64; 1]> {
+        (self.perform(Operation::AllocBatch) != 0).then_some([0])
+    }
+
+    fn per_cpu(&self, cpu: CpuId) -> &PerCpu<Self> {
+        &PLACES.per_cpu[usize::from(cpu.0)]
+    }
+
+    fn slot(&self, from: CpuId, to: CpuId) -> &Slot<Self> {
+        &PLACES.slots[usize::from(from.0)][usize::from(to.0)]
+    }
+
+    fn space(&self, id: SpaceId) -> Option<&Space<Self>> {
+        PLACES.spaces.get(id.0 as usize)
+    }
+
+    fn descriptor(&self, table: TableFrame) -> &Descriptor<Self> {
+        &PLACES.descriptors[table.0.0 as usize]
+    }
+
+    fn keeps(&self, fix: Fix) -> bool {
+        !self.left_out.contains(fix)
+    }
+}

@@ -1,0 +1,102 @@
+//! Where the library's state lives in the explorer: structures whose words are nothing but numbers.
+//!
+//! A word *adopts* the number of a word of the simulated machine, once and in a fixed order, so the structures can be one
+//! static that every machine, state and coroutine shares. Adoption goes through the library's own `visit` methods, which
+//! also gives the words the names that traces use.
+
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicU16, Ordering::Relaxed},
+};
+
+use shootdown::{Descriptor, PerCpu, Shared, Space, SpaceId, Word, call::Slot};
+use shootdown_sim::smp::{FRAMES, MAX_CPUS, WordId};
+
+use crate::machine::Sim;
+
+/// Address spaces there are.
+const SPACES: usize = 2;
+
+/// Words for scenarios' own use.
+const SCRATCH: usize = 2;
+
+/// A word of library state: the number of a machine word plus one, 0 until adopted.
+pub struct WordIndex(AtomicU16);
+
+impl Word for WordIndex {
+    const ZERO: Self = WordIndex(AtomicU16::new(0));
+}
+
+impl WordIndex {
+    fn adopt(&self, id: WordId) {
+        let was = self.0.swap(id.0 + 1, Relaxed);
+        assert!(was == 0, "a word is shown twice: {} and {}", was - 1, id.0);
+    }
+
+    /// Returns the machine word that this stands for.
+    pub(crate) fn id(&self) -> WordId {
+        WordId(self.0.load(Relaxed).checked_sub(1).expect("a word that no `visit` method shows"))
+    }
+}
+
+pub(crate) struct Places {
+    pub(crate) per_cpu: [PerCpu<Sim>; MAX_CPUS],
+    pub(crate) slots: [[Slot<Sim>; MAX_CPUS]; MAX_CPUS],
+    pub(crate) spaces: [Space<Sim>; SPACES],
+    pub(crate) descriptors: [Descriptor<Sim>; FRAMES],
+    pub(crate) scratch: [Shared<Sim>; SCRATCH],
+    names: Vec<String>,
+}
+
+pub(crate) static PLACES: LazyLock<Places> = LazyLock::new(Places::new);
+
+impl Places {
+    fn new() -> Self {
+        let mut places = Places {
+            per_cpu: [const { PerCpu::new() }; MAX_CPUS],
+            slots: [const { [const { Slot::new() }; MAX_CPUS] }; MAX_CPUS],
+            spaces: [Space::new(SpaceId(0)), Space::new(SpaceId(1))],
+            descriptors: [const { Descriptor::new() }; FRAMES],
+            scratch: [const { Shared::ZERO }; SCRATCH],
+            names: Vec::new(),
+        };
+        places.adopt();
+        places
+    }
+
+    fn adopt(&mut self) {
+        let mut names = Vec::new();
+        let mut adopt = |owner: &str, name: &str, word: &WordIndex| {
+            word.adopt(WordId(names.len() as u16));
+            names.push(format!("{name}[{owner}]"));
+        };
+        for (cpu, state) in self.per_cpu.iter().enumerate() {
+            state.visit(&mut |name, word| adopt(&cpu.to_string(), name, word));
+        }
+        for (from, row) in self.slots.iter().enumerate() {
+            for (to, slot) in row.iter().enumerate() {
+                slot.visit(&mut |name, word| adopt(&format!("{from}>{to}"), name, word));
+            }
+        }
+        for (id, space) in self.spaces.iter().enumerate() {
+            space.visit(&mut |name, word| adopt(&id.to_string(), name, word));
+        }
+        for (frame, descriptor) in self.descriptors.iter().enumerate() {
+            descriptor.visit(&mut |name, word| adopt(&frame.to_string(), name, word));
+        }
+        for (index, word) in self.scratch.iter().enumerate() {
+            word.visit("scratch", &mut |name, word| adopt(&index.to_string(), name, word));
+        }
+        self.names = names;
+    }
+
+    /// Returns how many words there are.
+    pub(crate) fn n_words(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Returns the name of a word, and in brackets whose it is.
+    pub(crate) fn name(&self, word: WordId) -> &str {
+        &self.names[usize::from(word.0)]
+    }
+}

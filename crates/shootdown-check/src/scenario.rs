@@ -1,0 +1,43 @@
+//! What a scenario is: a short script for each CPU, and why it is worth exploring.
+
+use std::fmt;
+
+use shootdown::{CpuId, Fix};
+use shootdown_sim::smp::Config;
+
+use crate::machine::Sim;
+
+/// A script for a few CPUs.
+///
+/// One idea each: what two scenarios show separately is explored in a fraction of the states that one for both needs.
+pub struct Scenario {
+    /// Its name on command lines and in schedules.
+    pub name: &'static str,
+    /// What could go wrong, in one sentence.
+    pub goal: &'static str,
+    /// How the script forces it, in one sentence.
+    pub method: &'static str,
+    /// The machine it runs on.
+    pub machine: Config,
+    /// Makes the initial state; runs on one CPU after the other, to the end and without interleaving.
+    pub setup: fn(&Sim),
+    /// What each CPU does.
+    pub main: fn(&Sim),
+    /// What each CPU does when it takes a kick.
+    pub handler: fn(&Sim),
+    /// Fixes that, each left out alone, make this scenario fail.
+    pub proves: &'static [Fix],
+}
+
+impl Scenario {
+    /// Returns its CPUs.
+    pub fn cpus(&self) -> impl Iterator<Item = CpuId> + use<> {
+        (0..self.machine.cpus as u16).map(CpuId)
+    }
+}
+
+impl fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scenario").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,54 @@
+//! A lazy CPU keeps an address space loaded and runs nothing of it.
+//!
+//! It may be left out of a flush of leaves if it catches up before it runs user code again, but not out of one that frees
+//! tables, since its walker goes on reading them (Linux b956575bed91).
+
+use shootdown::{CpuId, Fix, Machine, VpnRange, call};
+
+use super::script::{PAGE_0, TWO_CACHING_CPUS, TWO_CPUS, become_lazy, create, return_to_user, unmap, unmap_with_tables};
+use crate::{machine::Sim, scenario::Scenario};
+
+pub(super) static LEAF: Scenario = Scenario {
+    name: "lazy",
+    goal: "A CPU that was left out of a flush because it was lazy comes back and uses a stale translation.",
+    method: "CPU 1 becomes lazy, comes back and touches the page, while CPU 0 unmaps it.",
+    machine: TWO_CPUS,
+    setup,
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            unmap(m, VpnRange::from_len(PAGE_0, 1));
+        } else {
+            pause(m);
+        }
+    },
+    handler: call::serve,
+    proves: &Fix::ALL,
+};
+
+pub(super) static TABLE: Scenario = Scenario {
+    name: "lazy_table",
+    goal: "A page table is freed while a lazy CPU's walker still points at it.",
+    method: "CPU 1 becomes lazy, comes back and touches the page, while CPU 0 unmaps the page and its table.",
+    machine: TWO_CACHING_CPUS,
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            unmap_with_tables(m, VpnRange::from_len(PAGE_0, 2));
+        } else {
+            pause(m);
+        }
+    },
+    ..LEAF
+};
+
+fn setup(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        create(m, 1);
+    }
+    m.user_space().switch_to(m);
+}
+
+fn pause(m: &Sim) {
+    become_lazy(m);
+    return_to_user(m);
+    m.access(PAGE_0);
+}

@@ -1,0 +1,30 @@
+//! The scenarios, one idea to a file.
+
+mod lazy;
+mod mutual_shootdown;
+mod refused_batch;
+mod script;
+mod switch_2cpu;
+mod unmap_2cpu;
+mod unmap_tables_2cpu;
+
+use crate::scenario::Scenario;
+
+/// All scenarios.
+pub static ALL: [&Scenario; 9] = [
+    &unmap_2cpu::UNMAP_2CPU,
+    &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
+    &mutual_shootdown::OPEN,
+    &mutual_shootdown::HALF_MASKED,
+    &mutual_shootdown::MASKED,
+    &refused_batch::REFUSED_BATCH,
+    &lazy::LEAF,
+    &lazy::TABLE,
+    &switch_2cpu::SWITCH_2CPU,
+];
+
+/// Returns the scenario of this name.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static Scenario> {
+    ALL.into_iter().find(|scenario| scenario.name == name)
+}

@@ -1,0 +1,57 @@
+//! Two CPUs shoot at each other: neither may wait for the other without answering it.
+//!
+//! With interrupts masked this is what hung Alpha, where `smp_call_function` waited with interrupts off; here a CPU that
+//! waits serves its own inbox.
+
+use shootdown::{CpuId, Machine, Masked, Vpn, VpnRange, call};
+
+use super::script::{TWO_CPUS, create, unmap};
+use crate::{machine::Sim, scenario::Scenario};
+
+pub(super) static OPEN: Scenario = Scenario {
+    name: "mutual_shootdown",
+    goal: "Two CPUs that flush each other's TLB wait for each other forever.",
+    method: "Each unmaps a page of its own at the same time, with interrupts open.",
+    machine: TWO_CPUS,
+    setup,
+    main: unmap_own_page,
+    handler: call::serve,
+    proves: &[],
+};
+
+pub(super) static HALF_MASKED: Scenario = Scenario {
+    name: "mutual_shootdown_half_masked",
+    goal: "A CPU that waits with interrupts masked is deaf to the one it waits for.",
+    method: "Each unmaps a page of its own at the same time, CPU 0 with interrupts masked.",
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            let _masked = Masked::new(m);
+            unmap_own_page(m);
+        } else {
+            unmap_own_page(m);
+        }
+    },
+    ..OPEN
+};
+
+pub(super) static MASKED: Scenario = Scenario {
+    name: "mutual_shootdown_masked",
+    goal: "Two CPUs that wait with interrupts masked are deaf to each other.",
+    method: "Each unmaps a page of its own at the same time, with interrupts masked.",
+    main: |m| {
+        let _masked = Masked::new(m);
+        unmap_own_page(m);
+    },
+    ..OPEN
+};
+
+fn setup(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        create(m, 2);
+    }
+    m.user_space().switch_to(m);
+}
+
+fn unmap_own_page(m: &Sim) {
+    unmap(m, VpnRange::from_len(Vpn(u64::from(m.cpu().0)), 1));
+}

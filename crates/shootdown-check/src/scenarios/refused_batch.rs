@@ -1,0 +1,34 @@
+//! A gather that gets no memory flushes early and goes on.
+
+use shootdown::{CpuId, Fix, Machine, VpnRange, call};
+use shootdown_sim::smp::Config;
+
+use super::script::{PAGE_0, PAGE_1, TWO_CPUS, create, unmap};
+use crate::{machine::Sim, scenario::Scenario};
+
+pub(super) static REFUSED_BATCH: Scenario = Scenario {
+    name: "refused_batch",
+    goal: "A gather without room loses a frame, or a page's part of the flush.",
+    method: "CPU 0 has one slot and unmaps two pages, and its request for a batch may be refused; CPU 1 touches both.",
+    machine: Config { may_refuse_batches: true, ..TWO_CPUS },
+    setup,
+    main,
+    handler: call::serve,
+    proves: &Fix::ALL,
+};
+
+fn setup(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        create(m, 2);
+    }
+    m.user_space().switch_to(m);
+}
+
+fn main(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        unmap(m, VpnRange::from_len(PAGE_0, 2));
+    } else {
+        m.access(PAGE_0);
+        m.access(PAGE_1);
+    }
+}

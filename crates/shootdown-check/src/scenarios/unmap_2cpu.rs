@@ -1,0 +1,33 @@
+//! The base bug of the field: a page is reused while another CPU still reaches it.
+
+use shootdown::{CpuId, Fix, Machine, VpnRange, call};
+
+use super::script::{PAGE_0, TWO_CPUS, create, unmap};
+use crate::{machine::Sim, scenario::Scenario};
+
+pub(super) static UNMAP_2CPU: Scenario = Scenario {
+    name: "unmap_2cpu",
+    goal: "A frame is freed while some TLB still translates to it.",
+    method: "CPU 0 unmaps the page that CPU 1 touches twice, while both walkers may cache it at any time.",
+    machine: TWO_CPUS,
+    setup,
+    main,
+    handler: call::serve,
+    proves: &Fix::ALL,
+};
+
+fn setup(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        create(m, 1);
+    }
+    m.user_space().switch_to(m);
+}
+
+fn main(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        unmap(m, VpnRange::from_len(PAGE_0, 1));
+    } else {
+        m.access(PAGE_0);
+        m.access(PAGE_0);
+    }
+}

@@ -1,0 +1,32 @@
+//! Freeing a page table: the other CPU's walk cache may point at it although its TLB holds nothing.
+
+use shootdown::{CpuId, Fix, Machine, VpnRange, call};
+
+use super::script::{PAGE_0, TWO_CACHING_CPUS, create, unmap_with_tables};
+use crate::{machine::Sim, scenario::Scenario};
+
+pub(super) static UNMAP_TABLES_2CPU: Scenario = Scenario {
+    name: "unmap_tables_2cpu",
+    goal: "A page table is freed while a walker still points at it.",
+    method: "CPU 0 unmaps a page and its table while both walkers may cache the way to it, and CPU 1 touches the page.",
+    machine: TWO_CACHING_CPUS,
+    setup,
+    main,
+    handler: call::serve,
+    proves: &Fix::ALL,
+};
+
+fn setup(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        create(m, 1);
+    }
+    m.user_space().switch_to(m);
+}
+
+fn main(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        unmap_with_tables(m, VpnRange::from_len(PAGE_0, 2));
+    } else {
+        m.access(PAGE_0);
+    }
+}

@@ -1,0 +1,94 @@
+//! `shootdown replay`.
+
+use std::{io::Write as _, path::Path};
+
+use shootdown::Fix;
+use shootdown_replay::{Options, Placement, Profile, Recording, replay};
+use shootdown_sim::sequential::Sequential;
+
+use crate::{FINE, VIOLATION, bundled, progress::Progress, table};
+
+/// Arguments of `shootdown replay`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  shootdown replay                               the bundled PostgreSQL recording
+  shootdown replay gcc java my.tlbt.zst          bundled recordings by name, and a file
+  shootdown replay gcc --cpus 64                 each task on one of 64 CPUs: a model, nothing recorded
+  shootdown replay gcc --without flush-remote    what would be used stale without remote flushes
+  shootdown replay gcc --json                    one JSON object a recording, one a line
+
+Exit status: 0 nothing stale was used, 1 a violation was found, 2 unusable input.")]
+pub(crate) struct Arguments {
+    /// Recordings (.tlbt, plain or zstd), or names of bundled ones
+    #[arg(value_name = "FILE")]
+    files: Vec<String>,
+    /// Spread the tasks over N simulated CPUs instead of placing them as recorded (1 to 256)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=Sequential::MAX_CPUS as i64))]
+    cpus: Option<u16>,
+    /// Leave a fix out; may be given several times
+    #[arg(long, value_name = "FIX", value_parser = clap::builder::PossibleValuesParser::new(Fix::ALL.map(Fix::name)))]
+    without: Vec<String>,
+    /// Print JSON, one object a recording
+    #[arg(long)]
+    json: bool,
+    /// List the bundled recordings
+    #[arg(long, conflicts_with_all = ["files", "cpus", "without"])]
+    list: bool,
+}
+
+type Error = Box<dyn std::error::Error>;
+
+/// Runs the command and returns its exit status.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
+    let mut out = std::io::stdout().lock();
+    if arguments.list {
+        if arguments.json {
+            for recording in bundled::ALL {
+                let (command, events) = recording.facts();
+                let line = serde_json::json!({ "recording": recording.name, "command": command, "events": events });
+                writeln!(out, "{line}")?;
+            }
+        } else {
+            writeln!(out, "{}", table::bundled())?;
+        }
+        return Ok(FINE);
+    }
+    let options = Options {
+        profile: Profile::LINUX_6_18,
+        placement: arguments.cpus.map_or(Placement::AsRecorded, |n_cpus| Placement::Spread { n_cpus }),
+        without: arguments.without.iter().filter_map(|name| Fix::by_name(name)).collect(),
+    };
+    let default = [bundled::DEFAULT.to_owned()];
+    let files = if arguments.files.is_empty() { &default[..] } else { &arguments.files };
+    let mut status = FINE;
+    for file in files {
+        let recording = open(file)?;
+        let mut progress = Progress::new(file, recording.total_bytes().unwrap_or_default());
+        let report = replay(recording, &options, |bytes| progress.update(bytes))?;
+        let took = progress.finish();
+        if report.stale_accesses > 0 {
+            status = VIOLATION;
+        }
+        if arguments.json {
+            writeln!(out, "{}", serde_json::to_string(&report)?)?;
+        } else {
+            writeln!(out, "{}", table::report(&report, options.placement, took))?;
+        }
+    }
+    Ok(status)
+}
+
+/// A file if there is one of this name, else a bundled recording.
+fn open(file: &str) -> Result<Recording, Error> {
+    if !Path::new(file).exists() {
+        if let Some(bundled) = bundled::by_name(file) {
+            return Ok(Recording::from_bytes(file, bundled.bytes)?);
+        }
+        if !file.contains(['/', '.']) {
+            let error = Recording::open(file).err().map_or_else(String::new, |error| error.to_string());
+            return Err(format!("{error}, or the name of a bundled recording (see `shootdown replay --list`)").into());
+        }
+    }
+    Ok(Recording::open(file)?)
+}

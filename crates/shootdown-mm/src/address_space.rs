@@ -1,0 +1,128 @@
+//! One address space: its layout, and the operations that only touch the layout.
+
+use core::ops::Range;
+
+use rangemap::RangeMap;
+use shootdown::{
+    EntryFormat, Frames, Gather, Level, Mutex, OneMemory, Space, SpaceId, VirtAddr, Vpn, VpnRange, page::DropReference,
+};
+
+use crate::{
+    OutOfMemory,
+    vma::{Protection, Vma},
+};
+
+/// What should be mapped where.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Layout {
+    // Page numbers; neighbours that are equal are one.
+    pub(crate) areas: RangeMap<u64, Vma>,
+    // Start and end of the heap, once it is known.
+    brk: Option<Range<Vpn>>,
+}
+
+impl Layout {
+    /// The hole that `range` lies in, with nothing mapped in it.
+    pub(crate) fn hole_around(&self, range: VpnRange) -> VpnRange {
+        let end = self.areas.overlapping(range.end.0..u64::MAX).next().map_or(u64::MAX, |(next, _)| next.start);
+        let before = 0..range.start.0;
+        let start = if before.is_empty() {
+            0
+        } else {
+            self.areas.overlapping(before).next_back().map_or(0, |(previous, _)| previous.end)
+        };
+        VpnRange::new(Vpn(start), Vpn(end))
+    }
+}
+
+/// Marks types that can be machines for address spaces: one memory, and frames for data.
+pub trait Program: Frames + OneMemory {}
+
+impl<M: Frames + OneMemory> Program for M {}
+
+/// A gather whose frames lose the reference that their translation held.
+pub(crate) type PageGather<'a, M> = Gather<'a, M, DropReference>;
+
+/// One address space. Any number of tasks may use it at once.
+#[doc(alias = "mm_struct")]
+pub struct AddressSpace<M: Program> {
+    id: SpaceId,
+    pub(crate) layout: Mutex<M, Layout>,
+}
+
+impl<M: Program> AddressSpace<M> {
+    /// Brings the address space `id`, for which the machine has a place, to life. Nothing is mapped.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if there is no frame for the root table.
+    ///
+    /// # Panics
+    /// If the machine has no such address space.
+    pub fn create(m: &M, id: SpaceId) -> Result<Self, OutOfMemory> {
+        let space = AddressSpace { id, layout: Mutex::new(Layout::default()) };
+        space.space(m).create(m)?;
+        Ok(space)
+    }
+
+    /// Returns its id.
+    #[must_use]
+    pub const fn id(&self) -> SpaceId {
+        self.id
+    }
+
+    pub(crate) fn space<'m>(&self, m: &'m M) -> &'m Space<M> {
+        let Some(space) = m.space(self.id) else {
+            panic!("the machine has no place for this address space");
+        };
+        space
+    }
+
+    pub(crate) fn gather<'m>(&self, m: &'m M) -> PageGather<'m, M> {
+        Gather::new(m, self.space(m), &DropReference)
+    }
+
+    /// Puts a mapping at `range` and unmaps what was there (`mmap`, with or without `MAP_FIXED`).
+    ///
+    /// # Context
+    /// Task; takes the layout lock. Does not sleep otherwise.
+    pub fn map(&self, m: &M, range: VpnRange, vma: Vma) {
+        if range.is_empty() {
+            return;
+        }
+        let mut layout = self.layout.lock(m);
+        if layout.areas.overlaps(&(range.start.0..range.end.0)) {
+            self.unmap_locked(m, &mut layout, range);
+        }
+        layout.areas.insert(range.start.0..range.end.0, vma);
+    }
+
+    /// Returns the mapping that `page` lies in, and its range.
+    #[must_use]
+    pub fn vma_at(&self, m: &M, page: Vpn) -> Option<(VpnRange, Vma)> {
+        let layout = self.layout.lock(m);
+        layout.areas.get_key_value(&page.0).map(|(range, vma)| (VpnRange::new(Vpn(range.start), Vpn(range.end)), *vma))
+    }
+
+    /// Returns the frame and the level that the page tables translate `page` to, if they do.
+    #[must_use]
+    pub fn translate(&self, m: &M, page: Vpn) -> Option<(shootdown::Pfn, Level)> {
+        let tables = self.space(m).lock(m);
+        tables.find(page).map(|leaf| (leaf.frame(), leaf.level()))
+    }
+
+    /// Moves the end of the heap to `end`. The first call only says where the heap begins.
+    ///
+    /// # Context
+    /// As [`map`](AddressSpace::map).
+    pub fn set_brk(&self, m: &M, end: VirtAddr) {
+        let end = Vpn(end.0.div_ceil(1 << M::Format::PAGE_SHIFT));
+        let mut layout = self.layout.lock(m);
+        let heap = layout.brk.get_or_insert(end..end);
+        let was = core::mem::replace(&mut heap.end, end.max(heap.start));
+        if end > was {
+            layout.areas.insert(was.0..end.0, Vma::anonymous(Protection::READ_WRITE));
+        } else if end < was {
+            self.unmap_locked(m, &mut layout, VpnRange::new(end, was));
+        }
+    }
+}

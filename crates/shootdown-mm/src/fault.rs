@@ -1,0 +1,156 @@
+//! Page faults: mapping what the layout promises, and copying what must not be shared any longer.
+
+use shootdown::{Attributes, Frame, FrameSink, Leaf, Level, MapError, TablesGuard, Vpn, VpnRange, page};
+
+use crate::{
+    OutOfMemory,
+    address_space::{AddressSpace, Program},
+    memory::Memory,
+    vma::{Access, Backing, Sharing, Vma},
+};
+
+/// How a fault was resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// A page that was not there is mapped.
+    Mapped,
+    /// A page that was shared has been copied, and the old translation flushed.
+    Copied,
+    /// The page was there already and may now be written.
+    Granted,
+    /// Another CPU had resolved it, or the TLB was behind.
+    Spurious,
+}
+
+/// Why a fault could not be resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultError {
+    /// Nothing is mapped there.
+    NoMapping(Vpn),
+    /// The mapping does not allow this access.
+    Denied(Vpn),
+    /// There was not enough memory; nothing changed.
+    OutOfMemory,
+}
+
+impl core::fmt::Display for FaultError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            FaultError::NoMapping(page) => write!(f, "nothing is mapped at page {:#x}", page.0),
+            FaultError::Denied(page) => write!(f, "the mapping at page {:#x} does not allow this", page.0),
+            FaultError::OutOfMemory => OutOfMemory.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for FaultError {}
+
+impl From<OutOfMemory> for FaultError {
+    fn from(_: OutOfMemory) -> Self {
+        FaultError::OutOfMemory
+    }
+}
+
+impl<M: Program> AddressSpace<M> {
+    /// Resolves a fault of `access` at `page`.
+    ///
+    /// # Context
+    /// Task; takes the layout and the page-table lock. A copy flushes under them.
+    ///
+    /// # Errors
+    /// [`FaultError`]: the program is at fault, or there is no memory.
+    pub fn fault(&self, m: &M, memory: &Memory<M>, page: Vpn, access: Access) -> Result<Resolution, FaultError> {
+        let layout = self.layout.lock(m);
+        let vma = *layout.areas.get(&page.0).ok_or(FaultError::NoMapping(page))?;
+        if !vma.protection.allows(access) {
+            return Err(FaultError::Denied(page));
+        }
+        let mut tables = self.space(m).lock(m);
+        match tables.find(page) {
+            None => {
+                let first = page.align_down::<M::Format>(vma.page_level);
+                let (frame, attributes) = fresh(m, memory, &vma, first, access)?;
+                place(m, &mut tables, first, frame, attributes)?;
+                Ok(Resolution::Mapped)
+            }
+            Some(leaf) if access != Access::Write || leaf.attributes().writable => Ok(Resolution::Spurious),
+            Some(leaf) if vma.sharing == Sharing::Shared || page::is_exclusive(&leaf) => {
+                grant_writes(leaf);
+                Ok(Resolution::Granted)
+            }
+            Some(leaf) => {
+                let (first, copy) = (leaf.page(), page::allocate(m, leaf.level()).map_err(OutOfMemory::from)?);
+                // The old translation is gone everywhere before the new one can be used: no store falls between two
+                // frames.
+                let mut gather = self.gather(m);
+                gather.unhook(leaf);
+                gather.flush();
+                let attributes = Attributes { writable: true, dirty: true, ..vma.protection.without_writes() };
+                place(m, &mut tables, first, copy, attributes)?;
+                drop(tables);
+                gather.finish();
+                Ok(Resolution::Copied)
+            }
+        }
+    }
+
+    /// Maps every page of `range` that the layout allows to be accessed so (`MAP_POPULATE`, `MADV_POPULATE_*`).
+    ///
+    /// # Errors
+    /// [`FaultError`] of the first page that could not be mapped; those before it are.
+    pub fn populate(&self, m: &M, memory: &Memory<M>, range: VpnRange, access: Access) -> Result<(), FaultError> {
+        let mut page = range.start;
+        while page < range.end {
+            self.fault(m, memory, page, access)?;
+            let level = self.translate(m, page).map_or(Level::LEAF, |(_, level)| level);
+            page = level.span::<M::Format>(page).end;
+        }
+        Ok(())
+    }
+}
+
+fn grant_writes<M: Program>(mut leaf: Leaf<'_, M>) {
+    leaf.grant(Attributes { writable: true, dirty: true, ..leaf.attributes() });
+}
+
+/// Puts a frame where nothing is mapped; gives its reference back if there is no memory for the tables.
+pub(crate) fn place<M: Program>(
+    m: &M,
+    tables: &mut TablesGuard<'_, M>,
+    page: Vpn,
+    frame: Frame,
+    attributes: Attributes,
+) -> Result<(), OutOfMemory> {
+    tables.map(page, frame, attributes).map_err(|MapError { frame, .. }| {
+        page::DropReference.release(m, frame);
+        OutOfMemory
+    })
+}
+
+/// The frame for a page that is not mapped, and what may be done with it at once.
+fn fresh<M: Program>(
+    m: &M,
+    memory: &Memory<M>,
+    vma: &Vma,
+    page: Vpn,
+    access: Access,
+) -> Result<(Frame, Attributes), OutOfMemory> {
+    let level = vma.page_level;
+    let read_only = vma.protection.without_writes();
+    let written = Attributes { writable: true, dirty: true, ..read_only };
+    let writes = access == Access::Write;
+    match (vma.backing, vma.sharing) {
+        // There is no huge page of zeroes.
+        (Backing::Anonymous, _) if writes || level > Level::LEAF => Ok((page::allocate(m, level)?, written)),
+        (Backing::Anonymous, _) => Ok((memory.zero_page(m)?, read_only)),
+        (Backing::Object { .. }, Sharing::Private) if writes => Ok((page::allocate(m, level)?, written)),
+        (Backing::Object { object, origin }, sharing) => {
+            let index = page.0.wrapping_sub(origin.0) / level.pages::<M::Format>();
+            let frame = memory.object_page(m, object, index, level)?;
+            // A first store must be noticed to know the page dirty, so reading does not map it for writing.
+            let attributes = if writes && sharing == Sharing::Shared { written } else { read_only };
+            Ok((frame, attributes))
+        }
+    }
+}

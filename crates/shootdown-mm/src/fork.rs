@@ -1,0 +1,63 @@
+//! Fork: a second address space with the same contents, sharing every private page until one of the two writes.
+
+use shootdown::{Attributes, SpaceId, Vpn, VpnRange, page};
+
+use crate::{
+    OutOfMemory,
+    address_space::{AddressSpace, PageGather, Program},
+    fault::place,
+    vma::Sharing,
+};
+
+impl<M: Program> AddressSpace<M> {
+    /// Makes a copy of this address space at `child`. When it returns, no CPU can write to a page that both now share.
+    ///
+    /// Shared mappings are not filled in; the child finds their pages by faults.
+    ///
+    /// # Context
+    /// Task; takes the layout and the page-table locks.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]: there is no child, and this address space faults a few times more than before.
+    pub fn fork(&self, m: &M, child: SpaceId) -> Result<AddressSpace<M>, OutOfMemory> {
+        let layout = self.layout.lock(m);
+        let child = AddressSpace::create(m, child)?;
+        let mut gather = self.gather(m);
+        let mut copied = Ok(());
+        for (area, _) in layout.areas.iter().filter(|(_, vma)| vma.sharing == Sharing::Private) {
+            let range = VpnRange::new(Vpn(area.start), Vpn(area.end));
+            copied = copied.and_then(|()| self.share_leaves(m, &mut gather, &child, range));
+        }
+        // Also when memory ran out: what was write-protected so far is shared no less.
+        gather.finish();
+        *child.layout.lock(m) = layout.clone();
+        match copied {
+            Ok(()) => Ok(child),
+            Err(error) => {
+                child.destroy(m);
+                Err(error)
+            }
+        }
+    }
+
+    fn share_leaves(
+        &self,
+        m: &M,
+        gather: &mut PageGather<'_, M>,
+        child: &AddressSpace<M>,
+        range: VpnRange,
+    ) -> Result<(), OutOfMemory> {
+        let tables = self.space(m).lock(m);
+        let mut child_tables = child.space(m).lock(m);
+        let mut left = range;
+        while let Some(leaf) = tables.next_leaf(left) {
+            left.start = leaf.span().end;
+            let shared = Attributes { writable: false, ..leaf.attributes() };
+            place(m, &mut child_tables, leaf.page(), page::share_mapped(&leaf), shared)?;
+            if leaf.attributes().writable {
+                gather.change(leaf, shared);
+            }
+        }
+        Ok(())
+    }
+}

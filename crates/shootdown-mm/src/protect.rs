@@ -1,0 +1,61 @@
+//! Changing what may be done with pages that stay.
+
+use core::ops::Range;
+
+use alloc::vec::Vec;
+use shootdown::{Attributes, Leaf, Vpn, VpnRange, page};
+
+use crate::{
+    address_space::{AddressSpace, PageGather, Program},
+    vma::{Protection, Sharing, Vma},
+};
+
+impl<M: Program> AddressSpace<M> {
+    /// Changes the protection of what is mapped in `range`; holes stay holes (`mprotect`).
+    ///
+    /// # Context
+    /// Task; takes the layout and the page-table lock.
+    pub fn protect(&self, m: &M, range: VpnRange, protection: Protection) {
+        if range.is_empty() {
+            return;
+        }
+        let mut layout = self.layout.lock(m);
+        let changed: Vec<(Range<u64>, Vma)> = layout
+            .areas
+            .overlapping(range.start.0..range.end.0)
+            .filter(|(_, vma)| vma.protection != protection)
+            .map(|(area, vma)| (area.start.max(range.start.0)..area.end.min(range.end.0), Vma { protection, ..*vma }))
+            .collect();
+        let mut gather = self.gather(m);
+        for (area, vma) in changed {
+            self.protect_leaves(m, &mut gather, VpnRange::new(Vpn(area.start), Vpn(area.end)), &vma);
+            layout.areas.insert(area, vma);
+        }
+        gather.finish();
+    }
+
+    fn protect_leaves(&self, m: &M, gather: &mut PageGather<'_, M>, range: VpnRange, vma: &Vma) {
+        let tables = self.space(m).lock(m);
+        let mut left = range;
+        while let Some(mut leaf) = tables.next_leaf(left) {
+            left.start = leaf.span().end;
+            let now = leaf.attributes();
+            let wanted = Attributes {
+                writable: vma.protection.write && may_stay_writable(&leaf, vma),
+                dirty: now.dirty,
+                ..vma.protection.without_writes()
+            };
+            if !now.user && wanted.permits(now) {
+                // What user mode could not use at all, no TLB can hold for it.
+                leaf.grant(wanted);
+            } else {
+                gather.change(leaf, wanted);
+            }
+        }
+    }
+}
+
+/// Whether a store needs no fault: neither to copy the page nor to notice that it gets dirty.
+fn may_stay_writable<M: Program>(leaf: &Leaf<'_, M>, vma: &Vma) -> bool {
+    leaf.attributes().writable || vma.sharing == Sharing::Private && page::is_exclusive(leaf)
+}

@@ -1,0 +1,126 @@
+//! What a range of addresses is to be: who may do what there, and where its contents come from.
+
+use shootdown::{Attributes, Level, Vpn};
+
+use crate::memory::ObjectId;
+
+/// What user mode may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Protection {
+    /// Loads.
+    pub read: bool,
+    /// Stores.
+    pub write: bool,
+    /// Instruction fetches.
+    pub execute: bool,
+}
+
+impl Protection {
+    /// Nothing at all (`PROT_NONE`).
+    pub const NONE: Protection = Protection { read: false, write: false, execute: false };
+    /// Loads and stores.
+    pub const READ_WRITE: Protection = Protection { read: true, write: true, execute: false };
+    /// Everything.
+    pub const ALL: Protection = Protection { read: true, write: true, execute: true };
+
+    /// Tells whether `access` is allowed. As on x86-64, whatever is mapped for anything can be read.
+    #[must_use]
+    pub const fn allows(self, access: Access) -> bool {
+        match access {
+            Access::Read => self.read || self.write || self.execute,
+            Access::Write => self.write,
+            Access::Execute => self.execute,
+        }
+    }
+
+    /// What a leaf permits that cannot be written for now.
+    pub(crate) const fn without_writes(self) -> Attributes {
+        Attributes { writable: false, executable: self.execute, user: self.allows(Access::Read), dirty: false }
+    }
+}
+
+/// What somebody does to a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// A load.
+    Read,
+    /// A store.
+    Write,
+    /// An instruction fetch.
+    Execute,
+}
+
+/// Whether stores are seen by others that map the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sharing {
+    /// No: the first store makes a copy.
+    Private,
+    /// Yes.
+    Shared,
+}
+
+/// Where the contents come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Backing {
+    /// Zeroes.
+    Anonymous,
+    /// An object, with its page 0 at this address; wraps where the mapping begins later in the object.
+    Object {
+        /// Which one.
+        object: ObjectId,
+        /// Where its page 0 would be mapped.
+        origin: Vpn,
+    },
+}
+
+impl Backing {
+    /// Maps page `first` of `object` at `at`.
+    #[must_use]
+    pub const fn object(object: ObjectId, first: u64, at: Vpn) -> Backing {
+        Backing::Object { object, origin: Vpn(at.0.wrapping_sub(first)) }
+    }
+
+    /// The same contents, `distance` pages further up; wraps.
+    pub(crate) const fn moved(self, distance: u64) -> Backing {
+        match self {
+            Backing::Anonymous => Backing::Anonymous,
+            Backing::Object { object, origin } => {
+                Backing::Object { object, origin: Vpn(origin.0.wrapping_add(distance)) }
+            }
+        }
+    }
+}
+
+/// One mapping, without its range. Splitting a range leaves it as it is, and neighbours that are equal are one.
+#[doc(alias = "vm_area_struct")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Vma {
+    /// What user mode may do.
+    pub protection: Protection,
+    /// Who sees stores.
+    pub sharing: Sharing,
+    /// Where the contents come from.
+    pub backing: Backing,
+    /// The level pages are mapped at: 1, or 2 for huge pages of their own file system.
+    pub page_level: Level,
+}
+
+impl Vma {
+    /// Private zeroed memory.
+    #[must_use]
+    pub const fn anonymous(protection: Protection) -> Vma {
+        Vma { protection, sharing: Sharing::Private, backing: Backing::Anonymous, page_level: Level::LEAF }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_may_begin_before_the_mapping_does() {
+        let backing = Backing::object(ObjectId(1), 0x26, Vpn(0x10));
+        assert_eq!(backing, Backing::Object { object: ObjectId(1), origin: Vpn(0x10_u64.wrapping_sub(0x26)) });
+        assert_eq!(backing.moved(0x20), Backing::object(ObjectId(1), 0x26, Vpn(0x30)));
+    }
+}

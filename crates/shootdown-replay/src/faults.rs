@@ -1,0 +1,61 @@
+//! Recorded page faults, and what they say about mappings that the recording does not show.
+//!
+//! The image, the interpreter and the stack of a program are mapped by the kernel inside `execve`. Their pages become known
+//! one by one, as they fault.
+
+use shootdown::{VirtAddr, VpnRange, arch::x86_64::X86_64};
+use shootdown_mm::{Access, AddressSpace, FaultError, Memory, OutOfMemory, Protection, Vma};
+use shootdown_sim::sequential::Sequential;
+
+use crate::event::{FaultAccess, Mode};
+
+/// Where user addresses end.
+const USER_END: u64 = 1 << 47;
+
+/// A page nobody mapped that the recording saw: private, and not known to be more. Instruction fetches count as reads.
+const UNSEEN: Vma = Vma::anonymous(Protection::READ_WRITE);
+
+/// Plays a fault at `address`.
+///
+/// Faults that change no page table, since the program gets a signal, are left out.
+pub(crate) fn resolve(
+    machine: &Sequential,
+    memory: &Memory<Sequential>,
+    space: &AddressSpace<Sequential>,
+    address: u64,
+    access: FaultAccess,
+) -> Result<(), OutOfMemory> {
+    if address >= USER_END || access.protection && !access.write {
+        return Ok(());
+    }
+    let page = VirtAddr(address).page::<X86_64>();
+    if access.protection && space.translate(machine, page).is_none() {
+        // The page was there and could not be written: the kernel had put it there without a fault, beside one that
+        // faulted or when it made the program.
+        fault(machine, memory, space, VpnRange::from_len(page, 1), Access::Read)?;
+    }
+    let kind = if access.write { Access::Write } else { Access::Read };
+    fault(machine, memory, space, VpnRange::from_len(page, 1), kind)
+}
+
+fn fault(
+    machine: &Sequential,
+    memory: &Memory<Sequential>,
+    space: &AddressSpace<Sequential>,
+    page: VpnRange,
+    access: Access,
+) -> Result<(), OutOfMemory> {
+    match space.fault(machine, memory, page.start, access) {
+        Err(FaultError::NoMapping(_)) => {
+            space.map(machine, page, UNSEEN);
+            fault(machine, memory, space, page, access)
+        }
+        Err(FaultError::OutOfMemory) => Err(OutOfMemory),
+        _ => Ok(()),
+    }
+}
+
+/// Tells whether a fault in the middle of `execve` is the kernel's first store to the new program's stack.
+pub(crate) fn begins_new_stack(from: Mode, access: FaultAccess) -> bool {
+    from == Mode::Kernel && access.write
+}

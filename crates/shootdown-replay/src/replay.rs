@@ -1,0 +1,190 @@
+//! A whole replay: a recording in, a report out.
+
+use shootdown::{Counter, Fix};
+use shootdown_sim::sequential::Sequential;
+
+use crate::{
+    by_cause::ByCause,
+    cause::Cause,
+    cause_tracker::CauseTracker,
+    error::ReadError,
+    event::Event,
+    placement::Placement,
+    profile::Profile,
+    recording::Recording,
+    report::{Compared, MAX_VIOLATIONS, Report, SCHEMA, Violation},
+    simulation::{Played, Simulation},
+    truth::RecordedCounter,
+};
+
+/// How to replay.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The kernel to imitate.
+    pub profile: Profile,
+    /// Where tasks run.
+    pub placement: Placement,
+    /// Fixes to leave out.
+    pub without: Vec<Fix>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { profile: Profile::LINUX_6_18, placement: Placement::AsRecorded, without: Vec::new() }
+    }
+}
+
+/// Why a replay could not be finished. There is no report then: half a recording is not the recording.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The recording cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// An event names a CPU that the simulated machine does not have.
+    #[error(
+        "{recording}: event {event} is on CPU {cpu}; expected a CPU below {limit}, \
+         the most a simulated machine has (--cpus N spreads tasks over N CPUs)"
+    )]
+    TooManyCpus {
+        /// The recording's workload.
+        recording: String,
+        /// The event's number, from 1.
+        event: u64,
+        /// The CPU.
+        cpu: u16,
+        /// CPUs a simulated machine can have.
+        limit: usize,
+    },
+    /// The simulated machine ran out of frames.
+    #[error("{recording}: event {event}: the simulated machine is out of memory")]
+    OutOfMemory {
+        /// The recording's workload.
+        recording: String,
+        /// The event's number, from 1.
+        event: u64,
+    },
+}
+
+/// Replays `recording`. `progress` hears now and then how many bytes of it have been used up.
+///
+/// # Errors
+/// [`ReplayError`], at the first event that cannot be read or played.
+///
+/// # Panics
+/// If the placement is [`Placement::Spread`] over no CPU or over more than [`Sequential::MAX_CPUS`].
+pub fn replay(
+    mut recording: Recording,
+    options: &Options,
+    mut progress: impl FnMut(u64),
+) -> Result<Report, ReplayError> {
+    let workload = recording.workload().to_owned();
+    let n_cpus = match options.placement {
+        Placement::AsRecorded => Sequential::MAX_CPUS,
+        Placement::Spread { n_cpus } => usize::from(n_cpus),
+    };
+    let machine = Sequential::new(n_cpus, &options.without);
+    let out_of_memory = |event| ReplayError::OutOfMemory { recording: workload.clone(), event };
+    let simulation = Simulation::new(machine, options.placement, recording.root()).map_err(|_| out_of_memory(0))?;
+    let mut account = Account::new(simulation, options.profile);
+    while let Some(event) = recording.next() {
+        let event = event?;
+        if options.placement == Placement::AsRecorded && usize::from(event.cpu.0) >= n_cpus {
+            let (event, cpu) = (account.n_events + 1, event.cpu.0);
+            return Err(ReplayError::TooManyCpus { recording: workload, event, cpu, limit: n_cpus });
+        }
+        account.take(&event).map_err(|_| out_of_memory(account.n_events))?;
+        if account.n_events.is_multiple_of(PROGRESS_EVENTS) {
+            progress(recording.position());
+        }
+    }
+    Ok(account.report(workload, options))
+}
+
+const PROGRESS_EVENTS: u64 = 4096;
+
+/// What has been counted so far.
+struct Account {
+    simulation: Simulation,
+    profile: Profile,
+    causes: CauseTracker,
+    recorded: RecordedCounter,
+    flushes: ByCause<u64>,
+    remote: ByCause<u64>,
+    counted: (u64, u64),
+    n_events: u64,
+    last_ns: u64,
+    n_stale: u64,
+    violations: Vec<Violation>,
+}
+
+impl Account {
+    fn new(simulation: Simulation, profile: Profile) -> Self {
+        Account {
+            simulation,
+            profile,
+            causes: CauseTracker::default(),
+            recorded: RecordedCounter::default(),
+            flushes: ByCause::default(),
+            remote: ByCause::default(),
+            counted: (0, 0),
+            n_events: 0,
+            last_ns: 0,
+            n_stale: 0,
+            violations: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, event: &Event) -> Result<(), shootdown_mm::OutOfMemory> {
+        self.n_events += 1;
+        self.last_ns = event.at_ns;
+        let cause = self.causes.observe(event);
+        self.recorded.observe(event, cause);
+        if self.simulation.play(event)? == Played::Exec {
+            self.flushes[Cause::Exec] += self.profile.flushes_per_exec;
+        }
+        self.attribute(cause);
+        self.note_stale();
+        Ok(())
+    }
+
+    /// Gives what the library counted since the last event to this one's cause.
+    fn attribute(&mut self, cause: Cause) {
+        let machine = self.simulation.machine();
+        let now = (machine.counter(Counter::FlushLocal), machine.counter(Counter::RemoteRequest));
+        self.flushes[cause] += now.0 - self.counted.0;
+        self.remote[cause] += now.1 - self.counted.1;
+        self.counted = now;
+    }
+
+    fn note_stale(&mut self) {
+        let found = self.simulation.machine().take_stale_accesses();
+        self.n_stale += found.len() as u64;
+        let room = MAX_VIOLATIONS.saturating_sub(self.violations.len());
+        self.violations.extend(found.iter().take(room).map(|stale| Violation::new(self.n_events, stale)));
+    }
+
+    fn report(self, recording: String, options: &Options) -> Report {
+        let machine = self.simulation.machine();
+        let recorded = self.recorded.counts();
+        Report {
+            schema: SCHEMA,
+            recording,
+            profile: self.profile.name,
+            without: options.without.iter().map(|fix| fix.name()).collect(),
+            cpus: self.simulation.n_cpus(),
+            events: self.n_events,
+            tasks: self.simulation.n_tasks(),
+            address_spaces: self.simulation.n_spaces(),
+            seconds: self.last_ns as f64 / 1e9,
+            flushes: Compared { predicted: self.flushes, recorded: recorded.flushes },
+            remote: Compared { predicted: self.remote, recorded: recorded.remote },
+            table_syncs: Compared { predicted: 0, recorded: recorded.table_syncs },
+            gathers: machine.counter(Counter::Gather),
+            pages_freed: machine.n_frames_freed(),
+            tables_freed: machine.n_tables_freed(),
+            stale_accesses: self.n_stale,
+            violations: self.violations,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What a replay found.
+
+use serde::Serialize;
+use shootdown_sim::sequential::StaleAccess;
+
+use crate::by_cause::ByCause;
+
+/// The version of the report's serialised form. It changes when a field changes its meaning or goes away.
+pub const SCHEMA: u32 = 1;
+
+/// At most this many violations are told one by one; all are counted.
+pub(crate) const MAX_VIOLATIONS: usize = 20;
+
+/// A prediction beside what the kernel recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Compared<T> {
+    /// What the model did.
+    pub predicted: T,
+    /// What the kernel did.
+    pub recorded: T,
+}
+
+/// The account of one replay. Equal inputs give equal reports.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The recording's workload.
+    pub recording: String,
+    /// The kernel profile.
+    pub profile: &'static str,
+    /// Fixes that were left out.
+    pub without: Vec<&'static str>,
+    /// Simulated CPUs.
+    pub cpus: usize,
+    /// Events read, the kernel's own counts included.
+    pub events: u64,
+    /// Tasks that ever were.
+    pub tasks: u64,
+    /// Address spaces that ever were.
+    pub address_spaces: u64,
+    /// Recorded time.
+    pub seconds: f64,
+    /// Flush operations by cause: the initiator flushes its own address space, once however many CPUs are told.
+    pub flushes: Compared<ByCause<u64>>,
+    /// Requests to other CPUs to flush, one for each target.
+    pub remote: Compared<ByCause<u64>>,
+    /// Requests to other CPUs to synchronise with freed page tables.
+    pub table_syncs: Compared<u64>,
+    /// Gathers begun.
+    pub gathers: u64,
+    /// Data frames freed.
+    pub pages_freed: u64,
+    /// Page-table pages freed.
+    pub tables_freed: u64,
+    /// How often a CPU could still use a translation that it must not.
+    pub stale_accesses: u64,
+    /// The first of them.
+    pub violations: Vec<Violation>,
+}
+
+/// One stale access.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// The number of the event in whose course it was found, from 1.
+    pub event: u64,
+    /// What made it a violation.
+    pub kind: &'static str,
+    /// The CPU that may use the translation.
+    pub cpu: u16,
+    /// The simulated address space.
+    pub space: u32,
+    /// The address it translates.
+    pub address: u64,
+    /// The frame, or table, it reaches.
+    pub frame: u64,
+}
+
+impl Violation {
+    pub(crate) fn new(event: u64, stale: &StaleAccess) -> Self {
+        Violation {
+            event,
+            kind: stale.kind.name(),
+            cpu: stale.cpu.0,
+            space: stale.space.0,
+            address: stale.page.address::<shootdown::arch::x86_64::X86_64>().0,
+            frame: stale.frame.0,
+        }
+    }
+}

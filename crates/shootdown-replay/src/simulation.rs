@@ -1,0 +1,321 @@
+//! The recorded machine's processes, played on the simulated one.
+//!
+//! Owns tasks, address spaces and who runs where, and turns each event into operations of `shootdown-mm`. What the kernel
+//! itself flushed (`T` and `I` lines) never reaches it.
+
+use rustc_hash::FxHashMap;
+use shootdown::{CpuId, SpaceId};
+use shootdown_mm::{AddressSpace, Memory, OutOfMemory};
+use shootdown_sim::sequential::Sequential;
+
+use crate::{
+    calls::{self, Call},
+    event::{Actor, Event, EventKind, PreviousState, RecordedCpu, TaskId},
+    faults,
+    placement::{Cpus, Doing, Placement},
+    syscall::Syscall,
+};
+
+/// `CLONE_VM`: the new task shares the address space.
+const CLONE_VM: u64 = 0x100;
+
+/// A recorded task.
+#[derive(Debug)]
+struct Task {
+    space: SpaceId,
+    call: Option<Call>,
+    is_exiting: bool,
+}
+
+struct Process {
+    memory: AddressSpace<Sequential>,
+    n_tasks: usize,
+}
+
+/// All processes of a recording on a simulated machine.
+pub(crate) struct Simulation {
+    machine: Sequential,
+    memory: Memory<Sequential>,
+    processes: FxHashMap<SpaceId, Process>,
+    tasks: FxHashMap<TaskId, Task>,
+    cpus: Cpus,
+    n_tasks: u64,
+    n_spaces: u64,
+}
+
+impl Simulation {
+    pub(crate) fn new(machine: Sequential, placement: Placement, root: TaskId) -> Result<Self, OutOfMemory> {
+        let cpus = Cpus::new(placement, machine.n_cpus());
+        let mut simulation = Simulation {
+            machine,
+            memory: Memory::new(),
+            processes: FxHashMap::default(),
+            tasks: FxHashMap::default(),
+            cpus,
+            n_tasks: 0,
+            n_spaces: 0,
+        };
+        let space = simulation.new_process()?;
+        simulation.new_task(root, space);
+        Ok(simulation)
+    }
+
+    pub(crate) const fn machine(&self) -> &Sequential {
+        &self.machine
+    }
+
+    pub(crate) const fn n_tasks(&self) -> u64 {
+        self.n_tasks
+    }
+
+    pub(crate) const fn n_spaces(&self) -> u64 {
+        self.n_spaces
+    }
+
+    pub(crate) fn n_cpus(&self) -> usize {
+        self.cpus.n_cpus()
+    }
+
+    /// Plays one event; tells whether it completed an `execve`.
+    pub(crate) fn play(&mut self, event: &Event) -> Result<Played, OutOfMemory> {
+        match event.kind {
+            EventKind::FlushTruth { .. } | EventKind::CallTruth { .. } => return Ok(Played::Usual),
+            EventKind::Switch { next, previous } => self.switch(event.actor, previous, next, event.cpu),
+            _ => {
+                if let Some(task) = event.actor.task() {
+                    return self.play_for(task, event);
+                }
+            }
+        }
+        Ok(Played::Usual)
+    }
+
+    fn play_for(&mut self, id: TaskId, event: &Event) -> Result<Played, OutOfMemory> {
+        // An idle CPU may emit nothing when it leaves idle: whoever does something there is running there.
+        self.run(id, event.cpu);
+        match event.kind {
+            EventKind::SyscallEntry { call, args } => self.enter_call(id, Call { call, args }),
+            EventKind::SyscallExit { call, result } => self.leave_call(id, call, result)?,
+            EventKind::NewTask { child, flags } => self.create_task(id, child, flags)?,
+            EventKind::Exec => {
+                self.begin_program(id)?;
+                return Ok(Played::Exec);
+            }
+            EventKind::TornDown => self.tear_down(id)?,
+            EventKind::Exit => self.exit(id, event.cpu),
+            EventKind::Fault { address, from, access } => {
+                let shares = self.process_of(id).is_some_and(|process| process.n_tasks > 1);
+                if faults::begins_new_stack(from, access) && shares && self.is_executing(id) {
+                    self.begin_program(id)?;
+                }
+                self.on_process(id, |machine, memory, space| faults::resolve(machine, memory, space, address, access))?;
+            }
+            EventKind::Switch { .. } | EventKind::FlushTruth { .. } | EventKind::CallTruth { .. } => {}
+        }
+        Ok(Played::Usual)
+    }
+
+    fn process_of(&self, id: TaskId) -> Option<&Process> {
+        self.processes.get(&self.tasks.get(&id)?.space)
+    }
+
+    /// Runs one operation on a task's address space and lets the machine look whether it was complete.
+    fn on_process(
+        &self,
+        id: TaskId,
+        operate: impl FnOnce(&Sequential, &Memory<Sequential>, &AddressSpace<Sequential>) -> Result<(), OutOfMemory>,
+    ) -> Result<(), OutOfMemory> {
+        let Some(process) = self.process_of(id) else {
+            return Ok(());
+        };
+        operate(&self.machine, &self.memory, &process.memory)?;
+        self.machine.operation_returned(process.memory.id());
+        Ok(())
+    }
+
+    // Syscalls.
+
+    fn enter_call(&mut self, id: TaskId, call: Call) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.call = Some(call);
+        }
+    }
+
+    fn leave_call(&mut self, id: TaskId, call: Syscall, result: i64) -> Result<(), OutOfMemory> {
+        // A new task leaves its parent's call without having entered it.
+        let Some(entered) = self.tasks.get_mut(&id).and_then(|task| task.call.take()) else {
+            return Ok(());
+        };
+        if entered.call != call || result < 0 {
+            return Ok(());
+        }
+        self.on_process(id, |machine, memory, space| calls::perform(machine, memory, space, entered, result))
+    }
+
+    fn is_executing(&self, id: TaskId) -> bool {
+        let call = self.tasks.get(&id).and_then(|task| task.call);
+        call.is_some_and(|call| matches!(call.call, Syscall::EXECVE | Syscall::EXECVEAT))
+    }
+
+    // Tasks and processes.
+
+    fn new_process(&mut self) -> Result<SpaceId, OutOfMemory> {
+        let memory = AddressSpace::create(&self.machine, self.machine.new_space())?;
+        Ok(self.add_process(memory))
+    }
+
+    fn add_process(&mut self, memory: AddressSpace<Sequential>) -> SpaceId {
+        let id = memory.id();
+        self.n_spaces += 1;
+        self.processes.insert(id, Process { memory, n_tasks: 0 });
+        id
+    }
+
+    fn new_task(&mut self, id: TaskId, space: SpaceId) {
+        self.n_tasks += 1;
+        self.tasks.insert(id, Task { space, call: None, is_exiting: false });
+        if let Some(process) = self.processes.get_mut(&space) {
+            process.n_tasks += 1;
+        }
+    }
+
+    fn create_task(&mut self, parent: TaskId, child: TaskId, flags: u64) -> Result<(), OutOfMemory> {
+        let Some(process) = self.process_of(parent) else {
+            return Ok(());
+        };
+        let mut space = process.memory.id();
+        if flags & CLONE_VM == 0 {
+            let forked = process.memory.fork(&self.machine, self.machine.new_space())?;
+            self.machine.operation_returned(space);
+            space = self.add_process(forked);
+        }
+        self.new_task(child, space);
+        Ok(())
+    }
+
+    /// Gives a task that executes a new program its empty address space, unless it has it already.
+    fn begin_program(&mut self, id: TaskId) -> Result<(), OutOfMemory> {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.call.is_some()) else {
+            return Ok(());
+        };
+        // The rest of the call belongs to the new program.
+        task.call = None;
+        let old = task.space;
+        let new = self.new_process()?;
+        self.machine.switch_to(new);
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.space = new;
+        }
+        if let Some(process) = self.processes.get_mut(&new) {
+            process.n_tasks = 1;
+        }
+        self.leave_process(old);
+        Ok(())
+    }
+
+    fn leave_process(&mut self, space: SpaceId) {
+        if let Some(process) = self.processes.get_mut(&space) {
+            process.n_tasks = process.n_tasks.saturating_sub(1);
+        }
+    }
+
+    /// An address space has been torn down: the old one of a task that executes, or that of a task that exits.
+    fn tear_down(&mut self, id: TaskId) -> Result<(), OutOfMemory> {
+        let Some(space) = self.tasks.get(&id).map(|task| task.space) else {
+            return Ok(());
+        };
+        if self.is_executing(id) {
+            self.begin_program(id)?;
+        }
+        if self.processes.get(&space).is_some_and(|process| process.n_tasks == 0)
+            && let Some(process) = self.processes.remove(&space)
+        {
+            self.stop_using(space);
+            process.memory.destroy(&self.machine);
+            self.machine.forget_space(space);
+        }
+        Ok(())
+    }
+
+    fn exit(&mut self, id: TaskId, recorded: RecordedCpu) {
+        let cpu = self.cpus.of(id, recorded);
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| !task.is_exiting) else {
+            return;
+        };
+        task.is_exiting = true;
+        task.call = None;
+        let space = task.space;
+        self.leave_process(space);
+        self.go_lazy(cpu);
+    }
+
+    // CPUs.
+
+    /// Makes sure that the task is what its CPU runs, and lets that CPU act.
+    fn run(&mut self, id: TaskId, recorded: RecordedCpu) {
+        let cpu = self.cpus.of(id, recorded);
+        self.machine.act_on(cpu);
+        if self.cpus.doing(cpu) == Doing::Running(id) {
+            return;
+        }
+        match self.tasks.get(&id) {
+            Some(task) if !task.is_exiting => {
+                self.machine.switch_to(task.space);
+                self.cpus.set_doing(cpu, Doing::Running(id));
+            }
+            _ => self.go_lazy(cpu),
+        }
+    }
+
+    fn go_lazy(&mut self, cpu: CpuId) {
+        if self.cpus.doing(cpu) != Doing::Lazy {
+            self.machine.act_on(cpu);
+            self.machine.go_lazy();
+            self.cpus.set_doing(cpu, Doing::Lazy);
+        }
+    }
+
+    /// Makes CPUs lazy that were last seen with a task of `space`, of which none is left.
+    fn stop_using(&mut self, space: SpaceId) {
+        for cpu in self.cpus.used() {
+            if let Doing::Running(task) = self.cpus.doing(cpu)
+                && self.tasks.get(&task).is_some_and(|task| task.space == space)
+            {
+                self.go_lazy(cpu);
+            }
+        }
+    }
+
+    fn switch(&mut self, from: Actor, state: PreviousState, next: Actor, recorded: RecordedCpu) {
+        if let Some(previous) = from.task()
+            && self.cpus.goes_on_when_preempted()
+            && state == PreviousState::Asleep
+        {
+            let cpu = self.cpus.of(previous, recorded);
+            if self.cpus.doing(cpu) == Doing::Running(previous) {
+                self.go_lazy(cpu);
+            }
+        }
+        match next {
+            Actor::Task(task) => self.run(task, recorded),
+            // Only a recorded CPU can be idle or busy with something else; a spread task has its CPU for itself.
+            _ if self.cpus.goes_on_when_preempted() => {}
+            Actor::Idle | Actor::KernelThread => self.go_lazy(CpuId(recorded.0)),
+            Actor::Foreign => {
+                let cpu = CpuId(recorded.0);
+                self.machine.act_on(cpu);
+                self.machine.leave();
+                self.cpus.set_doing(cpu, Doing::Foreign);
+            }
+        }
+    }
+}
+
+/// What an event was, beyond its operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Played {
+    /// Nothing special.
+    Usual,
+    /// A successful `execve`.
+    Exec,
+}

@@ -1,0 +1,88 @@
+//! What must never happen.
+
+use std::fmt;
+
+use shootdown::{CpuId, Pfn, Vpn};
+
+/// Something the machine did that breaks the law of unhook → flush → free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A data frame was given back while a CPU that runs user code still had a translation to it.
+    StaleAtFree {
+        /// The CPU.
+        cpu: CpuId,
+        /// The page translated.
+        page: Vpn,
+        /// The frame.
+        frame: Pfn,
+    },
+    /// User code went on, or touched the page, with a translation to a frame that was given back.
+    StaleInUse {
+        /// The CPU.
+        cpu: CpuId,
+        /// The page translated.
+        page: Vpn,
+        /// The frame.
+        frame: Pfn,
+    },
+    /// A table was given back while a CPU's root or walk cache still pointed at it.
+    WalkerInFreedTable {
+        /// The CPU.
+        cpu: CpuId,
+        /// The table.
+        table: Pfn,
+    },
+    /// A walker read a frame that is no table.
+    WalkedNoTable {
+        /// The CPU.
+        cpu: CpuId,
+        /// The frame.
+        frame: Pfn,
+    },
+    /// A walker found a translation to a frame that is not a data frame.
+    MappedNoData {
+        /// The CPU.
+        cpu: CpuId,
+        /// The page translated.
+        page: Vpn,
+        /// The frame.
+        frame: Pfn,
+    },
+    /// A frame was given back that is free.
+    DoubleFree {
+        /// The frame.
+        frame: Pfn,
+    },
+    /// A table was given back as data, or data as a table.
+    WrongFree {
+        /// The frame.
+        frame: Pfn,
+    },
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Violation::StaleAtFree { cpu, page, frame } => {
+                write!(f, "frame {} is freed while CPU {} still translates page {} to it", frame.0, cpu.0, page.0)
+            }
+            Violation::StaleInUse { cpu, page, frame } => {
+                write!(f, "CPU {} uses a stale translation of page {} to frame {}", cpu.0, page.0, frame.0)
+            }
+            Violation::WalkerInFreedTable { cpu, table } => {
+                write!(f, "table {} is freed while the walker of CPU {} still points at it", table.0, cpu.0)
+            }
+            Violation::WalkedNoTable { cpu, frame } => {
+                write!(f, "the walker of CPU {} reads frame {}, which is no table", cpu.0, frame.0)
+            }
+            Violation::MappedNoData { cpu, page, frame } => {
+                write!(f, "CPU {} finds page {} mapped to frame {}, which holds no data", cpu.0, page.0, frame.0)
+            }
+            Violation::DoubleFree { frame } => write!(f, "frame {} is freed twice", frame.0),
+            Violation::WrongFree { frame } => write!(f, "frame {} is freed as what it is not", frame.0),
+        }
+    }
+}
+
+impl std::error::Error for Violation {}

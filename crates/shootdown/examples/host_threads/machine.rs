@@ -1,0 +1,151 @@
+//! A [`Machine`] whose CPUs are threads and whose interrupts are signals: what a kernel writes to use the library.
+//!
+//! From top to bottom: a word, a CPU, its interrupt handler, the trait. `host.rs` has the places for the library's state
+//! and the system calls; `mmu.rs` stands for the hardware that a process cannot have.
+#![expect(clippy::disallowed_types, reason = "machine words are made of these")]
+
+use std::sync::atomic::{AtomicU64, Ordering, Ordering::SeqCst, fence};
+use std::{cell::Cell, sync::Arc, thread, time::Instant};
+
+use shootdown::{At, CpuId, CpuSet, DefaultPolicy, Invalidate, Machine, Modify, Small, TableFrame, UpTo, Word};
+use shootdown::{Counter, Descriptor, Fix, NoFrame, PerCpu, Space, SpaceId, arch::x86_64::X86_64, call, call::Slot};
+
+use super::{host, host::Host, mmu::Mmu};
+
+/// One machine word.
+pub(crate) struct HostWord(AtomicU64);
+
+impl Word for HostWord {
+    const ZERO: Self = HostWord(AtomicU64::new(0));
+}
+
+/// One CPU. It lives on the stack of its thread; other threads know it by its number.
+pub(crate) struct Cpu {
+    pub(super) id: CpuId,
+    pub(super) host: Arc<Host>,
+    pub(super) mmu: Mmu,
+    pub(super) random: Cell<u64>,
+}
+
+impl Cpu {
+    fn word<'a>(&'a self, at: At<'a, HostWord>) -> &'a AtomicU64 {
+        match at {
+            At::Word(word) => &word.0,
+            At::Entry(at) => self.host.memory.entry(at),
+        }
+    }
+}
+
+/// The interrupt handler. What it reaches neither allocates nor locks, so it may run between any two instructions.
+pub(super) extern "C" fn on_kick(_: i32) {
+    host::with_this_cpu(call::serve);
+}
+
+// SAFETY:
+// - Memory: words and entries are atomics of one process, used with the order asked for or a stronger one.
+// - Own words: the trait's default, relaxed accesses.
+// - Invalidation: `Mmu` forgets at once, and every access made through it is over before this thread does anything else.
+// - Interrupts: a masked signal stays pending; the thread that a kick names lives until all bodies have ended.
+// - `cpu`: the value never leaves its thread.
+// - Frames: a taken frame is nobody else's; `take_table` zeroes it.
+// - Placement: one place for each index, all zero at first, kept alive by every CPU.
+// - `keeps`: a test that leaves a step out reaches freed frames, but those are atomics in one array, or have no contents.
+#[expect(unsafe_code, reason = "the contract of `Machine` is kept here")]
+unsafe impl Machine for Cpu {
+    type Format = X86_64;
+    type Cpus = UpTo<1>;
+    type Word = HostWord;
+    type Policy = DefaultPolicy;
+    type Batch = Box<[u64]>;
+
+    // Memory.
+    fn load(&self, at: At<'_, HostWord>, order: Ordering) -> u64 {
+        self.word(at).load(order)
+    }
+    fn store(&self, at: At<'_, HostWord>, value: u64, order: Ordering) {
+        self.word(at).store(value, order);
+    }
+    fn modify(&self, at: At<'_, HostWord>, modify: Modify, order: Ordering) -> u64 {
+        let word = self.word(at);
+        match modify {
+            Modify::Swap(value) => word.swap(value, order),
+            Modify::Or(bits) => word.fetch_or(bits, order),
+            Modify::And(bits) => word.fetch_and(bits, order),
+            Modify::Add(value) => word.fetch_add(value, order),
+            // The last argument is the order of a failure: no weaker than any that may be asked for.
+            Modify::CompareExchange { old, new } => {
+                word.compare_exchange(old, new, order, SeqCst).unwrap_or_else(|was| was)
+            }
+        }
+    }
+    fn fence(&self, order: Ordering) {
+        fence(order);
+    }
+
+    // This CPU.
+    fn cpu(&self) -> CpuId {
+        self.id
+    }
+    fn invalidate(&self, what: Invalidate) {
+        self.mmu.invalidate(what);
+    }
+    fn complete(&self) {}
+    fn load_root(&self, root: Option<(TableFrame, SpaceId)>) {
+        self.mmu.load_root(root);
+    }
+    fn mask(&self) -> u64 {
+        u64::from(host::set_mask(libc::SIG_BLOCK))
+    }
+    fn restore(&self, was: u64) {
+        if was == 0 {
+            host::set_mask(libc::SIG_UNBLOCK);
+        }
+    }
+    fn kick(&self, to: &CpuSet<UpTo<1>>) {
+        to.iter().for_each(|cpu| self.host.kick(cpu));
+    }
+    fn spin<R: Small>(&self, ready: impl Fn(&Self) -> Option<R> + Sync) -> R {
+        let begin = Instant::now();
+        loop {
+            if let Some(result) = ready(self) {
+                return result;
+            }
+            self.host.assert_patience(self.id, begin);
+            thread::yield_now();
+        }
+    }
+
+    // Frames.
+    fn alloc_table(&self) -> Result<TableFrame, NoFrame> {
+        self.host.memory.take_table().ok_or(NoFrame)
+    }
+    fn free_table(&self, table: TableFrame) {
+        self.host.memory.free(table.0);
+    }
+    fn alloc_batch(&self) -> Option<Box<[u64]>> {
+        // Small, and refused now and then, so that every way through a gather is taken.
+        (self.random(4) != 0).then(|| Box::from([0; 16]))
+    }
+
+    // Where library state lives.
+    fn per_cpu(&self, cpu: CpuId) -> &PerCpu<Cpu> {
+        &self.host.per_cpu[usize::from(cpu.0)]
+    }
+    fn slot(&self, from: CpuId, to: CpuId) -> &Slot<Cpu> {
+        &self.host.slots[usize::from(from.0)][usize::from(to.0)]
+    }
+    fn space(&self, id: SpaceId) -> Option<&Space<Cpu>> {
+        self.host.spaces.get(id.0 as usize)
+    }
+    fn descriptor(&self, table: TableFrame) -> &Descriptor<Cpu> {
+        &self.host.descriptors[table.0.0 as usize]
+    }
+
+    // Hooks.
+    fn keeps(&self, fix: Fix) -> bool {
+        self.host.left_out != Some(fix)
+    }
+    fn count(&self, counter: Counter, times: u64) {
+        self.host.count(counter, times);
+    }
+}
