@@ -5,13 +5,15 @@ use std::fmt;
 use shootdown::CpuId;
 use shootdown_sim::smp::Violation;
 
-use crate::panics::Panic;
+use crate::{panics::Panic, races::Race};
 
 /// What a search or a replay found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The machine did what it must not.
     Violation(Violation),
+    /// Two CPUs used an owned word and nothing orders their uses. Only the live driver looks for these.
+    Race(Race),
     /// Code of this CPU panicked.
     Panic(CpuId, Panic),
     /// A state was reached from which the scenario can no longer come to its end.
@@ -34,6 +36,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Violation(violation) => violation.fmt(f),
+            Failure::Race(race) => race.fmt(f),
             Failure::Panic(cpu, panic) => write!(f, "CPU {}: {panic}", cpu.0),
             Failure::Doomed(doom) => write!(f, "{doom}: from here no schedule comes to the end"),
         }

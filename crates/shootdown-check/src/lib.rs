@@ -19,8 +19,9 @@
 //! assert!(report.finding.is_some());
 //! ```
 //!
-//! What is explored and what is not is said in [`shootdown_sim::smp`]. The simulated memory is sequentially consistent, and
-//! accesses to a word that is owned ([`shootdown::Own`]) count as private without a check that they are.
+//! What is explored and what is not is said in [`shootdown_sim::smp`]; above all, the simulated memory is sequentially
+//! consistent. Accesses to a word that is owned ([`shootdown::Own`]) count as private; the live driver checks that they
+//! are, by the memory orders that the library asked for.
 
 mod coroutine;
 mod driver;
@@ -33,6 +34,7 @@ mod lockstep;
 mod machine;
 mod panics;
 mod places;
+mod races;
 mod report;
 mod rng;
 mod scenario;
@@ -45,6 +47,7 @@ pub use fix_set::FixSet;
 pub use machine::{Sim, TinyPolicy};
 pub use panics::Panic;
 pub use places::WordIndex;
+pub use races::Race;
 pub use report::{Finding, Report};
 pub use scenario::Scenario;
 pub use schedule::{ParseScheduleError, Schedule};

@@ -1,7 +1,7 @@
 //! The live driver: each CPU's code on its own coroutine, interrupt handlers on top of what they interrupted.
 //!
 //! Fast, and needs no memory, but sees one interleaving at a time. It searches at random, and replays what either driver
-//! found.
+//! found. It alone also checks that owned words are owned ([`Race`](crate::Race)).
 
 use std::fmt;
 
@@ -13,6 +13,7 @@ use crate::{
     driver::{self, Driver},
     failure::Failure,
     fix_set::FixSet,
+    races::Races,
     report::Finding,
     rng::Rng,
     scenario::Scenario,
@@ -27,6 +28,7 @@ const MAX_RANDOM_ACTS: usize = 2_000;
 pub(crate) struct Live {
     scenario: &'static Scenario,
     hardware: Hardware,
+    races: Races,
     cpus: Vec<Running>,
 }
 
@@ -49,13 +51,9 @@ impl Running {
 
 impl Live {
     /// Starts the scenario from its initial state.
-    pub(crate) fn start(
-        scenario: &'static Scenario,
-        left_out: FixSet,
-        initial: &Hardware,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn start(scenario: &'static Scenario, left_out: FixSet, initial: &Hardware) -> Result<Self, Failure> {
         let cpus = scenario.cpus().map(|cpu| Running::start(Code { scenario, left_out, cpu, role: Role::Main }));
-        let mut live = Live { scenario, hardware: initial.clone(), cpus: cpus.collect() };
+        let mut live = Live { scenario, hardware: initial.clone(), races: Races::new(), cpus: cpus.collect() };
         for cpu in scenario.cpus() {
             live.settle(cpu)?;
         }
@@ -74,6 +72,7 @@ impl Live {
     fn step(&mut self, cpu: CpuId, outcome: u8) -> Result<(), Failure> {
         let operation = self.pending(cpu);
         let result = self.hardware.step(cpu, operation, outcome)?;
+        self.races.hear(cpu, operation).map_err(Failure::Race)?;
         self.running(cpu).resume(Answer::Result(result));
         Ok(())
     }
@@ -235,11 +234,7 @@ impl std::error::Error for ReplayError {}
 ///
 /// # Errors
 /// [`ReplayError`] if the schedule does not fit the scenario, as when the library has changed since.
-pub fn replay(
-    scenario: &'static Scenario,
-    left_out: &[Fix],
-    schedule: &Schedule,
-) -> Result<Replayed, ReplayError> {
+pub fn replay(scenario: &'static Scenario, left_out: &[Fix], schedule: &Schedule) -> Result<Replayed, ReplayError> {
     if schedule.scenario != scenario.name {
         return Err(ReplayError::OtherScenario(schedule.scenario.clone()));
     }

@@ -4,10 +4,7 @@
 //! performs it on the simulated hardware when it chooses to, and resumes the coroutine with the result, or first with an
 //! interrupt, whose handler then runs as a call on top of the interrupted code.
 
-use std::{
-    panic::Location as Source,
-    sync::atomic::Ordering,
-};
+use std::{panic::Location as Source, sync::atomic::Ordering};
 
 use corosensei::Yielder;
 use shootdown::{
@@ -187,20 +184,20 @@ unsafe impl Machine for Sim {
     type Policy = TinyPolicy;
     type Batch = [u64; 1];
 
-    fn load(&self, at: At<'_, WordIndex>, _: Ordering) -> u64 {
-        self.perform(Operation::Load(location(at)))
+    fn load(&self, at: At<'_, WordIndex>, order: Ordering) -> u64 {
+        self.perform(Operation::Load(location(at), order))
     }
 
-    fn store(&self, at: At<'_, WordIndex>, value: u64, _: Ordering) {
-        self.perform(Operation::Store(location(at), value));
+    fn store(&self, at: At<'_, WordIndex>, value: u64, order: Ordering) {
+        self.perform(Operation::Store(location(at), value, order));
     }
 
-    fn modify(&self, at: At<'_, WordIndex>, modify: Modify, _: Ordering) -> u64 {
-        self.perform(Operation::Modify(location(at), modify))
+    fn modify(&self, at: At<'_, WordIndex>, modify: Modify, order: Ordering) -> u64 {
+        self.perform(Operation::Modify(location(at), modify, order))
     }
 
-    fn update(&self, at: At<'_, WordIndex>, modify: Modify, _: Ordering) {
-        self.perform(Operation::Update(location(at), modify));
+    fn update(&self, at: At<'_, WordIndex>, modify: Modify, order: Ordering) {
+        self.perform(Operation::Update(location(at), modify, order));
     }
 
     fn own_get(&self, word: &WordIndex) -> u64 {
@@ -211,8 +208,8 @@ unsafe impl Machine for Sim {
         self.perform(Operation::OwnSet(word.id(), value));
     }
 
-    fn fence(&self, _: Ordering) {
-        self.perform(Operation::Fence);
+    fn fence(&self, order: Ordering) {
+        self.perform(Operation::Fence(order));
     }
 
     fn cpu(&self) -> CpuId {

@@ -111,9 +111,11 @@ impl FromStr for Schedule {
         if digits.len() % 2 != 0 {
             return Err(ParseScheduleError::HalfAnAct);
         }
-        let acts = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).enumerate().map(|(index, byte)| {
-            decode(byte).ok_or(ParseScheduleError::NoAct { byte, index })
-        });
+        let acts = digits
+            .chunks_exact(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .enumerate()
+            .map(|(index, byte)| decode(byte).ok_or(ParseScheduleError::NoAct { byte, index }));
         Ok(Schedule { scenario: scenario.to_owned(), acts: acts.collect::<Result<_, _>>()? })
     }
 }

@@ -9,8 +9,7 @@ use shootdown::{CpuId, Invalidate, Modify, TableFrame};
 use shootdown_sim::smp::{Act, Hardware, Location, Operation, Walk, WalkFrom};
 
 use crate::{
-    coroutine::Stop, driver::Driver, failure::Failure, fix_set::FixSet, live::Live, places::PLACES,
-    scenario::Scenario,
+    coroutine::Stop, driver::Driver, failure::Failure, fix_set::FixSet, live::Live, places::PLACES, scenario::Scenario,
 };
 
 /// A run, told step by step.
@@ -110,16 +109,16 @@ fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) 
     let mut after = hardware.clone();
     let result = after.step(cpu, operation, outcome).unwrap_or_default();
     match operation {
-        Operation::Load(at) => format!("{} is {}", name(at), value(at, result)),
-        Operation::Store(at, new) => format!("{} = {}", name(at), value(at, new)),
-        Operation::Modify(at, modify) | Operation::Update(at, modify) => {
+        Operation::Load(at, _) => format!("{} is {}", name(at), value(at, result)),
+        Operation::Store(at, new, _) => format!("{} = {}", name(at), value(at, new)),
+        Operation::Modify(at, modify, _) | Operation::Update(at, modify, _) => {
             modifies(at, modify, hardware.peek(at), after.peek(at))
         }
         Operation::Invalidate(Invalidate::Leaf(page, _)) => format!("forgets page {}", page.0),
         Operation::Invalidate(Invalidate::Walk(page, _)) => format!("forgets page {} and its table", page.0),
         Operation::Invalidate(Invalidate::All) => "forgets everything".to_owned(),
         Operation::Complete => "completes".to_owned(),
-        Operation::Fence => "fence".to_owned(),
+        Operation::Fence(_) => "fence".to_owned(),
         Operation::LoadRoot(Some(TableFrame(root))) => format!("loads root {}", root.0),
         Operation::LoadRoot(None) => "loads the kernel's tables".to_owned(),
         Operation::Mask => "masks interrupts".to_owned(),

@@ -4,7 +4,8 @@ use core::ops::Range;
 
 use rangemap::RangeMap;
 use shootdown::{
-    EntryFormat, Frames, Gather, Level, Mutex, OneMemory, Space, SpaceId, VirtAddr, Vpn, VpnRange, page::DropReference,
+    EntryAt, EntryFormat, Frames, Gather, Level, Mutex, OneMemory, Space, SpaceId, VirtAddr, Vpn, VpnRange,
+    page::DropReference,
 };
 
 use crate::{
@@ -108,6 +109,13 @@ impl<M: Program> AddressSpace<M> {
     pub fn translate(&self, m: &M, page: Vpn) -> Option<(shootdown::Pfn, Level)> {
         let tables = self.space(m).lock(m);
         tables.find(page).map(|leaf| (leaf.frame(), leaf.level()))
+    }
+
+    /// Returns where the entry is that translates `page`, if one does.
+    #[must_use]
+    pub fn entry_of(&self, m: &M, page: Vpn) -> Option<EntryAt> {
+        let tables = self.space(m).lock(m);
+        tables.find(page).map(|leaf| leaf.at())
     }
 
     /// Moves the end of the heap to `end`. The first call only says where the heap begins.

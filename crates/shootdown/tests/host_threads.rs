@@ -22,7 +22,7 @@ use stress::stress;
 #[test]
 fn nothing_stale_is_used_and_nothing_is_lost() {
     for seed in 1..=4 {
-        let outcome = stress(seed, 5_000, None);
+        let outcome = stress(seed, 10_000, None);
         let host = &outcome.host;
         let replay = format!("seed {seed}: cargo run -p shootdown --example host_threads -- {seed}");
         assert_eq!(host.memory.n_stale(), 0, "stale accesses; {replay}");

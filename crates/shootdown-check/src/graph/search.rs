@@ -1,17 +1,11 @@
 //! Breadth-first search over all states, with fingerprints for those that were seen.
 
-use std::{
-    collections::VecDeque,
-    hash::{BuildHasher, Hash, Hasher},
-};
+use std::{collections::VecDeque, hash::BuildHasher};
 
-use rustc_hash::{FxBuildHasher, FxHashMap, FxHasher};
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use shootdown_sim::smp::{Act, Hardware};
 
-use super::{
-    Limits, Product, Unfolding, doom,
-    state::State,
-};
+use super::{Limits, Product, Unfolding, doom, state::State};
 use crate::{
     driver::Driver,
     failure::Failure,
@@ -59,9 +53,7 @@ impl Reached {
 }
 
 fn fingerprint(state: &State) -> u64 {
-    let mut hasher: FxHasher = FxBuildHasher.build_hasher();
-    state.hash(&mut hasher);
-    hasher.finish()
+    FxBuildHasher.hash_one(state)
 }
 
 /// How a search ended.
@@ -72,12 +64,7 @@ enum Ended {
 }
 
 /// Explores a scenario from its initial state.
-pub(super) fn run(
-    scenario: &'static Scenario,
-    left_out: FixSet,
-    initial: &Hardware,
-    limits: Limits,
-) -> Report {
+pub(super) fn run(scenario: &'static Scenario, left_out: FixSet, initial: &Hardware, limits: Limits) -> Report {
     let mut unfolding = Unfolding::new(scenario, left_out);
     let mut reached = Reached::default();
     let ended = match State::start(&mut unfolding, scenario, initial) {

@@ -5,7 +5,9 @@
 
 use shootdown::{CpuId, Fix, Machine, VpnRange, call};
 
-use super::script::{PAGE_0, TWO_CACHING_CPUS, TWO_CPUS, become_lazy, create, return_to_user, unmap, unmap_with_tables};
+use super::script::{
+    PAGE_0, TWO_CACHING_CPUS, TWO_CPUS, become_lazy, create, return_to_user, unmap, unmap_with_tables,
+};
 use crate::{machine::Sim, scenario::Scenario};
 
 pub(super) static LEAF: Scenario = Scenario {

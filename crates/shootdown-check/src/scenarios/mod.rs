@@ -6,13 +6,15 @@ mod refused_batch;
 mod script;
 mod switch_2cpu;
 mod unmap_2cpu;
+mod unmap_3cpu;
 mod unmap_tables_2cpu;
 
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 9] = [
+pub static ALL: [&Scenario; 10] = [
     &unmap_2cpu::UNMAP_2CPU,
+    &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
     &mutual_shootdown::OPEN,
     &mutual_shootdown::HALF_MASKED,

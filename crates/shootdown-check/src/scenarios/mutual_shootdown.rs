@@ -3,7 +3,7 @@
 //! With interrupts masked this is what hung Alpha, where `smp_call_function` waited with interrupts off; here a CPU that
 //! waits serves its own inbox.
 
-use shootdown::{CpuId, Machine, Masked, Vpn, VpnRange, call};
+use shootdown::{CpuId, Fix, Machine, Masked, Vpn, VpnRange, call};
 
 use super::script::{TWO_CPUS, create, unmap};
 use crate::{machine::Sim, scenario::Scenario};
@@ -16,7 +16,7 @@ pub(super) static OPEN: Scenario = Scenario {
     setup,
     main: unmap_own_page,
     handler: call::serve,
-    proves: &[],
+    proves: &Fix::ALL,
 };
 
 pub(super) static HALF_MASKED: Scenario = Scenario {

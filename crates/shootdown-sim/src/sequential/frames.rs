@@ -4,7 +4,9 @@
 
 use std::cell::{Cell, RefCell};
 
-use shootdown::{EntryAt, EntryFormat, Level, PageState, Pfn, TableFrame, arch::x86_64::X86_64, table::Descriptor};
+use shootdown::{
+    EntryAt, EntryFormat, Level, NoFrame, PageState, Pfn, TableFrame, arch::x86_64::X86_64, table::Descriptor,
+};
 
 use super::{arena::Arena, machine::Sequential};
 
@@ -50,6 +52,8 @@ pub(super) struct Frames {
     huge_pool: Pool,
     n_frames_freed: Cell<u64>,
     n_tables_freed: Cell<u64>,
+    n_held: Cell<u64>,
+    n_left: Cell<Option<u64>>,
 }
 
 impl Frames {
@@ -66,7 +70,28 @@ impl Frames {
             huge_pool: Pool::default(),
             n_frames_freed: Cell::new(0),
             n_tables_freed: Cell::new(0),
+            n_held: Cell::new(0),
+            n_left: Cell::new(None),
         }
+    }
+
+    /// Takes one allocation out of what is left.
+    fn spend(&self) -> Result<(), NoFrame> {
+        match self.n_left.get() {
+            Some(0) => return Err(NoFrame),
+            Some(n_left) => self.n_left.set(Some(n_left - 1)),
+            None => {}
+        }
+        self.n_held.set(self.n_held.get() + 1);
+        Ok(())
+    }
+
+    pub(super) fn set_left(&self, n_left: Option<u64>) {
+        self.n_left.set(n_left);
+    }
+
+    pub(super) fn n_held(&self) -> u64 {
+        self.n_held.get()
     }
 
     fn table(&self, table: TableFrame) -> &Table {
@@ -85,27 +110,31 @@ impl Frames {
         &self.table(table).descriptor
     }
 
-    pub(super) fn alloc_table(&self) -> TableFrame {
+    pub(super) fn alloc_table(&self) -> Result<TableFrame, NoFrame> {
+        self.spend()?;
         let table = TableFrame(Pfn(self.table_pool.take()));
         self.entries(table).iter().for_each(|entry| entry.set(0));
-        table
+        Ok(table)
     }
 
     pub(super) fn free_table(&self, table: TableFrame) {
         self.n_tables_freed.set(self.n_tables_freed.get() + 1);
+        self.n_held.set(self.n_held.get() - 1);
         self.table_pool.give_back(table.0.0);
     }
 
-    pub(super) fn alloc(&self, level: Level) -> Option<Pfn> {
+    pub(super) fn alloc(&self, level: Level) -> Result<Pfn, NoFrame> {
+        self.spend()?;
         match level {
-            Level::LEAF => Some(Pfn(BASE_ZONE + self.base_pool.take())),
-            HUGE_LEVEL => Some(Pfn(HUGE_ZONE + self.huge_pool.take() * HUGE_PAGES)),
-            _ => None,
+            Level::LEAF => Ok(Pfn(BASE_ZONE + self.base_pool.take())),
+            HUGE_LEVEL => Ok(Pfn(HUGE_ZONE + self.huge_pool.take() * HUGE_PAGES)),
+            _ => Err(NoFrame),
         }
     }
 
     pub(super) fn free(&self, pfn: Pfn) {
         self.n_frames_freed.set(self.n_frames_freed.get() + 1);
+        self.n_held.set(self.n_held.get() - 1);
         if pfn.0 >= HUGE_ZONE {
             self.huge_pool.give_back((pfn.0 - HUGE_ZONE) / HUGE_PAGES);
         } else {

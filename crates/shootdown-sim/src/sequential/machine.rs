@@ -53,6 +53,7 @@ pub struct Sequential {
     frames: Frames,
     oracle: Oracle,
     left_out: Vec<Fix>,
+    refuses_batches: Cell<bool>,
     counters: [Cell<u64>; Counter::COUNT],
 }
 
@@ -79,6 +80,7 @@ impl Sequential {
             frames: Frames::new(),
             oracle: Oracle::new(n_cpus),
             left_out: left_out.to_vec(),
+            refuses_batches: Cell::new(false),
             counters: [const { Cell::new(0) }; Counter::COUNT],
         }
     }
@@ -155,6 +157,22 @@ impl Sequential {
     #[must_use]
     pub fn n_tables_freed(&self) -> u64 {
         self.frames.n_tables_freed()
+    }
+
+    /// Returns how many frames, tables included, somebody has.
+    #[must_use]
+    pub fn n_frames_held(&self) -> u64 {
+        self.frames.n_held()
+    }
+
+    /// Lets this many more frames and tables be had and no more, or any number.
+    pub fn limit_frames(&self, n_left: Option<u64>) {
+        self.frames.set_left(n_left);
+    }
+
+    /// Lets gathers have batch pages, or refuses them all.
+    pub fn refuse_batches(&self, refuse: bool) {
+        self.refuses_batches.set(refuse);
     }
 
     /// Overwrites a page-table entry behind the library's back, for tests of who reads it.
@@ -278,7 +296,7 @@ unsafe impl Machine for Sequential {
     }
 
     fn alloc_table(&self) -> Result<TableFrame, NoFrame> {
-        Ok(self.frames.alloc_table())
+        self.frames.alloc_table()
     }
 
     fn free_table(&self, table: TableFrame) {
@@ -292,7 +310,7 @@ unsafe impl Machine for Sequential {
     }
 
     fn alloc_batch(&self) -> Option<Box<[u64]>> {
-        Some(vec![0; BATCH_WORDS].into_boxed_slice())
+        (!self.refuses_batches.get()).then(|| vec![0; BATCH_WORDS].into_boxed_slice())
     }
 
     #[inline]
@@ -334,7 +352,7 @@ unsafe impl OneMemory for Sequential {}
 #[expect(unsafe_code, reason = "as above")]
 unsafe impl DataFrames for Sequential {
     fn alloc_frame(&self, level: Level) -> Result<Frame, NoFrame> {
-        let pfn = self.frames.alloc(level).ok_or(NoFrame)?;
+        let pfn = self.frames.alloc(level)?;
         // SAFETY: the pool gave this frame, aligned to `level`, to us and to nobody else.
         Ok(unsafe { Frame::claim(pfn, level) })
     }
@@ -347,5 +365,39 @@ unsafe impl DataFrames for Sequential {
     #[inline]
     fn page(&self, frame: Pfn) -> &PageState<Sequential> {
         self.frames.page(frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shootdown::{Attributes, Gather, Vpn, VpnRange, page};
+
+    use super::*;
+    use crate::sequential::StaleKind;
+
+    /// A CPU that came back from lazy mode without looking at the generation would use what it must not.
+    #[test]
+    fn a_cpu_that_comes_back_without_catching_up_is_caught() {
+        let machine = Sequential::new(2, &[]);
+        let id = machine.new_space();
+        let space = machine.space_of(id);
+        space.create(&machine).expect("there is memory");
+        let frame = page::allocate(&machine, Level::LEAF).expect("there is memory");
+        space.lock(&machine).map(Vpn(7), frame, Attributes::USER_READ).expect("nothing is there");
+        for cpu in [1, 0] {
+            machine.act_on(CpuId(cpu));
+            machine.switch_to(id);
+        }
+        machine.act_on(CpuId(1));
+        machine.go_lazy();
+        machine.act_on(CpuId(0));
+        let mut gather = Gather::new(&machine, space, &page::DropReference);
+        gather.unhook(space.lock(&machine).next_leaf(VpnRange::from_len(Vpn(7), 1)).expect("mapped"));
+        gather.finish();
+        assert_eq!(machine.take_stale_accesses(), []);
+        machine.oracle.set_lazy(CpuId(1), false);
+        machine.oracle.switched_in(&machine.frames, CpuId(1));
+        let found = machine.take_stale_accesses();
+        assert!(matches!(found[..], [StaleAccess { kind: StaleKind::SwitchedIn, cpu: CpuId(1), .. }]), "{found:?}");
     }
 }

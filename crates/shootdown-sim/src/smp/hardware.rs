@@ -121,15 +121,15 @@ impl Hardware {
     /// If the operation is [`Operation::Idle`], which is none.
     pub fn step(&mut self, cpu: CpuId, operation: Operation, outcome: u8) -> Result<u64, Violation> {
         match operation {
-            Operation::Load(at) => return Ok(self.peek(at)),
-            Operation::Store(at, value) => self.poke(at, value),
-            Operation::Modify(at, modify) => return Ok(self.modify(at, modify)),
-            Operation::Update(at, modify) => {
+            Operation::Load(at, _) => return Ok(self.peek(at)),
+            Operation::Store(at, value, _) => self.poke(at, value),
+            Operation::Modify(at, modify, _) => return Ok(self.modify(at, modify)),
+            Operation::Update(at, modify, _) => {
                 self.modify(at, modify);
             }
             Operation::OwnGet(word) => return Ok(self.peek(Location::Word(word))),
             Operation::OwnSet(word, value) => self.poke(Location::Word(word), value),
-            Operation::Fence | Operation::Complete => {}
+            Operation::Fence(_) | Operation::Complete => {}
             Operation::Invalidate(what) => self.cpu_mut(cpu).forget(what),
             Operation::LoadRoot(root) => {
                 let here = self.cpu_mut(cpu);

@@ -5,7 +5,7 @@
 //! [`Hardware::speculate`]. Each either has its effect or names the [`Violation`] that it would be. Nothing here knows
 //! the protocol: what the library's words mean is the library's business.
 //!
-//! The geometry is that of [`Tiny`](shootdown::arch::tiny::Tiny): two levels of two entries.
+//! The geometry is that of [`Tiny`]: two levels of two entries.
 //!
 //! **What is modelled.** Each CPU has one TLB entry for each page and one cached table pointer for each root entry. While
 //! a root is loaded its walker may at any time read an entry of the root into the walk cache, and read a leaf into the

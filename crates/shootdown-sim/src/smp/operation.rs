@@ -1,5 +1,7 @@
 //! What a CPU can ask of the machine: one variant for each operation that library or scenario code performs.
 
+use std::sync::atomic::Ordering;
+
 use shootdown::{EntryAt, Invalidate, Modify, Pfn, TableFrame, Vpn};
 
 use super::hardware::Config;
@@ -18,18 +20,21 @@ pub enum Location {
 }
 
 /// An operation of a CPU. Its result is a number; 0 where there is nothing to tell.
+///
+/// Memory operations carry the order they were asked for. The hardware gives them the strongest; whoever checks the
+/// library's orders can look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// Reads.
-    Load(Location),
+    Load(Location, Ordering),
     /// Writes.
-    Store(Location, u64),
+    Store(Location, u64, Ordering),
     /// Changes in one step; the result is what was there.
-    Modify(Location, Modify),
+    Modify(Location, Modify, Ordering),
     /// Changes in one step without a result.
-    Update(Location, Modify),
+    Update(Location, Modify, Ordering),
     /// Orders memory operations: nothing to do in a sequentially consistent memory.
-    Fence,
+    Fence(Ordering),
     /// Reads a word that the CPU owns.
     OwnGet(WordId),
     /// Writes a word that the CPU owns.

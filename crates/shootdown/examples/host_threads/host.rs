@@ -138,6 +138,13 @@ impl Cpu {
         call::wait(self, |m| (m.host.n_arrived.load(Acquire) >= all_here).then_some(()));
     }
 
+    /// Lets other threads run, now and then: the CPU that is slow just here finds the windows of a protocol.
+    pub(crate) fn dawdle(&self) {
+        if self.random(16) == 0 {
+            thread::yield_now();
+        }
+    }
+
     /// Returns a random number below `end`: Marsaglia's xorshift, multiplied.
     pub(crate) fn random(&self, end: u64) -> u64 {
         let mut state = self.random.get();

@@ -81,6 +81,7 @@ pub(crate) fn unmap(m: &Cpu, space: &Space<Cpu>, range: VpnRange, limits: VpnRan
     }
     gather.unhook_tables(&mut tables, range, limits);
     drop(tables);
+    m.dawdle();
     gather.finish();
 }
 
@@ -196,6 +197,7 @@ impl Worker<'_> {
             if self.m.access(self.page(), wanted) {
                 self.counts.n_accesses.fetch_add(1, Relaxed);
             }
+            self.m.dawdle();
         }
     }
 

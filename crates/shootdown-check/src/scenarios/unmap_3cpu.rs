@@ -1,0 +1,33 @@
+//! One shootdown with two targets: one CPU's answer must not stand in for the other's.
+
+use shootdown::{CpuId, Fix, Machine, VpnRange, call};
+use shootdown_sim::smp::Config;
+
+use super::script::{PAGE_0, TWO_CPUS, create, unmap};
+use crate::{machine::Sim, scenario::Scenario};
+
+pub(super) static UNMAP_3CPU: Scenario = Scenario {
+    name: "unmap_3cpu",
+    goal: "A frame is freed when one of two targets has answered.",
+    method: "CPU 0 unmaps the page that CPU 1 and CPU 2 both touch, while all walkers may cache it at any time.",
+    machine: Config { cpus: 3, ..TWO_CPUS },
+    setup,
+    main,
+    handler: call::serve,
+    proves: &Fix::ALL,
+};
+
+fn setup(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        create(m, 1);
+    }
+    m.user_space().switch_to(m);
+}
+
+fn main(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        unmap(m, VpnRange::from_len(PAGE_0, 1));
+    } else {
+        m.access(PAGE_0);
+    }
+}

@@ -1,0 +1,149 @@
+//! `shootdown replay` as a user runs it: what it prints, and with which status it ends.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+const HEADER: &str = "# tlbt-sample 0\n# workload: tiny\n# root: 1000\n";
+
+fn shootdown(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_shootdown")).arg("replay").args(arguments).output().expect("the command runs")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("it prints UTF-8")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("it prints UTF-8")
+}
+
+fn json(arguments: &[&str]) -> Vec<Value> {
+    let output = shootdown(&[arguments, &["--json"]].concat());
+    stdout(&output).lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect()
+}
+
+/// Writes a file of this test's own.
+fn file(name: &str, contents: &[u8]) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, contents).expect("the temporary folder can be written");
+    path
+}
+
+/// Replays a bad file: status 2, nothing on standard output, and an error that says all of `expected`.
+fn refused(name: &str, contents: &[u8], expected: &[&str]) {
+    let path = file(name, contents);
+    let output = shootdown(&[path.to_str().expect("a UTF-8 path")]);
+    assert_eq!(output.status.code(), Some(2), "{name}");
+    assert_eq!(stdout(&output), "", "{name}: half a recording is not the recording");
+    let error = stderr(&output);
+    for words in ["error: ", name, "expected"].iter().chain(expected) {
+        assert!(error.contains(words), "{name}: no {words:?} in {error}");
+    }
+}
+
+fn bundled(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recordings");
+    fs::read(folder.join(format!("{name}.tlbt.zst"))).expect("a bundled recording")
+}
+
+#[test]
+fn the_bundled_postgresql_recording_is_the_default() {
+    let output = shootdown(&[]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = stdout(&output);
+    for words in ["pgbig: 301,645 events", "flushes: predicted", "munmap", "M events/s", "stale accesses: 0"] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+}
+
+#[test]
+fn json_has_the_fields_of_its_schema() {
+    let reports = json(&["java", "jemalloc"]);
+    assert_eq!(reports.len(), 2);
+    let report = &reports[0];
+    assert_eq!(report["schema"], 1);
+    assert_eq!((report["recording"].as_str(), report["profile"].as_str()), (Some("java"), Some("linux-6.18")));
+    assert_eq!(report["cpus"], 2);
+    for field in ["events", "tasks", "pages_freed", "tables_freed"] {
+        assert!(report[field].as_u64().is_some_and(|number| number > 0), "{field}");
+    }
+    assert!(report["seconds"].as_f64().is_some_and(|seconds| seconds > 1.0));
+    for compared in ["flushes", "remote"] {
+        assert!(report[compared]["predicted"]["fault"].as_u64().is_some_and(|number| number > 0));
+        assert!(report[compared]["recorded"]["fault"].as_u64().is_some_and(|number| number > 0));
+    }
+    assert!(report["table_syncs"]["predicted"].is_u64() && report["table_syncs"]["recorded"].is_u64());
+    assert_eq!((report["stale_accesses"].as_u64(), report["violations"].as_array().map(Vec::len)), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_violation_is_told_and_gives_status_1() {
+    for arguments in [["--without", "flush-before-free"], ["--without", "flush-remote"]] {
+        let output = shootdown(&[&["java"], &arguments[..]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stdout(&output).contains("while cached: CPU 1, address space"), "{}", stdout(&output));
+        let report = &json(&[&["java"], &arguments[..]].concat())[0];
+        assert!(report["stale_accesses"].as_u64().is_some_and(|number| number > 0));
+        assert_eq!(report["without"][0], arguments[1]);
+    }
+}
+
+#[test]
+fn cpus_can_be_chosen_and_are_said_to_be_a_model() {
+    let output = shootdown(&["jemalloc", "--cpus", "64"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdout(&output).contains("on 64 CPUs, tasks spread: model output"), "{}", stdout(&output));
+    assert_eq!(json(&["jemalloc", "--cpus", "8"])[0]["cpus"], 8);
+}
+
+#[test]
+fn the_list_names_every_bundled_recording() {
+    let text = stdout(&shootdown(&["--list"]));
+    assert!(text.contains("pgbig") && text.contains("make") | text.contains("gcc.sh"), "{text}");
+    assert_eq!(json(&["--list"]).len(), 14);
+}
+
+#[test]
+fn wrong_questions_are_answered_with_status_2() {
+    for (arguments, words) in [
+        (&["--cpus", "0"][..], "0 is not in 1..=256"),
+        (&["--cpus", "257"], "257 is not in 1..=256"),
+        (&["--cpus", "many"], "invalid digit"),
+        (&["--without", "gravity"], "possible values: flush-before-free"),
+        (&["--frobnicate"], "unexpected argument"),
+        (&["nowhere"], "nowhere: no such file; expected a recording"),
+        (&["nowhere.tlbt.zst"], "nowhere.tlbt.zst: no such file; expected a recording"),
+    ] {
+        let output = shootdown(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).contains(words), "no {words:?} in {}", stderr(&output));
+    }
+    assert!(stderr(&shootdown(&["nowhere"])).contains("or the name of a bundled recording"));
+}
+
+#[test]
+fn unusable_recordings_are_refused_with_the_line_and_what_was_expected() {
+    let tiny = |line: &str| format!("{HEADER}0\t0\t1000\tE\t11\t1000\t1000\n{line}\n").into_bytes();
+    refused("empty.tlbt", b"", &["line 1", "empty"]);
+    let whole = bundled("jemalloc");
+    refused("truncated.tlbt.zst", &whole[..whole.len() / 2], &["line ", "cut short"]);
+    refused("foreign.txt", b"hello\n", &["line 1", "not a recording", "hello"]);
+    refused("unknown-kind.tlbt", &tiny("5\t0\t1000\tZ"), &["line 5", "unknown kind `Z`"]);
+    refused("too-few-fields.tlbt", &tiny("5\t0\t1000\tF"), &["line 5", "too few fields"]);
+    refused("too-large.tlbt", &tiny("5\t70000\t1000\tC"), &["line 5", "`70000`"]);
+    refused("not-a-number.tlbt", &tiny("x\t0\t1000\tC"), &["line 5", "`x`"]);
+    refused("unknown-task.tlbt", &tiny("5\t0\t1001\tC"), &["line 5", "`1001`", "never created"]);
+}
+
+#[test]
+fn help_has_examples() {
+    let text = stdout(&shootdown(&["--help"]));
+    for words in ["Examples:", "--cpus", "--without", "Exit status:"] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+}

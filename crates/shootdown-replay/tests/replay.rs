@@ -1,0 +1,185 @@
+//! Whole replays of the bundled recordings: how near they come to the kernel, and that they find what is left out.
+
+use std::{
+    fs::{self, File},
+    io::{Cursor, Read},
+    path::PathBuf,
+};
+
+use shootdown::Fix;
+use shootdown_replay::{ByCause, Cause, Options, Placement, Recording, Report, replay};
+
+/// The recordings whose flush operations must come within [`TOLERANCE_PERCENT`].
+const COMPARED: [&str; 6] = ["gcc", "gitscript", "java", "pynumpy", "jemalloc", "pgbig"];
+const TOLERANCE_PERCENT: u64 = 5;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../recordings")
+}
+
+fn open(name: &str) -> Recording {
+    Recording::open(folder().join(format!("{name}.tlbt.zst"))).expect("a bundled recording")
+}
+
+fn run(name: &str, options: &Options) -> Report {
+    replay(open(name), options, |_| {}).expect("a bundled recording can be replayed")
+}
+
+fn without(fix: Fix) -> Options {
+    Options { without: vec![fix], ..Options::default() }
+}
+
+fn spread(n_cpus: u16) -> Options {
+    Options { placement: Placement::Spread { n_cpus }, ..Options::default() }
+}
+
+fn all_names() -> Vec<String> {
+    let files = fs::read_dir(folder()).expect("the recordings are there");
+    let mut names: Vec<String> = files
+        .filter_map(|file| file.expect("readable").file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".tlbt.zst").map(str::to_owned))
+        .collect();
+    names.sort();
+    names
+}
+
+/// `execve` costs a constant, and exits flush nothing locally, so both would only flatter.
+fn without_exec_and_exit(flushes: &ByCause<u64>) -> u64 {
+    flushes.total() - flushes[Cause::Exec] - flushes[Cause::Exit]
+}
+
+#[test]
+fn flush_operations_come_near_what_the_kernel_did() {
+    println!("{:<10} {:>9} {:>9}", "", "predicted", "recorded");
+    for name in COMPARED {
+        let report = run(name, &Options::default());
+        let predicted = without_exec_and_exit(&report.flushes.predicted);
+        let recorded = without_exec_and_exit(&report.flushes.recorded);
+        println!("{name:<10} {predicted:>9} {recorded:>9}");
+        assert!(recorded > 300, "{name}: the recording holds {recorded} flushes");
+        assert!(
+            predicted.abs_diff(recorded) * 100 <= recorded * TOLERANCE_PERCENT,
+            "{name}: {predicted} predicted, {recorded} recorded"
+        );
+    }
+}
+
+#[test]
+fn every_bundled_recording_runs_to_its_end_and_nothing_stale_is_used() {
+    let names = all_names();
+    assert_eq!(names.len(), 14);
+    for name in names {
+        let n_events = open(&name).inspect(|event| assert!(event.is_ok())).count() as u64;
+        let report = run(&name, &Options::default());
+        assert_eq!(report.events, n_events, "{name}");
+        assert_eq!((report.stale_accesses, report.violations.len()), (0, 0), "{name}");
+        assert!(report.flushes.predicted.total() > 0, "{name}");
+    }
+}
+
+#[test]
+fn freeing_before_the_flush_is_found_on_every_compared_recording() {
+    for name in COMPARED {
+        let report = run(name, &without(Fix::FlushBeforeFree));
+        assert!(
+            report.stale_accesses > 1000 || name == "jemalloc" && report.stale_accesses > 100,
+            "{name}: {report:?}"
+        );
+        assert!(!report.violations.is_empty());
+    }
+}
+
+/// Where no other CPU has the address space loaded, as in programs of one thread on two CPUs, there is nobody to tell; so
+/// those are spread over more.
+#[test]
+fn flushing_only_at_home_is_found_where_anybody_else_had_to_be_told() {
+    for (name, options) in [
+        ("gitscript", Options::default()),
+        ("java", Options::default()),
+        ("pynumpy", Options::default()),
+        ("jemalloc", Options::default()),
+        ("gcc", spread(8)),
+        ("pgbig", spread(8)),
+    ] {
+        let kept = run(name, &options);
+        assert!(kept.remote.predicted.total() > 0, "{name}");
+        assert_eq!(kept.stale_accesses, 0, "{name}");
+        for fix in [Fix::FlushRemote, Fix::WaitForAcks] {
+            let left_out = run(name, &Options { without: vec![fix], ..options.clone() });
+            assert!(left_out.stale_accesses > 0, "{name} without {}", fix.name());
+        }
+    }
+}
+
+#[test]
+fn equal_inputs_give_equal_reports_on_any_number_of_cpus() {
+    for n_cpus in [2, 8, 64] {
+        let report = run("java", &spread(n_cpus));
+        assert_eq!(report, run("java", &spread(n_cpus)));
+        assert_eq!(report.cpus, usize::from(n_cpus));
+        assert_eq!(report.stale_accesses, 0);
+    }
+    let remote = |n_cpus| run("java", &spread(n_cpus)).remote.predicted.total();
+    assert!(remote(64) > remote(2), "more CPUs, more to tell");
+}
+
+/// The kernel's own counts are compared with and never used: without them the prediction is the same, to the byte.
+#[test]
+fn the_recorded_truth_does_not_influence_the_prediction() {
+    for name in all_names() {
+        let stripped = Cursor::new(without_truth(&text(&name)));
+        let recording = Recording::from_reader(&name, stripped).expect("its header is whole");
+        let blind = replay(recording, &Options::default(), |_| {}).expect("it is whole");
+        let seeing = run(&name, &Options::default());
+        assert_eq!(blind.flushes.recorded.total() + blind.remote.recorded.total(), 0, "{name}: nothing was stripped");
+        assert!(seeing.flushes.recorded.total() > 0, "{name}");
+        assert_eq!(predictions(&blind), predictions(&seeing), "{name}");
+    }
+}
+
+fn predictions(report: &Report) -> String {
+    let Report { flushes, remote, table_syncs, gathers, pages_freed, tables_freed, stale_accesses, .. } = report;
+    let predicted = (&flushes.predicted, &remote.predicted, table_syncs.predicted);
+    let counted = (gathers, pages_freed, tables_freed, stale_accesses, report.tasks, report.address_spaces);
+    serde_json::to_string(&(predicted, counted)).expect("numbers serialise")
+}
+
+fn text(name: &str) -> String {
+    let file = File::open(folder().join(format!("{name}.tlbt.zst"))).expect("a bundled recording");
+    let mut text = String::new();
+    let mut decoder = ruzstd::decoding::StreamingDecoder::new(file).expect("a zstd file");
+    decoder.read_to_string(&mut text).expect("it is whole");
+    text
+}
+
+/// Takes the `T` and `I` lines out; their time goes to the line after them, so that all others happen when they did.
+fn without_truth(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut owed_ns = 0;
+    for line in text.lines() {
+        let mut fields = line.splitn(5, '\t');
+        let (Some(dt_ns), Some(_), Some(_), Some(kind)) = (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            kept += &format!("{line}\n");
+            continue;
+        };
+        let dt_ns: u64 = dt_ns.parse().expect("the first field is a number");
+        if kind == "T" || kind == "I" {
+            owed_ns += dt_ns;
+        } else {
+            kept += &format!("{}{}\n", dt_ns + owed_ns, &line[line.find('\t').expect("it has fields")..]);
+            owed_ns = 0;
+        }
+    }
+    kept
+}
+
+#[test]
+fn a_recorded_cpu_beyond_the_machine_is_an_error() {
+    let text = "# tlbt-sample 0\n# workload: big\n# root: 1000\n0\t300\t1000\tE\t11\t1000\t1000\n";
+    let recording = Recording::from_reader("big.tlbt", Cursor::new(text)).expect("its header is whole");
+    let error = replay(recording, &Options::default(), |_| {}).expect_err("there is no CPU 300");
+    assert!(error.to_string().contains("CPU 300; expected a CPU below 256"), "{error}");
+    let recording = Recording::from_reader("big.tlbt", Cursor::new(text)).expect("its header is whole");
+    assert!(replay(recording, &spread(4), |_| {}).is_ok(), "spread tasks do not run where they were recorded");
+}
