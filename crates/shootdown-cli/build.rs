@@ -5,21 +5,12 @@ use std::{env, error::Error, fmt::Write as _, fs, path::Path};
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../recordings").canonicalize()?;
     println!("cargo::rerun-if-changed={}", folder.display());
-    let mut names = Vec::new();
-    for file in fs::read_dir(&folder)? {
-        let file = file?.file_name().into_string().map_err(|name| format!("{} is not UTF-8", name.display()))?;
-        names.extend(file.strip_suffix(".tlbt.zst").map(str::to_owned));
-    }
-    names.sort();
+    let index = fs::read_to_string(folder.join("index.tsv"))?;
     let mut list = String::from("&[\n");
-    for name in names {
-        let path = |suffix| folder.join(format!("{name}{suffix}"));
-        writeln!(
-            list,
-            "Bundled {{ name: {name:?}, bytes: include_bytes!({:?}), facts: include_str!({:?}) }},",
-            path(".tlbt.zst"),
-            path(".truth.json")
-        )?;
+    for line in index.lines() {
+        let (name, about) = line.split_once('\t').ok_or_else(|| format!("index.tsv: no tab in {line:?}"))?;
+        let path = folder.join(format!("{name}.tlbt.zst"));
+        writeln!(list, "Bundled {{ name: {name:?}, about: {about:?}, bytes: include_bytes!({path:?}) }},")?;
     }
     list.push(']');
     fs::write(Path::new(&env::var("OUT_DIR")?).join("bundled.rs"), list)?;

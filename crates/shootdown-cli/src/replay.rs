@@ -45,9 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
     if arguments.list {
         if arguments.json {
             for recording in bundled::ALL {
-                let (command, events) = recording.facts();
-                let line = serde_json::json!({ "recording": recording.name, "command": command, "events": events });
-                writeln!(out, "{line}")?;
+                writeln!(out, "{}", serde_json::json!({ "recording": recording.name, "about": recording.about }))?;
             }
         } else {
             writeln!(out, "{}", table::bundled())?;

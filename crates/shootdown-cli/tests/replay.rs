@@ -104,8 +104,16 @@ fn cpus_can_be_chosen_and_are_said_to_be_a_model() {
 #[test]
 fn the_list_names_every_bundled_recording() {
     let text = stdout(&shootdown(&["--list"]));
-    assert!(text.contains("pgbig") && text.contains("make") | text.contains("gcc.sh"), "{text}");
-    assert_eq!(json(&["--list"]).len(), 14);
+    assert!(text.contains("pgbig") && text.contains("PostgreSQL") && text.contains("make -j2"), "{text}");
+    let names: Vec<Value> = json(&["--list"]).into_iter().map(|entry| entry["recording"].clone()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recordings");
+    for file in fs::read_dir(folder).expect("the recordings are there") {
+        let file = file.expect("readable").file_name().into_string().expect("UTF-8");
+        if let Some(name) = file.strip_suffix(".tlbt.zst") {
+            assert!(names.contains(&name.into()), "{name} is not listed");
+        }
+    }
+    assert_eq!(names.len(), 14);
 }
 
 #[test]

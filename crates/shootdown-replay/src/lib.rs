@@ -1,4 +1,7 @@
-//! Reads recorded workloads and accounts for the TLB flushes the kernel did in them.
+//! Replays recorded workloads on simulated machines and accounts for their TLB flushes, beside the kernel's own counts.
+//!
+//! [`replay`] plays a [`Recording`] through `shootdown-mm` address spaces on the sequential machine of `shootdown-sim` and
+//! returns a [`Report`].
 //!
 //! A [`Recording`] streams the [`Event`]s of a `.tlbt` file (plain or zstd-compressed): syscalls, page faults,
 //! context switches, and the kernel's own flushes as the truth to compare with. A [`CauseTracker`] says which
@@ -23,38 +26,25 @@
 //! Reading never trusts its input: every malformed byte is a [`ReadError`] that names the file, the line and what was
 //! expected there.
 
-mod by_cause;
-mod calls;
-mod cause;
-mod cause_tracker;
-mod error;
-mod event;
-mod faults;
-mod fields;
-mod input;
-mod known_tasks;
-mod lines;
-mod parse;
-mod placement;
-mod profile;
+mod account;
+mod process;
 mod recording;
 mod replay;
-mod report;
-mod simulation;
-mod syscall;
-mod truth;
 
-pub use by_cause::ByCause;
-pub use cause::Cause;
-pub use cause_tracker::CauseTracker;
-pub use error::{Place, Problem, ReadError};
-pub use event::{
-    Actor, CallFunction, Event, EventKind, FaultAccess, FlushReason, Mode, PreviousState, RecordedCpu, TaskId,
+pub use account::{
+    by_cause::ByCause,
+    cause::Cause,
+    cause_tracker::CauseTracker,
+    report::{Compared, Report, SCHEMA, Violation},
+    truth::{RecordedCounter, RecordedCounts},
 };
-pub use placement::Placement;
-pub use profile::Profile;
-pub use recording::Recording;
+pub use process::{placement::Placement, profile::Profile};
+pub use recording::{
+    error::{Place, Problem, ReadError},
+    event::{
+        Actor, CallFunction, Event, EventKind, FaultAccess, FlushReason, Mode, PreviousState, RecordedCpu, TaskId,
+    },
+    reader::Recording,
+    syscall::Syscall,
+};
 pub use replay::{Options, ReplayError, replay};
-pub use report::{Compared, Report, SCHEMA, Violation};
-pub use syscall::Syscall;
-pub use truth::{RecordedCounter, RecordedCounts};

@@ -4,17 +4,17 @@ use shootdown::{Counter, Fix};
 use shootdown_sim::sequential::Sequential;
 
 use crate::{
-    by_cause::ByCause,
-    cause::Cause,
-    cause_tracker::CauseTracker,
-    error::ReadError,
-    event::Event,
-    placement::Placement,
-    profile::Profile,
-    recording::Recording,
-    report::{Compared, MAX_VIOLATIONS, Report, SCHEMA, Violation},
-    simulation::{Played, Simulation},
-    truth::RecordedCounter,
+    account::by_cause::ByCause,
+    account::cause::Cause,
+    account::cause_tracker::CauseTracker,
+    account::report::{Compared, MAX_VIOLATIONS, Report, SCHEMA, Violation},
+    account::truth::RecordedCounter,
+    process::placement::Placement,
+    process::profile::Profile,
+    process::simulation::{Played, Simulation},
+    recording::error::ReadError,
+    recording::event::Event,
+    recording::reader::Recording,
 };
 
 /// How to replay.

@@ -2,33 +2,42 @@
 
 use std::cell::OnceCell;
 
-const FIRST_CHUNK: usize = 64;
-const N_CHUNKS: usize = 32;
+const CHUNK: usize = 256;
+const N_CHUNKS: usize = 1 << 15;
 
-/// An endless array; elements come into being, in chunks that double, when one of them is first asked for.
+/// A long array; elements come into being, a chunk at a time, when one of them is first asked for.
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
-    chunks: [OnceCell<Box<[T]>>; N_CHUNKS],
+    chunks: Box<[OnceCell<Box<[T]>>]>,
     make: fn(usize) -> T,
 }
 
 impl<T> Arena<T> {
+    /// How many elements there are.
+    pub(crate) const CAPACITY: usize = CHUNK * N_CHUNKS;
+
     /// `make` gets the index of the element it makes.
     pub(crate) fn new(make: fn(usize) -> T) -> Self {
-        Arena { chunks: [const { OnceCell::new() }; N_CHUNKS], make }
+        Arena { chunks: (0..N_CHUNKS).map(|_| OnceCell::new()).collect(), make }
     }
 
     /// Returns the element, making it first if need be.
     ///
     /// # Panics
-    /// If `index` is beyond 2³⁷.
+    /// If `index` is not below [`CAPACITY`](Arena::CAPACITY).
+    #[inline]
     pub(crate) fn get(&self, index: usize) -> &T {
-        let position = index + FIRST_CHUNK;
-        let chunk = (position / FIRST_CHUNK).ilog2() as usize;
-        let length = FIRST_CHUNK << chunk;
-        let first = length - FIRST_CHUNK;
-        let elements = self.chunks[chunk].get_or_init(|| (first..first + length).map(self.make).collect());
-        &elements[index - first]
+        let chunk = match self.chunks[index / CHUNK].get() {
+            Some(chunk) => chunk,
+            None => self.make_chunk(index / CHUNK),
+        };
+        &chunk[index % CHUNK]
+    }
+
+    #[cold]
+    fn make_chunk(&self, chunk: usize) -> &[T] {
+        let first = chunk * CHUNK;
+        self.chunks[chunk].get_or_init(|| (first..first + CHUNK).map(self.make).collect())
     }
 }
 
@@ -40,7 +49,7 @@ mod tests {
     fn elements_know_their_index_and_stay_where_they_are() {
         let arena = Arena::new(|index| index);
         let first: *const usize = arena.get(0);
-        for index in [0, 63, 64, 191, 192, 100_000] {
+        for index in [0, 63, 255, 256, 100_000, Arena::<usize>::CAPACITY - 1] {
             assert_eq!(*arena.get(index), index);
         }
         assert!(std::ptr::eq(first, arena.get(0)));

@@ -31,11 +31,16 @@ struct Pool {
 }
 
 impl Pool {
-    fn take(&self) -> u64 {
+    fn take(&self) -> Result<u64, NoFrame> {
         if let Some(number) = self.returned.borrow_mut().pop() {
-            return number;
+            return Ok(number);
         }
-        self.next.replace(self.next.get() + 1)
+        let next = self.next.get();
+        if next >= Arena::<Table>::CAPACITY as u64 {
+            return Err(NoFrame);
+        }
+        self.next.set(next + 1);
+        Ok(next)
     }
 
     fn give_back(&self, number: u64) {
@@ -112,7 +117,7 @@ impl Frames {
 
     pub(super) fn alloc_table(&self) -> Result<TableFrame, NoFrame> {
         self.spend()?;
-        let table = TableFrame(Pfn(self.table_pool.take()));
+        let table = TableFrame(Pfn(self.table_pool.take()?));
         self.entries(table).iter().for_each(|entry| entry.set(0));
         Ok(table)
     }
@@ -126,8 +131,8 @@ impl Frames {
     pub(super) fn alloc(&self, level: Level) -> Result<Pfn, NoFrame> {
         self.spend()?;
         match level {
-            Level::LEAF => Ok(Pfn(BASE_ZONE + self.base_pool.take())),
-            HUGE_LEVEL => Ok(Pfn(HUGE_ZONE + self.huge_pool.take() * HUGE_PAGES)),
+            Level::LEAF => Ok(Pfn(BASE_ZONE + self.base_pool.take()?)),
+            HUGE_LEVEL => Ok(Pfn(HUGE_ZONE + self.huge_pool.take()? * HUGE_PAGES)),
             _ => Err(NoFrame),
         }
     }

@@ -6,7 +6,7 @@
 
 use std::{fmt, io, sync::Arc};
 
-use crate::event::TaskId;
+use crate::recording::event::TaskId;
 
 /// A recording that cannot be read, or not any further.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 //! Owns [`Lines`]: one buffer, from which every line is lent until the next is asked for. It deliberately knows
 //! nothing of what the lines mean.
 
-use crate::{error::Problem, input::Input};
+use crate::{recording::error::Problem, recording::input::Input};
 
 /// The longest line accepted; real ones stay under 120 bytes, so a longer one is no recording.
 pub(crate) const LONGEST_LINE_BYTES: usize = 4096;

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::syscall::Syscall;
+use crate::recording::syscall::Syscall;
 
 /// A CPU of the recorded machine, as an index from 0.
 ///

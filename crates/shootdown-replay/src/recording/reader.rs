@@ -12,12 +12,12 @@ use std::{
 };
 
 use crate::{
-    error::{Place, Problem, ReadError, shown},
-    event::{Event, TaskId},
-    input::Input,
-    known_tasks::KnownTasks,
-    lines::Lines,
-    parse,
+    recording::error::{Place, Problem, ReadError, shown},
+    recording::event::{Event, TaskId},
+    recording::input::Input,
+    recording::known_tasks::KnownTasks,
+    recording::lines::Lines,
+    recording::parse,
 };
 
 const FIRST_LINE: &[u8] = b"# tlbt-sample ";

@@ -4,7 +4,7 @@ use shootdown::{Level, VirtAddr, Vpn, VpnRange, arch::x86_64::X86_64};
 use shootdown_mm::{Access, AddressSpace, Backing, FaultError, Keep, Memory, OutOfMemory, Protection, Sharing, Vma};
 use shootdown_sim::sequential::{HUGE_LEVEL, Sequential};
 
-use crate::syscall::Syscall;
+use crate::recording::syscall::Syscall;
 
 /// A syscall that a task is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

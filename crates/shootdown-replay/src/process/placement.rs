@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 use shootdown::CpuId;
 
-use crate::event::{RecordedCpu, TaskId};
+use crate::recording::event::{RecordedCpu, TaskId};
 
 /// How tasks are placed on simulated CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use rustc_hash::FxHashMap;
 
 use crate::{
-    cause::Cause,
-    event::{Event, EventKind, TaskId},
+    account::cause::Cause,
+    recording::event::{Event, EventKind, TaskId},
 };
 
 /// Follows every task into and out of its syscalls.

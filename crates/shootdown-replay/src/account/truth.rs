@@ -7,9 +7,9 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use crate::{
-    by_cause::ByCause,
-    cause::Cause,
-    event::{CallFunction, Event, EventKind, FlushReason, TaskId},
+    account::by_cause::ByCause,
+    account::cause::Cause,
+    recording::event::{CallFunction, Event, EventKind, FlushReason, TaskId},
 };
 
 /// The kernel's flushes in a recording.

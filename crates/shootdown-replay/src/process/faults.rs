@@ -7,7 +7,7 @@ use shootdown::{VirtAddr, VpnRange, arch::x86_64::X86_64};
 use shootdown_mm::{Access, AddressSpace, FaultError, Memory, OutOfMemory, Protection, Vma};
 use shootdown_sim::sequential::Sequential;
 
-use crate::event::{FaultAccess, Mode};
+use crate::recording::event::{FaultAccess, Mode};
 
 /// Where user addresses end.
 const USER_END: u64 = 1 << 47;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::syscall::Syscall;
+use crate::recording::syscall::Syscall;
 
 /// What the kernel was busy with when it flushed.
 ///

@@ -4,12 +4,12 @@
 //! time before the line is its caller's.
 
 use crate::{
-    error::{Problem, shown},
-    event::{
+    recording::error::{Problem, shown},
+    recording::event::{
         Actor, CallFunction, Event, EventKind, FaultAccess, FlushReason, Mode, PreviousState, RecordedCpu, TaskId,
     },
-    fields::{digits, hex, number, split},
-    syscall::Syscall,
+    recording::fields::{digits, hex, number, split},
+    recording::syscall::Syscall,
 };
 
 /// Fields before the arguments: time, CPU, task and kind.

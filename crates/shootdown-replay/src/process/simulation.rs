@@ -9,11 +9,11 @@ use shootdown_mm::{AddressSpace, Memory, OutOfMemory};
 use shootdown_sim::sequential::Sequential;
 
 use crate::{
-    calls::{self, Call},
-    event::{Actor, Event, EventKind, PreviousState, RecordedCpu, TaskId},
-    faults,
-    placement::{Cpus, Doing, Placement},
-    syscall::Syscall,
+    process::calls::{self, Call},
+    process::faults,
+    process::placement::{Cpus, Doing, Placement},
+    recording::event::{Actor, Event, EventKind, PreviousState, RecordedCpu, TaskId},
+    recording::syscall::Syscall,
 };
 
 /// `CLONE_VM`: the new task shares the address space.

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use crate::cause::Cause;
+use crate::account::cause::Cause;
 
 const N_CAUSES: usize = Cause::ALL.len();
 

@@ -10,7 +10,7 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 
-use crate::error::Problem;
+use crate::recording::error::Problem;
 
 const CHUNK_BYTES: usize = 64 * 1024;
 

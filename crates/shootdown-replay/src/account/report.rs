@@ -3,7 +3,7 @@
 use serde::Serialize;
 use shootdown_sim::sequential::StaleAccess;
 
-use crate::by_cause::ByCause;
+use crate::account::by_cause::ByCause;
 
 /// The version of the report's serialised form. It changes when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;

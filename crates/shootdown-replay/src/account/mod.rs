@@ -1,0 +1,7 @@
+//! Counting: which cause an event belongs to, what the kernel did by its own account, and the report of both sides.
+
+pub(crate) mod by_cause;
+pub(crate) mod cause;
+pub(crate) mod cause_tracker;
+pub(crate) mod report;
+pub(crate) mod truth;

@@ -1,0 +1,7 @@
+//! Playing: recorded events as operations of simulated processes on simulated CPUs.
+
+mod calls;
+mod faults;
+pub(crate) mod placement;
+pub(crate) mod profile;
+pub(crate) mod simulation;
