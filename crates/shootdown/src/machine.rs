@@ -146,18 +146,22 @@ impl Small for u64 {
 /// implementation promises, for every CPU of the machine:
 ///
 /// * **Memory.** `load`, `store`, `modify` and `fence` behave as the atomic operations of
-///   [`core::sync::atomic`] with the order asked for, on one coherent memory, for words and entries alike. Entries are
-///   what the hardware walker reads.
+///   [`core::sync::atomic`] with the order asked for, on one coherent memory, for words and entries alike. A
+///   compare-exchange that fails has the order asked for as far as it is about loads. Entries are what the hardware
+///   walker reads.
 /// * **Own words.** `own_get` and `own_set` behave as plain memory of the CPU that uses them.
 /// * **Invalidation.** After `invalidate` and then `complete` return, this CPU uses nothing it remembered before of what
 ///   was named, and accesses made through it have been performed. `load_root` drops everything of other address spaces
 ///   that is not global.
 /// * **Interrupts.** Between `mask` and `restore` no handler runs on this CPU. A `kick` is delivered: the target runs
-///   [`call::serve`](crate::call::serve) some time after it can take interrupts.
+///   [`call::serve`](crate::call::serve) some time after it can take interrupts, and that sees every store made before
+///   the `kick`. (Where the interrupt controller is written by a register that orders nothing, as x2APIC's is, the
+///   implementation puts a fence before it: SDM 3A §10.12.3.)
 /// * **`cpu`** is the number of the CPU that runs the caller, who does not migrate during a library call.
 /// * **Frames.** A frame from `alloc_table` is used by nobody else and reads as zero.
 /// * **Placement.** Each accessor returns the same place for the same argument every time, and different places for
-///   different arguments; the places are zero at first and live as long as the machine.
+///   different arguments; the places are zero at first and live as long as the machine. The place of an address space
+///   may be used for another one after it was destroyed, under the same id.
 /// * **`keeps`** returns `true`, unless the machine is simulated.
 #[expect(unsafe_code, reason = "the library believes whatever the implementation says")]
 pub unsafe trait Machine: Sized + 'static {

@@ -53,8 +53,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(seed: u64, left_out: Option<Fix>) -> Arc<Self> {
-        Arc::new(Host {
+    fn new(seed: u64, left_out: Option<Fix>) -> Self {
+        Host {
             memory: Memory::new(),
             spaces: array::from_fn(|id| Space::new(SpaceId(id as u32))),
             per_cpu: [const { PerCpu::new() }; N_CPUS],
@@ -66,32 +66,35 @@ impl Host {
             threads: zeroed(),
             n_arrived: AtomicU64::new(0),
             n_ended: AtomicU64::new(0),
-        })
+        }
     }
 
-    /// Runs `body` on every CPU at the same time; returns when all have ended.
+    /// Brings a new host up and runs `body` on every CPU at the same time; returns the host when all have ended.
     ///
     /// # Panics
     /// If a body panics. The other CPUs go on until they end or lose patience.
-    pub(crate) fn run(self: &Arc<Self>, body: impl Fn(&Cpu) + Sync) {
+    pub(crate) fn run(seed: u64, left_out: Option<Fix>, body: impl Fn(&Cpu) + Sync) -> Arc<Self> {
         install_handler();
+        let host = Arc::new(Host::new(seed, left_out));
         thread::scope(|scope| {
             for id in (0..N_CPUS as u16).map(CpuId) {
-                let body = &body;
+                let (host, body) = (Arc::clone(&host), &body);
                 scope.spawn(move || {
-                    let random = Cell::new(self.seed << 8 | u64::from(id.0) << 1 | 1);
-                    let cpu = Cpu { id, host: Arc::clone(self), mmu: Mmu::new(), random };
+                    let random = Cell::new(seed << 8 | u64::from(id.0) << 1 | 1);
+                    let cpu = Cpu { id, host, mmu: Mmu::new(), random };
                     HERE.set(&cpu);
                     // SAFETY: has no conditions.
                     #[expect(unsafe_code, reason = "a thread's name for signals is the system's")]
                     let thread = unsafe { libc::pthread_self() };
-                    self.threads[usize::from(id.0)].store(thread, Relaxed);
+                    cpu.host.threads[usize::from(id.0)].store(thread, Relaxed);
                     let _last = LeaveTogether(&cpu);
+                    // ORDER(meet): all names are there before any CPU sends a signal.
                     cpu.meet();
                     body(&cpu);
                 });
             }
         });
+        host
     }
 
     /// Sends the interrupt to `cpu`.
@@ -104,13 +107,15 @@ impl Host {
         assert_eq!(error, 0, "the signal could not be sent");
     }
 
-    pub(super) fn assert_patience(&self, cpu: CpuId, begin: Instant) {
-        let (seed, left_out) = (self.seed, self.left_out);
-        assert!(
-            begin.elapsed() < PATIENCE,
-            "deadlock: CPU {} waits for ever; seed {seed}, left out: {left_out:?}",
-            cpu.0
-        );
+    /// Lets other threads run while `cpu` waits, which it has done since `begin`.
+    ///
+    /// # Panics
+    /// If that is so long ago that it must be a deadlock.
+    #[track_caller]
+    pub(super) fn be_patient(&self, cpu: CpuId, begin: Instant) {
+        let Host { seed, left_out, .. } = self;
+        assert!(begin.elapsed() < PATIENCE, "deadlock: {cpu:?} waits for ever; seed {seed}, left out: {left_out:?}");
+        thread::yield_now();
     }
 
     pub(super) fn count(&self, counter: Counter, times: u64) {
@@ -203,9 +208,10 @@ fn install_handler() {
 
 /// Masks or unmasks the interrupt on this thread and tells whether it was masked.
 pub(super) fn set_mask(how: libc::c_int) -> bool {
+    // One block, since all four calls are about the same two sets.
     // SAFETY:
     // - all zeros is a valid `sigset_t`, the empty one;
-    // - the pointers are to variables that outlive the calls, and `KICK` is a signal.
+    // - the pointers are to these two sets, which outlive the calls, and `KICK` is a signal.
     #[expect(unsafe_code, reason = "the signal mask is the system's")]
     unsafe {
         let (mut set, mut was) = mem::zeroed();

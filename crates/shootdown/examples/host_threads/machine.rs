@@ -1,11 +1,11 @@
 //! A [`Machine`] whose CPUs are threads and whose interrupts are signals: what a kernel writes to use the library.
 //!
-//! From top to bottom: a word, a CPU, its interrupt handler, the trait. `host.rs` has the places for the library's state
-//! and the system calls; `mmu.rs` stands for the hardware that a process cannot have.
+//! From top to bottom: a word, a CPU, its interrupt handler, the trait. `host.rs` has the places for library state and
+//! the system calls, `mmu.rs` stands for the hardware, and `main.rs` says what takes their place in a kernel.
 #![expect(clippy::disallowed_types, reason = "machine words are made of these")]
 
 use std::sync::atomic::{AtomicU64, Ordering, Ordering::SeqCst, fence};
-use std::{cell::Cell, sync::Arc, thread, time::Instant};
+use std::{cell::Cell, sync::Arc, time::Instant};
 
 use shootdown::{At, CpuId, CpuSet, DefaultPolicy, Invalidate, Machine, Modify, Small, TableFrame, UpTo, Word};
 use shootdown::{Counter, Descriptor, Fix, NoFrame, PerCpu, Space, SpaceId, arch::x86_64::X86_64, call, call::Slot};
@@ -44,12 +44,12 @@ pub(super) extern "C" fn on_kick(_: i32) {
 // SAFETY:
 // - Memory: words and entries are atomics of one process, used with the order asked for or a stronger one.
 // - Own words: the trait's default, relaxed accesses.
-// - Invalidation: `Mmu` forgets at once, and every access made through it is over before this thread does anything else.
+// - Invalidation: `Mmu` forgets at once, and an access made through it is over before its thread does anything else.
 // - Interrupts: a masked signal stays pending; the thread that a kick names lives until all bodies have ended.
 // - `cpu`: the value never leaves its thread.
 // - Frames: a taken frame is nobody else's; `take_table` zeroes it.
 // - Placement: one place for each index, all zero at first, kept alive by every CPU.
-// - `keeps`: a test that leaves a step out reaches freed frames, but those are atomics in one array, or have no contents.
+// - `keeps`: a test that leaves a step out reaches freed frames, but those are atomics in an array or have no contents.
 #[expect(unsafe_code, reason = "the contract of `Machine` is kept here")]
 unsafe impl Machine for Cpu {
     type Format = X86_64;
@@ -89,7 +89,7 @@ unsafe impl Machine for Cpu {
     fn invalidate(&self, what: Invalidate) {
         self.mmu.invalidate(what);
     }
-    fn complete(&self) {}
+    fn complete(&self) {} // `invalidate` did it all
     fn load_root(&self, root: Option<(TableFrame, SpaceId)>) {
         self.mmu.load_root(root);
     }
@@ -110,8 +110,7 @@ unsafe impl Machine for Cpu {
             if let Some(result) = ready(self) {
                 return result;
             }
-            self.host.assert_patience(self.id, begin);
-            thread::yield_now();
+            self.host.be_patient(self.id, begin);
         }
     }
 

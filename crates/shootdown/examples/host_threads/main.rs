@@ -61,10 +61,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Every CPU maps some pages, all use all of them, every CPU unmaps its own, and nobody finds one any more.
 fn share_and_unmap(seed: u64) {
     const N_PAGES: u64 = 32;
-    let host = Host::new(seed, None);
     let (n_before, n_after) = (AtomicU64::new(0), AtomicU64::new(0));
-    host.run(|m| {
-        let space = &host.spaces[0];
+    let host = Host::run(seed, None, |m| {
+        let space = &m.host.spaces[0];
         if m.cpu() == CpuId(0) {
             space.create(m).expect("there is a frame for the root");
         }

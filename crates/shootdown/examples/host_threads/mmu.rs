@@ -1,9 +1,9 @@
 //! The hardware that a process cannot have: frames, and for each CPU a walker with its TLB.
 //!
-//! A kernel replaces nothing in this file, it runs on the real thing. The TLB is as forgetful as it must be and no more:
-//! it drops exactly what it is told to, keeps pointers to tables apart from translations, and so shows what a processor
-//! only shows on a bad day. Every frame has an owner, and every use of a frame through the TLB asks who that is: a
-//! use of a frame that was freed, or is somebody else's by now, is *stale*, the one thing that must never happen.
+//! A kernel replaces nothing in this file, it runs on the real thing. The TLB is as forgetful as it must be and no
+//! more: it drops exactly what it is told to, keeps pointers to tables apart from translations, and so shows what a
+//! processor only shows on a bad day. Every frame has an owner, and every use of a frame through the TLB asks who that
+//! is: a use of a frame that was freed, or is somebody else's by now, is *stale*, the one thing that must never happen.
 #![expect(clippy::disallowed_types, reason = "this is the memory that machine words are made of")]
 
 use std::{

@@ -7,7 +7,8 @@ use std::sync::{
 };
 
 use shootdown::{
-    Attributes, CpuId, CpuSet, Fix, Frame, Gather, Level, Machine, Masked, Space, Vpn, VpnRange, call, residency,
+    Attributes, CpuId, CpuSet, EntryFormat, Fix, Frame, Gather, Level, Machine, Masked, Space, Vpn, VpnRange, call,
+    residency,
 };
 
 use super::{
@@ -21,7 +22,7 @@ const REGIONS: [u64; 4] = [0, 1 << 9, 1 << 18, 1 << 27];
 /// Pages of each region that are in use.
 const REGION_PAGES: u64 = 40;
 /// All pages that the tables can translate.
-const EVERYTHING: VpnRange = VpnRange::new(Vpn(0), Vpn(1 << 36));
+const EVERYTHING: VpnRange = <Cpu as Machine>::Format::REACH;
 
 /// What came of a run.
 pub(crate) struct Outcome {
@@ -44,11 +45,10 @@ struct Counts {
 
 /// Runs `n_operations` on each CPU and then takes everything down again.
 pub(crate) fn stress(seed: u64, n_operations: u64, left_out: Option<Fix>) -> Outcome {
-    let host = Host::new(seed, left_out);
     let counts = Counts::default();
-    host.run(|m| {
+    let host = Host::run(seed, left_out, |m| {
         if m.cpu() == CpuId(0) {
-            for space in &host.spaces {
+            for space in &m.host.spaces {
                 space.create(m).expect("there are frames for two roots");
             }
         }
@@ -56,7 +56,7 @@ pub(crate) fn stress(seed: u64, n_operations: u64, left_out: Option<Fix>) -> Out
         Worker { m, counts: &counts }.run(n_operations);
         m.meet();
         if m.cpu() == CpuId(0) {
-            for space in &host.spaces {
+            for space in &m.host.spaces {
                 unmap(m, space, EVERYTHING, EVERYTHING);
                 space.destroy(m);
             }
@@ -71,7 +71,7 @@ pub(crate) fn stress(seed: u64, n_operations: u64, left_out: Option<Fix>) -> Out
     }
 }
 
-/// Takes the pages of `range` out, and with them the tables that are empty now and translate nothing outside of `limits`.
+/// Takes the pages of `range` out, and the tables that are empty then and translate nothing outside of `limits`.
 pub(crate) fn unmap(m: &Cpu, space: &Space<Cpu>, range: VpnRange, limits: VpnRange) {
     let sink = |m: &Cpu, frame: Frame| m.host.memory.free(frame.pfn());
     let mut gather = Gather::new(m, space, &sink);

@@ -1,10 +1,11 @@
 //! The library in a program with nothing under it: no standard library, no C library, no allocator.
 //!
-//! A kernel in miniature. Two CPUs share one stack: an interrupt of the other CPU is a call of its handler, made at once.
+//! A kernel in miniature. Two CPUs share one stack: an interrupt of the other CPU is a call of its handler.
 //! All state is in statics that are zero at birth, in `.bss`. The exit status is 0, or the number of the check that
 //! failed.
 #![no_std]
 #![no_main]
+#![expect(clippy::disallowed_types, reason = "machine words are made of these")]
 
 use core::sync::atomic::{AtomicU64, Ordering, Ordering::*, fence};
 
@@ -172,7 +173,7 @@ extern "C" fn run() -> ! {
     let mut gather = Gather::new(&m, &SPACE, &sink);
     let mut tables = SPACE.lock(&m);
     check(6, tables.find(PAGE).and_then(|leaf| gather.unhook(leaf)).is_some());
-    gather.unhook_tables(&mut tables, range, VpnRange::from_len(Vpn(0), 1 << 36));
+    gather.unhook_tables(&mut tables, range, X86_64::REACH);
     drop(tables);
     check(7, N_TABLES_FREED.load(Relaxed) == 0 && other.remembered().load(Relaxed) != 0);
     gather.finish();

@@ -1,4 +1,4 @@
-//! What a program needs that has no C library: a beginning, an end, and the functions that compilers call by themselves.
+//! What a program needs that has no C library: a beginning, an end, and the functions that compilers call unasked.
 
 use core::{
     arch::{asm, naked_asm},
