@@ -49,9 +49,7 @@ impl<M: Program> AddressSpace<M> {
     ) -> Result<(), OutOfMemory> {
         let tables = self.space(m).lock(m);
         let mut child_tables = child.space(m).lock(m);
-        let mut left = range;
-        while let Some(leaf) = tables.next_leaf(left) {
-            left.start = leaf.span().end;
+        for leaf in tables.leaves(range) {
             let shared = Attributes { writable: false, ..leaf.attributes() };
             place(m, &mut child_tables, leaf.page(), page::share_mapped(&leaf), shared)?;
             if leaf.attributes().writable {

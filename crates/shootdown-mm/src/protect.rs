@@ -36,9 +36,7 @@ impl<M: Program> AddressSpace<M> {
 
     fn protect_leaves(&self, m: &M, gather: &mut PageGather<'_, M>, range: VpnRange, vma: &Vma) {
         let tables = self.space(m).lock(m);
-        let mut left = range;
-        while let Some(mut leaf) = tables.next_leaf(left) {
-            left.start = leaf.span().end;
+        for mut leaf in tables.leaves(range) {
             let now = leaf.attributes();
             let wanted = Attributes {
                 writable: vma.protection.write && may_stay_writable(&leaf, vma),

@@ -29,9 +29,7 @@ impl<M: Program> AddressSpace<M> {
         let tables = self.space(m).lock(m);
         let mut gather = self.gather(m);
         let mut n_dirty = 0;
-        let mut left = range;
-        while let Some(leaf) = tables.next_leaf(left) {
-            left.start = leaf.span().end;
+        for leaf in tables.leaves(range) {
             let now = leaf.attributes();
             if now.writable || now.dirty {
                 gather.change(leaf, Attributes { writable: false, dirty: false, ..now });

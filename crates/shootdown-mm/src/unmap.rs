@@ -43,9 +43,7 @@ impl<M: Program> AddressSpace<M> {
 
     fn unhook_leaves(&self, m: &M, gather: &mut PageGather<'_, M>, range: VpnRange) {
         let tables = self.space(m).lock(m);
-        let mut left = range;
-        while let Some(leaf) = tables.next_leaf(left) {
-            left.start = leaf.span().end;
+        for leaf in tables.leaves(range) {
             gather.unhook(leaf);
         }
     }

@@ -39,7 +39,7 @@ fn unmap(machine: &Sequential, id: SpaceId, limits: VpnRange) -> Vec<(StaleKind,
     let mut gather = Gather::new(machine, space, &DropReference);
     let mut tables = space.lock(machine);
     let range = VpnRange::from_len(PAGE, 1);
-    while let Some(leaf) = tables.next_leaf(range) {
+    for leaf in tables.leaves(range) {
         gather.unhook(leaf);
     }
     gather.unhook_tables(&mut tables, range, limits);
@@ -151,7 +151,7 @@ fn many_pages_are_one_full_flush_and_few_are_single_ones() {
         (0..n_pages).for_each(|page| map(&machine, id, Vpn(range.start.0 + page)));
         let mut gather = Gather::new(&machine, space, &DropReference);
         let tables = space.lock(&machine);
-        while let Some(leaf) = tables.next_leaf(range) {
+        for leaf in tables.leaves(range) {
             gather.unhook(leaf);
         }
         drop(tables);
@@ -172,7 +172,7 @@ fn a_gather_without_memory_flushes_more_often_and_frees_no_less() {
         (0..10_000).for_each(|page| map(&machine, id, Vpn(range.start.0 + page)));
         let mut gather = Gather::new(&machine, space, &DropReference);
         let tables = space.lock(&machine);
-        while let Some(leaf) = tables.next_leaf(range) {
+        for leaf in tables.leaves(range) {
             gather.unhook(leaf);
         }
         drop(tables);

@@ -41,7 +41,7 @@ pub struct Unhooked {
 /// fn unmap<M: Machine>(m: &M, space: &Space<M>, range: VpnRange, sink: &impl FrameSink<M>) {
 ///     let mut gather = Gather::new(m, space, sink);
 ///     let mut tables = space.lock(m);
-///     while let Some(leaf) = tables.next_leaf(range) {
+///     for leaf in tables.leaves(range) {
 ///         gather.unhook(leaf);
 ///     }
 ///     gather.unhook_tables(&mut tables, range, range);

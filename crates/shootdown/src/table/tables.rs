@@ -150,6 +150,16 @@ impl<M: Machine> TablesGuard<'_, M> {
         None
     }
 
+    /// Returns the translations that reach into `range`, lowest first. They may be unhooked or changed on the way.
+    pub fn leaves(&self, range: VpnRange) -> impl Iterator<Item = Leaf<'_, M>> {
+        let mut left = range;
+        core::iter::from_fn(move || {
+            let leaf = self.next_leaf(left)?;
+            left.start = leaf.span().end;
+            Some(leaf)
+        })
+    }
+
     fn leaf(&self, at: EntryAt, page: Vpn, level: Level, raw: u64, frame: Pfn) -> Leaf<'_, M> {
         Leaf { guard: self, at, page: page.align_down::<M::Format>(level), level, raw, frame }
     }
