@@ -12,7 +12,7 @@ use crate::{panics::Panic, races::Race};
 pub enum Failure {
     /// The machine did what it must not.
     Violation(Violation),
-    /// Two CPUs used an owned word and nothing orders their uses. Only the live driver looks for these.
+    /// An owned word was used twice and nothing orders the uses. Only the live driver looks for these.
     Race(Race),
     /// Code of this CPU panicked.
     Panic(CpuId, Panic),

@@ -4,7 +4,8 @@
 //! coroutines that hand every operation to a driver, which performs it on plain data
 //! ([`shootdown_sim::smp`]) whenever it likes. There are two drivers over the same hardware and the same [`Scenario`]s:
 //!
-//! * [`graph::check`] explores every interleaving and proves that none fails, or finds a failing one with the fewest acts;
+//! * [`graph::check`] explores every interleaving and proves that none fails, or finds a failing one with the fewest
+//!   acts;
 //! * [`live::search`] acts at random, and [`live::replay`] replays a [`Schedule`] from its string.
 //!
 //! Every fix of the library ([`shootdown::Fix`]) can be left out, and a scenario that proves it then must fail.
@@ -21,8 +22,9 @@
 //!
 //! What is explored and what is not is said in [`shootdown_sim::smp`]; above all, the simulated memory is sequentially
 //! consistent. Accesses to a word that is owned ([`shootdown::Own`]) count as private; the live driver checks that they
-//! are, by the memory orders that the library asked for.
+//! are, by the memory orders and interrupt masks that the library asked for ([`Race`]).
 
+mod bias;
 mod coroutine;
 mod driver;
 mod failure;
@@ -47,7 +49,7 @@ pub use fix_set::FixSet;
 pub use machine::{Sim, TinyPolicy};
 pub use panics::Panic;
 pub use places::WordIndex;
-pub use races::Race;
+pub use races::{Actor, Race};
 pub use report::{Finding, Report};
 pub use scenario::Scenario;
 pub use schedule::{ParseScheduleError, Schedule};

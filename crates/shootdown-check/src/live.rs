@@ -1,7 +1,7 @@
 //! The live driver: each CPU's code on its own coroutine, interrupt handlers on top of what they interrupted.
 //!
-//! Fast, and needs no memory, but sees one interleaving at a time. It searches at random, and replays what either driver
-//! found. It alone also checks that owned words are owned ([`Race`](crate::Race)).
+//! Fast, and needs no memory, but sees one interleaving at a time. It searches at random, and replays what either
+//! driver found. It alone also checks that owned words are owned ([`Race`](crate::Race)).
 
 use std::fmt;
 
@@ -9,11 +9,12 @@ use shootdown::{CpuId, Fix};
 use shootdown_sim::smp::{Act, Hardware, Operation};
 
 use crate::{
+    bias::Bias,
     coroutine::{Answer, Code, Role, Stop, Task},
     driver::{self, Driver},
     failure::Failure,
     fix_set::FixSet,
-    races::Races,
+    races::{Actor, Races},
     report::Finding,
     rng::Rng,
     scenario::Scenario,
@@ -71,8 +72,9 @@ impl Live {
 
     fn step(&mut self, cpu: CpuId, outcome: u8) -> Result<(), Failure> {
         let operation = self.pending(cpu);
+        let actor = Actor::new(cpu, self.hardware.cpu(cpu).depth());
         let result = self.hardware.step(cpu, operation, outcome)?;
-        self.races.hear(cpu, operation).map_err(Failure::Race)?;
+        self.races.hear(actor, operation).map_err(Failure::Race)?;
         self.running(cpu).resume(Answer::Result(result));
         Ok(())
     }
@@ -110,6 +112,7 @@ impl Driver for Live {
             }
             Act::Interrupt { cpu } => {
                 self.hardware.interrupt(cpu);
+                self.races.hear_interrupt(cpu);
                 self.running(cpu).resume(Answer::Interrupt);
                 self.settle(cpu)
             }
@@ -152,10 +155,11 @@ pub struct Searched {
     pub finding: Option<Finding>,
 }
 
-/// Runs a scenario at most `n_runs` times, with what happens next chosen at random.
+/// Runs a scenario at most `n_runs` times, with what happens next chosen at random; in each run some CPUs and
+/// some walkers are slow.
 ///
-/// A run that takes very long is brought to its end with every CPU taking its turn; if it has none even so, that counts as
-/// doomed. The graph driver, which knows all schedules, is exact about it.
+/// A run that takes very long is brought to its end with every CPU taking its turn; if it has none even so, that counts
+/// as doomed. The graph driver, which knows all schedules, is exact about it.
 #[must_use]
 pub fn search(scenario: &'static Scenario, left_out: &[Fix], seed: u64, n_runs: usize) -> Searched {
     let left_out = FixSet::from(left_out);
@@ -182,13 +186,14 @@ fn run_at_random(
     acts: &mut Vec<Act>,
 ) -> Result<(), Failure> {
     let mut live = Live::start(scenario, left_out, initial)?;
+    let bias = Bias::draw(rng);
     let mut enabled = Vec::new();
     while !live.is_finished() && acts.len() < MAX_RANDOM_ACTS {
         live.enabled(&mut enabled);
         if enabled.is_empty() {
             break;
         }
-        let act = enabled[rng.below(enabled.len())];
+        let act = bias.pick(&enabled, rng);
         acts.push(act);
         live.perform(act)?;
     }

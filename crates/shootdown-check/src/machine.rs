@@ -1,8 +1,8 @@
 //! [`Sim`]: the [`Machine`] whose every operation is a question to whoever drives the simulation.
 //!
 //! One value of it lives on each coroutine. An operation suspends the coroutine with what it wants to do; the driver
-//! performs it on the simulated hardware when it chooses to, and resumes the coroutine with the result, or first with an
-//! interrupt, whose handler then runs as a call on top of the interrupted code.
+//! performs it on the simulated hardware when it chooses to, and resumes the coroutine with the result, or first with
+//! an interrupt, whose handler then runs as a call on top of the interrupted code.
 
 use std::{panic::Location as Source, sync::atomic::Ordering};
 
@@ -106,6 +106,12 @@ impl Sim {
     #[must_use]
     pub fn user_space(&self) -> &'static Space<Sim> {
         &PLACES.spaces[0]
+    }
+
+    /// Returns another address space, for CPUs to go to.
+    #[must_use]
+    pub fn other_space(&self) -> &'static Space<Sim> {
+        &PLACES.spaces[1]
     }
 
     /// Returns the `index`th word that belongs to no library structure.

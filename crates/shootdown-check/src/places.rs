@@ -1,8 +1,8 @@
 //! Where the library's state lives in the explorer: structures whose words are nothing but numbers.
 //!
-//! A word *adopts* the number of a word of the simulated machine, once and in a fixed order, so the structures can be one
-//! static that every machine, state and coroutine shares. Adoption goes through the library's own `visit` methods, which
-//! also gives the words the names that traces use.
+//! A word *adopts* the number of a word of the simulated machine, once and in a fixed order, so the structures can be
+//! one static that every machine, state and coroutine shares. Adoption goes through the library's own `visit` methods,
+//! which also gives the words the names that traces use.
 
 use std::sync::{
     LazyLock,

@@ -1,11 +1,17 @@
-//! Races on owned words: two CPUs use one, at least one writes, and no release and acquire lies in between.
+//! Races on owned words: two actors use one, at least one of them writes, and nothing that the library asked for orders
+//! their uses.
 //!
 //! The explorer takes accesses to owned words for private, which is sound only without races. The live driver therefore
-//! keeps a vector clock for each CPU and each shared word and counts only what the *asked-for* memory orders promise, so a
-//! missing acquire or release shows although the simulated memory is sequentially consistent. A kick and its interrupt
-//! order nothing: on weakly ordered machines they do not.
+//! keeps a vector clock for each actor and each shared word. An actor is a CPU's main code or its interrupt handlers,
+//! so a missing interrupt mask shows as well. Ordered by:
 //!
-//! It sees the races of the runs it sees; it is no proof.
+//! * releases and acquires, counting only the memory orders that were *asked for*: a missing one shows although the
+//!   simulated memory is sequentially consistent;
+//! * masking: what main code did before it unmasked interrupts comes before the next handler on its CPU, and what a
+//!   handler did comes before whatever main code does after it has masked interrupts again.
+//!
+//! A kick and the interrupt it raises order nothing: on weakly ordered machines they do not. All this sees the races of
+//! the runs it sees; it is no proof.
 
 use std::{
     fmt,
@@ -23,21 +29,59 @@ use crate::places::PLACES;
 pub struct Race {
     /// The word's name.
     pub word: String,
-    /// The CPU that used it before.
-    pub first: CpuId,
-    /// The CPU that uses it now.
-    pub second: CpuId,
+    /// Who used it before.
+    pub first: Actor,
+    /// Who uses it now.
+    pub second: Actor,
+}
+
+/// One that acts by itself, as far as owned words go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// The main code of a CPU.
+    Main(CpuId),
+    /// The interrupt handlers of a CPU.
+    Handler(CpuId),
+}
+
+const ACTORS: usize = 2 * MAX_CPUS;
+
+impl Actor {
+    pub(crate) fn new(cpu: CpuId, depth: usize) -> Self {
+        if depth == 0 { Actor::Main(cpu) } else { Actor::Handler(cpu) }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Actor::Main(cpu) => 2 * cpu.0 as usize,
+            Actor::Handler(cpu) => 2 * cpu.0 as usize + 1,
+        }
+    }
+
+    const fn from_index(index: usize) -> Self {
+        let cpu = CpuId(index as u16 / 2);
+        if index.is_multiple_of(2) { Actor::Main(cpu) } else { Actor::Handler(cpu) }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Actor::Main(cpu) => write!(f, "CPU {}", cpu.0),
+            Actor::Handler(cpu) => write!(f, "the handler of CPU {}", cpu.0),
+        }
+    }
 }
 
 impl fmt::Display for Race {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CPU {} and CPU {} race on {}", self.first.0, self.second.0, self.word)
+        write!(f, "{} and {} race on {}", self.first, self.second, self.word)
     }
 }
 
-/// How far each CPU had come, as far as somebody can know.
+/// How far each actor had come, as far as somebody can know.
 #[derive(Clone, Copy, Debug, Default)]
-struct Clock([u32; MAX_CPUS]);
+struct Clock([u32; ACTORS]);
 
 impl Clock {
     fn join(&mut self, other: &Clock) {
@@ -46,13 +90,13 @@ impl Clock {
         }
     }
 
-    /// The first CPU of which `other` knows more.
-    fn first_beyond(&self, other: &Clock) -> Option<CpuId> {
-        (0..).zip(self.0.iter().zip(other.0)).find(|(_, (here, there))| **here > *there).map(|(cpu, _)| CpuId(cpu))
+    /// The first actor of which `other` knows less.
+    fn first_beyond(&self, other: &Clock) -> Option<Actor> {
+        self.0.iter().zip(other.0).position(|(here, there)| *here > there).map(Actor::from_index)
     }
 }
 
-/// What a CPU knows.
+/// What an actor knows.
 #[derive(Clone, Copy, Debug, Default)]
 struct Knowledge {
     /// What its next access comes after.
@@ -70,102 +114,133 @@ struct Uses {
     writes: Clock,
 }
 
-/// Listens to the operations of one run.
+/// Listens to one run.
 pub(crate) struct Races {
-    cpus: [Knowledge; MAX_CPUS],
+    actors: [Knowledge; ACTORS],
     /// What an acquiring load of the place would learn.
     released: FxHashMap<Location, Clock>,
+    /// For each CPU, what a handler knows of the main code below it, and main code that masks interrupts of the
+    /// handlers.
+    handed_over: [Clock; MAX_CPUS],
     owned: FxHashMap<WordId, Uses>,
 }
 
 impl Races {
     /// Nothing has happened yet: the setup comes before everything.
     pub(crate) fn new() -> Self {
-        let mut cpus = [Knowledge::default(); MAX_CPUS];
-        for (cpu, knowledge) in cpus.iter_mut().enumerate() {
-            // A CPU's own time begins at 1, so that nobody knows of its first accesses by default.
-            knowledge.now.0[cpu] = 1;
+        let mut actors = [Knowledge::default(); ACTORS];
+        for (index, knowledge) in actors.iter_mut().enumerate() {
+            // An actor's own time begins at 1, so that nobody knows of its first accesses by default.
+            knowledge.now.0[index] = 1;
         }
-        Races { cpus, released: FxHashMap::default(), owned: FxHashMap::default() }
+        Races {
+            actors,
+            released: FxHashMap::default(),
+            handed_over: [Clock::default(); MAX_CPUS],
+            owned: FxHashMap::default(),
+        }
     }
 
-    /// Hears that `cpu` performs `operation`.
-    pub(crate) fn hear(&mut self, cpu: CpuId, operation: Operation) -> Result<(), Race> {
+    /// Hears that a handler begins on `cpu`.
+    pub(crate) fn hear_interrupt(&mut self, cpu: CpuId) {
+        self.take_over(Actor::Handler(cpu), cpu);
+    }
+
+    /// Hears that `actor` performs `operation`.
+    pub(crate) fn hear(&mut self, actor: Actor, operation: Operation) -> Result<(), Race> {
         match operation {
-            Operation::Load(at, order) => self.load(cpu, at, order),
+            Operation::Load(at, order) => self.load(actor, at, order),
             Operation::Store(at, _, order) => {
                 self.released.remove(&at);
-                self.publish(cpu, at, order);
+                self.publish(actor, at, order);
             }
             // Also one that changes nothing, which would release nothing on real machines: an error on the lax side.
             Operation::Modify(at, _, order) | Operation::Update(at, _, order) => {
-                self.load(cpu, at, order);
-                self.publish(cpu, at, order);
+                self.load(actor, at, order);
+                self.publish(actor, at, order);
             }
-            Operation::Fence(order) => self.fence(cpu, order),
-            Operation::OwnGet(word) => self.read(cpu, word)?,
-            Operation::OwnSet(word, _) => self.write(cpu, word)?,
-            _ => {}
+            Operation::Fence(order) => self.fence(actor, order),
+            Operation::OwnGet(word) => self.read(actor, word)?,
+            Operation::OwnSet(word, _) => self.write(actor, word)?,
+            _ => self.hear_of_masks(actor, operation),
         }
         Ok(())
     }
 
-    fn knowledge(&mut self, cpu: CpuId) -> &mut Knowledge {
-        &mut self.cpus[usize::from(cpu.0)]
-    }
-
-    fn load(&mut self, cpu: CpuId, at: Location, order: Ordering) {
-        let Some(released) = self.released.get(&at).copied() else {
-            return;
-        };
-        let here = self.knowledge(cpu);
-        here.unacquired.join(&released);
-        if acquires(order) {
-            here.now.join(&released);
+    fn hear_of_masks(&mut self, actor: Actor, operation: Operation) {
+        match (actor, operation) {
+            (Actor::Main(cpu), Operation::Mask) => self.take_over(actor, cpu),
+            (Actor::Main(cpu), Operation::Restore(0)) => self.hand_over(actor, cpu),
+            (Actor::Handler(cpu), Operation::ReturnFromInterrupt) => self.hand_over(actor, cpu),
+            _ => {}
         }
     }
 
-    fn publish(&mut self, cpu: CpuId, at: Location, order: Ordering) {
-        let here = self.knowledge(cpu);
-        let known = if releases(order) { here.now } else { here.fenced };
-        here.now.0[usize::from(cpu.0)] += 1;
-        self.released.entry(at).or_default().join(&known);
+    fn take_over(&mut self, actor: Actor, cpu: CpuId) {
+        self.actors[actor.index()].now.join(&self.handed_over[usize::from(cpu.0)]);
     }
 
-    fn fence(&mut self, cpu: CpuId, order: Ordering) {
-        let here = self.knowledge(cpu);
+    fn hand_over(&mut self, actor: Actor, cpu: CpuId) {
+        self.handed_over[usize::from(cpu.0)].join(&self.actors[actor.index()].now);
+        self.pass_time(actor);
+    }
+
+    /// What `actor` does from now on is not known to whoever knows it as it was.
+    fn pass_time(&mut self, actor: Actor) {
+        self.actors[actor.index()].now.0[actor.index()] += 1;
+    }
+
+    fn load(&mut self, actor: Actor, at: Location, order: Ordering) {
+        let Some(released) = self.released.get(&at) else {
+            return;
+        };
+        let here = &mut self.actors[actor.index()];
+        here.unacquired.join(released);
         if acquires(order) {
-            let unacquired = here.unacquired;
-            here.now.join(&unacquired);
+            here.now.join(released);
+        }
+    }
+
+    fn publish(&mut self, actor: Actor, at: Location, order: Ordering) {
+        let here = &self.actors[actor.index()];
+        let known = if releases(order) { here.now } else { here.fenced };
+        self.released.entry(at).or_default().join(&known);
+        self.pass_time(actor);
+    }
+
+    fn fence(&mut self, actor: Actor, order: Ordering) {
+        let here = &mut self.actors[actor.index()];
+        if acquires(order) {
+            here.now.join(&here.unacquired);
         }
         if releases(order) {
             here.fenced = here.now;
-            here.now.0[usize::from(cpu.0)] += 1;
+            self.pass_time(actor);
         }
     }
 
-    fn read(&mut self, cpu: CpuId, word: WordId) -> Result<(), Race> {
-        let now = self.knowledge(cpu).now;
+    fn read(&mut self, actor: Actor, word: WordId) -> Result<(), Race> {
+        let now = &self.actors[actor.index()].now;
         let uses = self.owned.entry(word).or_default();
-        if let Some(first) = uses.writes.first_beyond(&now) {
-            return Err(race(word, first, cpu));
+        if let Some(first) = uses.writes.first_beyond(now) {
+            return Err(race(word, first, actor));
         }
-        uses.reads.0[usize::from(cpu.0)] = now.0[usize::from(cpu.0)];
+        uses.reads.0[actor.index()] = now.0[actor.index()];
         Ok(())
     }
 
-    fn write(&mut self, cpu: CpuId, word: WordId) -> Result<(), Race> {
-        let now = self.knowledge(cpu).now;
+    fn write(&mut self, actor: Actor, word: WordId) -> Result<(), Race> {
+        let now = &self.actors[actor.index()].now;
         let uses = self.owned.entry(word).or_default();
-        if let Some(first) = uses.writes.first_beyond(&now).or_else(|| uses.reads.first_beyond(&now)) {
-            return Err(race(word, first, cpu));
+        if let Some(first) = uses.writes.first_beyond(now).or_else(|| uses.reads.first_beyond(now)) {
+            return Err(race(word, first, actor));
         }
-        uses.writes.0[usize::from(cpu.0)] = now.0[usize::from(cpu.0)];
+        uses.writes.0[actor.index()] = now.0[actor.index()];
         Ok(())
     }
 }
 
-fn race(word: WordId, first: CpuId, second: CpuId) -> Race {
+fn race(word: WordId, first: Actor, second: Actor) -> Race {
     Race { word: PLACES.name(word).to_owned(), first, second }
 }
 
@@ -185,12 +260,13 @@ mod tests {
 
     const FLAG: Location = Location::Word(WordId(0));
     const OWNED: WordId = WordId(1);
-    const GIVER: CpuId = CpuId(0);
-    const TAKER: CpuId = CpuId(1);
+    const GIVER: Actor = Actor::Main(CpuId(0));
+    const TAKER: Actor = Actor::Main(CpuId(1));
+    const HANDLER: Actor = Actor::Handler(CpuId(0));
 
-    fn hear_all(operations: &[(CpuId, Operation)]) -> Result<(), Race> {
+    fn hear_all(operations: &[(Actor, Operation)]) -> Result<(), Race> {
         let mut races = Races::new();
-        operations.iter().try_for_each(|(cpu, operation)| races.hear(*cpu, *operation))
+        operations.iter().try_for_each(|(actor, operation)| races.hear(*actor, *operation))
     }
 
     fn hand_over(give: Ordering, take: Ordering) -> Result<(), Race> {
@@ -232,7 +308,7 @@ mod tests {
         let result = hear_all(&[
             (GIVER, Operation::OwnSet(OWNED, 1)),
             (GIVER, Operation::Store(FLAG, 1, Release)),
-            (CpuId(2), Operation::Update(FLAG, Modify::Or(2), Relaxed)),
+            (Actor::Main(CpuId(2)), Operation::Update(FLAG, Modify::Or(2), Relaxed)),
             (TAKER, Operation::Load(FLAG, Acquire)),
             (TAKER, Operation::OwnSet(OWNED, 2)),
         ]);
@@ -243,5 +319,23 @@ mod tests {
     fn a_write_after_an_unordered_read_is_a_race() {
         assert!(hear_all(&[(GIVER, Operation::OwnGet(OWNED)), (TAKER, Operation::OwnSet(OWNED, 1))]).is_err());
         assert_eq!(hear_all(&[(GIVER, Operation::OwnGet(OWNED)), (TAKER, Operation::OwnGet(OWNED))]), Ok(()));
+    }
+
+    #[test]
+    fn a_word_that_handlers_use_is_used_with_interrupts_masked() {
+        let used = |was_masked: bool| {
+            let mut races = Races::new();
+            let main: &[Operation] = match was_masked {
+                true => &[Operation::Mask, Operation::OwnSet(OWNED, 1), Operation::Restore(0)],
+                false => &[Operation::OwnSet(OWNED, 1)],
+            };
+            main.iter().try_for_each(|operation| races.hear(GIVER, *operation))?;
+            races.hear_interrupt(CpuId(0));
+            races.hear(HANDLER, Operation::OwnSet(OWNED, 2))?;
+            races.hear(HANDLER, Operation::ReturnFromInterrupt)?;
+            main.iter().try_for_each(|operation| races.hear(GIVER, *operation))
+        };
+        assert_eq!(used(true), Ok(()));
+        assert!(used(false).is_err());
     }
 }

@@ -53,7 +53,6 @@ impl<M: Machine> Slot<M> {
         }
     }
 
-    #[track_caller]
     fn wait_until_free(&self, m: &M) {
         // ORDER(answer/wait): what the target did for the request is done when this acquire sees its release.
         if self.state.load(m, Acquire) != FREE {
@@ -84,7 +83,6 @@ impl Operation {
         Request::decode(words).map_or(Operation::Rendezvous, Operation::Flush)
     }
 
-    #[track_caller]
     fn run<M: Machine>(self, m: &M) {
         match self {
             Operation::Rendezvous => {}
@@ -108,7 +106,6 @@ impl Operation {
 /// }
 /// ```
 #[inline]
-#[track_caller]
 pub fn wait<M: Machine, R: Small>(m: &M, ready: impl Fn(&M) -> Option<R> + Sync) -> R {
     m.spin(|m| {
         ready(m).or_else(|| {
@@ -128,7 +125,6 @@ pub fn rendezvous<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>) {
 }
 
 /// Sends `operation` to every CPU of `targets`, which must not include this one.
-#[track_caller]
 pub(crate) fn post<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, operation: Operation) {
     if targets.is_empty() {
         return;
@@ -151,7 +147,6 @@ pub(crate) fn post<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, operation: Oper
 }
 
 /// Fills the slot towards `target` and tells whether its inbox was empty.
-#[track_caller]
 fn post_one<M: Machine>(m: &M, target: CpuId, words: [u64; N_ARGUMENTS]) -> bool {
     let here = m.cpu();
     let slot = m.slot(here, target);
@@ -173,7 +168,6 @@ fn post_one<M: Machine>(m: &M, target: CpuId, words: [u64; N_ARGUMENTS]) -> bool
 }
 
 /// Waits until every target has answered.
-#[track_caller]
 pub(crate) fn wait_for<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>) {
     if !m.keeps(Fix::WaitForAcks) {
         return;
@@ -220,6 +214,7 @@ pub fn serve<M: Machine>(m: &M) {
         if inbox.pending().load(m, Relaxed) == 0 {
             return;
         }
+        // A request that was taken is answered before this CPU does anything else: its sender waits.
         let _masked = Masked::new(m);
         // ORDER(post/drain): the summary first, then the words; see `post_one`.
         let words = if M::Cpus::WORDS == 1 { 1 } else { inbox.summary.modify(m, Modify::Swap(0), AcqRel) };
@@ -234,7 +229,6 @@ pub fn serve<M: Machine>(m: &M) {
 }
 
 /// Runs the request that `sender` has posted to this CPU and hands the slot back.
-#[track_caller]
 fn answer<M: Machine>(m: &M, sender: CpuId) {
     let slot = m.slot(sender, m.cpu());
     let words = [0, 1, 2, 3].map(|index: usize| slot.arguments[index].get(m));

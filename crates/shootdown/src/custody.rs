@@ -66,13 +66,11 @@ impl<M: Machine> Custody<M> {
 
     /// Makes sure that one more thing can be held, or says that it cannot.
     #[inline]
-    #[track_caller]
     pub(crate) fn reserve(&mut self, m: &M) -> bool {
         self.n_slots < Self::SLOTS || self.reserve_in_batches(m)
     }
 
     #[cold]
-    #[track_caller]
     fn reserve_in_batches(&mut self, m: &M) -> bool {
         if self.last_batch().is_some_and(|(words, n_used)| n_used < words.len()) {
             return true;

@@ -64,7 +64,6 @@ impl<M: Machine> Space<M> {
     /// # Ordering
     /// Whatever was changed in the tables before is seen by every walk that begins after this returned. Pairs:
     /// `edit/generation`, `activate/shootdown`, `lazy/shootdown`.
-    #[track_caller]
     pub fn flush(&self, m: &M, stale: Stale) {
         m.scope(|m| {
             m.count(Counter::Flush, 1);
@@ -84,7 +83,6 @@ impl<M: Machine> Space<M> {
     }
 
     /// The other CPUs that must hear of `request`.
-    #[track_caller]
     fn targets(&self, m: &M, request: &Request) -> CpuSet<M::Cpus> {
         if !m.keeps(Fix::FlushRemote) {
             return CpuSet::EMPTY;
@@ -104,7 +102,6 @@ impl<M: Machine> Space<M> {
 }
 
 /// Does on this CPU what `request` asks; tells whether there was anything to invalidate.
-#[track_caller]
 pub(crate) fn flush_here<M: Machine>(m: &M, request: Request) -> bool {
     m.scope(|m| {
         let _masked = Masked::new(m);
@@ -145,7 +142,6 @@ fn is_cheaper_singly<M: Machine>(stale: Stale) -> bool {
     stale.strength != Strength::Full && stale.n_invalidations::<M::Format>() <= M::Policy::FLUSH_CEILING
 }
 
-#[track_caller]
 fn invalidate_pages<M: Machine>(m: &M, stale: Stale) {
     let level = stale.levels.lowest();
     let stride = level.pages::<M::Format>();

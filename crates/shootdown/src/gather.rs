@@ -86,7 +86,6 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
     ///
     /// # Panics
     /// If the leaf belongs to another address space.
-    #[track_caller]
     pub fn unhook(&mut self, leaf: Leaf<'_, M>) -> Option<Unhooked> {
         self.assert_ours(leaf.guard());
         // Room first: an entry that is cleared while there is no place for its frame would lose either the frame or
@@ -109,7 +108,6 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
     ///
     /// # Panics
     /// If the leaf belongs to another address space.
-    #[track_caller]
     pub fn change(&mut self, mut leaf: Leaf<'_, M>, attributes: Attributes) -> Attributes {
         self.assert_ours(leaf.guard());
         let was = leaf.set_attributes(attributes);
@@ -128,7 +126,6 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
     /// # Panics
     /// If the guard belongs to another address space.
     #[doc(alias = "free_pgtables")]
-    #[track_caller]
     pub fn unhook_tables(&mut self, tables: &mut TablesGuard<'_, M>, touched: VpnRange, limits: VpnRange) {
         self.assert_ours(tables);
         if let Some(root) = tables.root() {
@@ -137,7 +134,6 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
     }
 
     /// `touched` lies within what `table`, of `level`, translates, if it is not empty.
-    #[track_caller]
     fn unhook_tables_below(
         &mut self,
         tables: &mut TablesGuard<'_, M>,
@@ -155,8 +151,7 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
             let at = EntryAt { table, index: left.start.index::<M::Format>(level) };
             if let Entry::Table(child) = tables.entry(at, level).1 {
                 self.unhook_tables_below(tables, child, below, left.intersection(span), limits);
-                let descriptor = self.m.descriptor(child);
-                if limits.covers(span) && descriptor.n_entries(self.m) == 0 && !descriptor.is_reserved(self.m) {
+                if limits.covers(span) && tables.is_empty(child) {
                     self.make_room();
                     tables.take(at);
                     self.record(Stale::table(left.start, level));
@@ -174,14 +169,12 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
 
     /// Makes sure that one more thing can be held.
     #[inline]
-    #[track_caller]
     fn make_room(&mut self) {
         if !self.custody.reserve(self.m) {
             self.flush();
         }
     }
 
-    #[track_caller]
     fn hold(&mut self, held: Held) {
         if self.m.keeps(Fix::FlushBeforeFree) {
             self.custody.push(held);
@@ -198,7 +191,6 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
     ///
     /// # Context
     /// As [`Space::flush`]; the sink is called in it.
-    #[track_caller]
     pub fn flush(&mut self) {
         if let Some(stale) = self.stale.take() {
             self.space.flush(self.m, stale);
@@ -211,13 +203,11 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
     ///
     /// # Context
     /// As [`flush`](Gather::flush).
-    #[track_caller]
     pub fn finish(mut self) {
         self.flush();
     }
 }
 
-#[track_caller]
 fn let_go<M: Machine>(m: &M, sink: &impl FrameSink<M>, held: Held) {
     match held {
         Held::Frame(pfn, level) => {

@@ -82,16 +82,14 @@ impl<M: Machine> PerCpu<M> {
     }
 
     /// Loads the kernel's own tables in place of whatever is loaded. Interrupts are masked.
-    #[track_caller]
     pub(crate) fn leave(&self, m: &M) {
         let left = self.loaded(m);
         m.load_root(None);
+        // A lazy mark stays: it means nothing while nothing is loaded, and whoever arrives takes it away.
         self.loaded.set(m, 0);
-        self.become_active(m);
         depart(m, left);
     }
 
-    #[track_caller]
     fn become_active(&self, m: &M) {
         if self.is_lazy(m) {
             // ORDER(lazy/shootdown): said before the generation is read; a flusher bumps the generation before it reads
@@ -102,7 +100,6 @@ impl<M: Machine> PerCpu<M> {
 }
 
 /// Takes this CPU out of the mask of the address space it had loaded. Its translations are gone by now.
-#[track_caller]
 fn depart<M: Machine>(m: &M, left: Option<SpaceId>) {
     if let Some(space) = left.and_then(|id| m.space(id)) {
         // ORDER(depart/shootdown): a flusher that no longer sees our bit knows that our TLB was emptied before.
@@ -233,7 +230,6 @@ impl<M: Machine> Space<M> {
     ///
     /// # Panics
     /// If the address space was not created.
-    #[track_caller]
     pub fn switch_to(&self, m: &M) {
         let _masked = Masked::new(m);
         let here = m.per_cpu(m.cpu());
@@ -244,7 +240,6 @@ impl<M: Machine> Space<M> {
         }
     }
 
-    #[track_caller]
     fn arrive(&self, m: &M, here: &PerCpu<M>) {
         let Some(root) = self.root.load(m, Relaxed).checked_sub(1) else {
             panic!("switch to an address space without a root table");
@@ -264,7 +259,6 @@ impl<M: Machine> Space<M> {
         depart(m, left);
     }
 
-    #[track_caller]
     fn resume(&self, m: &M, here: &PerCpu<M>) {
         if !here.is_lazy(m) {
             return;
@@ -281,7 +275,6 @@ impl<M: Machine> Space<M> {
 
     /// Decides whether `cpu`, whose bit is set, must be interrupted for `request`. The only place where a CPU may be
     /// skipped.
-    #[track_caller]
     pub(crate) fn must_interrupt(&self, m: &M, cpu: CpuId, request: &Request) -> Result<(), Skip> {
         // A lazy CPU uses no translation, but its walker may still follow a cached pointer into a freed table
         // (Linux b956575bed91): only a change of leaves can wait until it comes back.

@@ -1,12 +1,12 @@
 //! Doomed states: those from which no schedule leads to the end.
 //!
-//! A deadlock, a livelock and a lost kick are all just that. Found by going backwards from the states that are the end, it
-//! needs no notion of fairness and raises no false alarm.
+//! A deadlock, a livelock and a lost kick are all just that. Found by going backwards from the states that are the end,
+//! it needs no notion of fairness and raises no false alarm.
 
 use super::search::StateIdx;
 
-/// Returns the first state from which none of `ends` can be reached; states are numbered in the order in which they were
-/// reached, so it is one with the fewest acts before it.
+/// Returns the first state from which none of `ends` can be reached; states are numbered in the order in which they
+/// were reached, so it is one with the fewest acts before it.
 pub(super) fn first_doomed(
     n_states: usize,
     transitions: &[(StateIdx, StateIdx)],

@@ -1,9 +1,9 @@
 //! The graph driver: every interleaving, explored as a graph of states.
 //!
-//! Library code runs only to find out what it does next after a result it has not seen before (`unfold`). What is known of
-//! it is a small graph for each CPU, and the product of those graphs with the simulated hardware (`state`) is searched
-//! breadth first (`search`), so the first failure found is one with the fewest acts. When all states are known, those from
-//! which the end cannot be reached are found exactly (`doom`).
+//! Library code runs only to find out what it does next after a result it has not seen before (`unfold`). What is known
+//! of it is a small graph for each CPU, and the product of those graphs with the simulated hardware (`state`) is
+//! searched breadth first (`search`), so the first failure found is one with the fewest acts. When all states are
+//! known, those from which the end cannot be reached are found exactly (`doom`).
 
 mod doom;
 mod search;

@@ -1,12 +1,12 @@
 //! The code of each CPU as a graph: what it does next, after each result that its operations had.
 //!
-//! A node stands for the code suspended at an operation, an edge for the operation's result. To find what lies behind an
-//! edge for the first time, the code is run from its beginning with the results on the way to the node; it must come the
-//! same way, or it is not deterministic.
+//! A node stands for the code suspended at an operation, an edge for the operation's result. To find what lies behind
+//! an edge for the first time, the code is run from its beginning with the results on the way to the node; it must come
+//! the same way, or it is not deterministic.
 //!
 //! Two things keep the graph finite and small. A wait that was not ready leaves nothing behind, so it leads back to the
-//! node at its head. A scope or a wait that ends leaves only its result behind, so all ways through it that had the same
-//! result lead to the same node.
+//! node at its head. A scope or a wait that ends leaves only its result behind, so all ways through it that had the
+//! same result lead to the same node.
 
 use rustc_hash::FxHashMap;
 use shootdown::CpuId;
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) struct NodeId(u32);
 
 impl NodeId {
-    /// The node where a CPU's main code begins would do as well; used where there is no handler.
+    /// No node: where a CPU runs no handler, or does not exist.
     pub(crate) const NONE: NodeId = NodeId(u32::MAX);
 }
 

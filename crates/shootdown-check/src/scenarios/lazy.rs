@@ -1,7 +1,7 @@
 //! A lazy CPU keeps an address space loaded and runs nothing of it.
 //!
-//! It may be left out of a flush of leaves if it catches up before it runs user code again, but not out of one that frees
-//! tables, since its walker goes on reading them (Linux b956575bed91).
+//! It may be left out of a flush of leaves if it catches up before it runs user code again, but not out of one that
+//! frees tables, since its walker goes on reading them (Linux b956575bed91).
 
 use shootdown::{CpuId, Fix, Machine, VpnRange, call};
 
@@ -37,6 +37,30 @@ pub(super) static TABLE: Scenario = Scenario {
             unmap_with_tables(m, VpnRange::from_len(PAGE_0, 2));
         } else {
             pause(m);
+        }
+    },
+    ..LEAF
+};
+
+pub(super) static ARRIVAL: Scenario = Scenario {
+    name: "lazy_arrival",
+    goal: "A CPU that was lazy in another address space still counts as lazy, is left out of a flush, and stays stale.",
+    method: "CPU 1, lazy elsewhere, switches to the address space and touches the page, while CPU 0 unmaps it.",
+    setup: |m| {
+        if m.cpu() == CpuId(0) {
+            setup(m);
+            m.other_space().create(m).expect("the machine has a frame for the root");
+        } else {
+            m.other_space().switch_to(m);
+            become_lazy(m);
+        }
+    },
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            unmap(m, VpnRange::from_len(PAGE_0, 1));
+        } else {
+            return_to_user(m);
+            m.access(PAGE_0);
         }
     },
     ..LEAF

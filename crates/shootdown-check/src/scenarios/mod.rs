@@ -1,10 +1,14 @@
 //! The scenarios, one idea to a file.
 
+mod calling_handler;
+mod full_flush;
 mod lazy;
+mod leave_2cpu;
 mod mutual_shootdown;
 mod refused_batch;
 mod script;
 mod switch_2cpu;
+mod two_senders;
 mod unmap_2cpu;
 mod unmap_3cpu;
 mod unmap_tables_2cpu;
@@ -12,7 +16,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 10] = [
+pub static ALL: [&Scenario; 16] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -22,7 +26,13 @@ pub static ALL: [&Scenario; 10] = [
     &refused_batch::REFUSED_BATCH,
     &lazy::LEAF,
     &lazy::TABLE,
+    &lazy::ARRIVAL,
+    &full_flush::FULL_FLUSH,
     &switch_2cpu::SWITCH_2CPU,
+    &leave_2cpu::LEAVE,
+    &leave_2cpu::SWITCH_AWAY,
+    &two_senders::TWO_SENDERS,
+    &calling_handler::CALLING_HANDLER,
 ];
 
 /// Returns the scenario of this name.

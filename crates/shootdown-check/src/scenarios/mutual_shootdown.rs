@@ -1,7 +1,7 @@
 //! Two CPUs shoot at each other: neither may wait for the other without answering it.
 //!
-//! With interrupts masked this is what hung Alpha, where `smp_call_function` waited with interrupts off; here a CPU that
-//! waits serves its own inbox.
+//! With interrupts masked this is what hung Alpha, where `smp_call_function` waited with interrupts off; here a CPU
+//! that waits serves its own inbox.
 
 use shootdown::{CpuId, Fix, Machine, Masked, Vpn, VpnRange, call};
 

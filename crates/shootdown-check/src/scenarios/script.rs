@@ -14,7 +14,8 @@ pub(super) const TWO_CPUS: Config = Config { cpus: 2, may_refuse_batches: false,
 /// Two CPUs with walk caches.
 pub(super) const TWO_CACHING_CPUS: Config = Config { caches_walks: true, ..TWO_CPUS };
 
-/// Creates the address space and maps its first pages, on the first CPU to run this. Tables for them lie in one subtree.
+/// Creates the address space and maps its first pages, on the first CPU to run this. Tables for them lie in one
+/// subtree.
 pub(super) fn create(m: &Sim, n_pages: u64) {
     let space = m.user_space();
     space.create(m).expect("the machine has a frame for the root");

@@ -202,6 +202,7 @@ impl Sequential {
         true
     }
 
+    #[inline]
     fn write(&self, at: At<'_, SequentialWord>, old: u64, new: u64) {
         match at {
             At::Word(word) => word.0.store(new, Ordering::Relaxed),
@@ -212,6 +213,7 @@ impl Sequential {
         }
     }
 
+    #[inline]
     fn read(&self, at: At<'_, SequentialWord>) -> u64 {
         match at {
             At::Word(word) => word.0.load(Ordering::Relaxed),

@@ -4,7 +4,7 @@ use super::ENTRIES;
 
 /// What a frame is in use as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum FrameKind {
+pub(super) enum FrameKind {
     /// Nothing.
     #[default]
     Free,
@@ -16,9 +16,9 @@ pub enum FrameKind {
 
 /// One frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Frame {
+pub(super) struct Frame {
     /// What it is in use as.
-    pub kind: FrameKind,
+    pub(super) kind: FrameKind,
     /// Its entries, if it is a table.
-    pub entries: [u8; ENTRIES],
+    pub(super) entries: [u8; ENTRIES],
 }

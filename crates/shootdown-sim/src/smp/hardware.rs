@@ -54,12 +54,7 @@ impl Hardware {
         &mut self.cpus[usize::from(cpu.0)]
     }
 
-    /// Returns one frame.
-    ///
-    /// # Panics
-    /// If there is no such frame.
-    #[must_use]
-    pub fn frame(&self, frame: Pfn) -> &Frame {
+    pub(super) fn frame(&self, frame: Pfn) -> &Frame {
         &self.frames[frame.0 as usize]
     }
 

@@ -135,11 +135,11 @@ impl<M: Machine> TablesGuard<'_, M> {
                 (raw, Entry::Leaf(frame)) => {
                     return Some(self.leaf(EntryAt { table, index }, left.start, level, raw, frame));
                 }
-                (_, Entry::Table(next)) => {
+                (_, Entry::Table(next)) if !self.is_empty(next) => {
                     table = next;
                     level = level.below()?;
                 }
-                (_, Entry::Absent) => {
+                (_, Entry::Table(_) | Entry::Absent) => {
                     left.start = level.span::<M::Format>(left.start).end;
                     if index + 1 == M::Format::ENTRIES {
                         (table, level) = (root, M::Format::ROOT);
@@ -158,6 +158,12 @@ impl<M: Machine> TablesGuard<'_, M> {
             left.start = leaf.span().end;
             Some(leaf)
         })
+    }
+
+    /// Tells whether the library has nothing in this table of its own. Others' tables are not counted.
+    pub(crate) fn is_empty(&self, table: TableFrame) -> bool {
+        let (m, descriptor) = (self.machine(), self.machine().descriptor(table));
+        descriptor.n_entries(m) == 0 && !descriptor.is_reserved(m)
     }
 
     fn leaf(&self, at: EntryAt, page: Vpn, level: Level, raw: u64, frame: Pfn) -> Leaf<'_, M> {

@@ -1,0 +1,27 @@
+//! A handler that makes a call itself, on top of code that was making one.
+
+use shootdown::{CpuId, CpuSet, Machine, call};
+
+use super::script::TWO_CPUS;
+use crate::{machine::Sim, scenario::Scenario};
+
+pub(super) static CALLING_HANDLER: Scenario = Scenario {
+    name: "calling_handler",
+    goal: "A handler waits for a request of the code below it, which is posted but has not interrupted its target yet.",
+    method: "Both CPUs call each other, and the handler of CPU 0 calls CPU 1 once more.",
+    machine: TWO_CPUS,
+    setup: |_| {},
+    main: call_other,
+    handler: |m| {
+        call::serve(m);
+        if m.cpu() == CpuId(0) {
+            call_other(m);
+        }
+    },
+    proves: &[],
+};
+
+fn call_other(m: &Sim) {
+    let targets: CpuSet<<Sim as Machine>::Cpus> = [CpuId(1 - m.cpu().0)].into_iter().collect();
+    call::rendezvous(m, &targets);
+}

@@ -1,0 +1,32 @@
+//! A CPU that drops everything and records how far it has come by that.
+
+use shootdown::{CpuId, Fix, Machine, Stale, VpnRange, call};
+
+use super::script::{PAGE_0, TWO_CPUS, create, unmap};
+use crate::{machine::Sim, scenario::Scenario};
+
+pub(super) static FULL_FLUSH: Scenario = Scenario {
+    name: "full_flush",
+    goal: "A CPU records a generation whose edit came after its invalidation, and then skips the request for it.",
+    method: "CPU 1 flushes the whole address space while CPU 0 unmaps a page that either may cache at any time.",
+    machine: TWO_CPUS,
+    setup,
+    main,
+    handler: call::serve,
+    proves: &Fix::ALL,
+};
+
+fn setup(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        create(m, 1);
+    }
+    m.user_space().switch_to(m);
+}
+
+fn main(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        unmap(m, VpnRange::from_len(PAGE_0, 1));
+    } else {
+        m.user_space().flush(m, Stale::EVERYTHING);
+    }
+}

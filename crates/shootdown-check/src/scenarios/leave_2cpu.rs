@@ -1,0 +1,55 @@
+//! A CPU that lets go of an address space while it is being flushed.
+//!
+//! The mirror image of arriving: its bit leaves the residency mask, and after that nobody tells it of flushes, so its
+//! TLB and walk cache must be empty by then.
+
+use shootdown::{CpuId, Fix, Machine, VpnRange, call, residency};
+
+use super::script::{PAGE_0, TWO_CACHING_CPUS, create, unmap_with_tables};
+use crate::{machine::Sim, scenario::Scenario};
+
+pub(super) static LEAVE: Scenario = Scenario {
+    name: "leave_2cpu",
+    goal: "A CPU leaves the residency mask while its walker still points at tables, which are then freed.",
+    method: "CPU 1 lets go of the address space while CPU 0 unmaps a page and its table.",
+    machine: TWO_CACHING_CPUS,
+    setup,
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            unmap_with_tables(m, VpnRange::from_len(PAGE_0, 2));
+        } else {
+            m.stop_user();
+            residency::leave(m);
+        }
+    },
+    handler: call::serve,
+    proves: &Fix::ALL,
+};
+
+pub(super) static SWITCH_AWAY: Scenario = Scenario {
+    name: "switch_away_2cpu",
+    method: "CPU 1 switches to another address space while CPU 0 unmaps a page and its table.",
+    setup: |m| {
+        setup(m);
+        if m.cpu() == CpuId(0) {
+            m.other_space().create(m).expect("the machine has a frame for the root");
+        }
+    },
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            unmap_with_tables(m, VpnRange::from_len(PAGE_0, 2));
+        } else {
+            m.stop_user();
+            m.other_space().switch_to(m);
+            m.resume_user();
+        }
+    },
+    ..LEAVE
+};
+
+fn setup(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        create(m, 1);
+    }
+    m.user_space().switch_to(m);
+}

@@ -1,0 +1,27 @@
+//! Two CPUs call a third at the same time: only the first to find its inbox empty interrupts it.
+
+use shootdown::{CpuId, CpuSet, Machine, call};
+use shootdown_sim::smp::Config;
+
+use super::script::TWO_CPUS;
+use crate::{machine::Sim, scenario::Scenario};
+
+const TARGET: CpuId = CpuId(2);
+
+pub(super) static TWO_SENDERS: Scenario = Scenario {
+    name: "two_senders",
+    goal: "A request that did not interrupt its target, since another one had, is never answered.",
+    method: "CPU 0 and CPU 1 both call CPU 2, which does nothing but take interrupts.",
+    machine: Config { cpus: 3, ..TWO_CPUS },
+    setup: |_| {},
+    main,
+    handler: call::serve,
+    proves: &[],
+};
+
+fn main(m: &Sim) {
+    if m.cpu() != TARGET {
+        let targets: CpuSet<<Sim as Machine>::Cpus> = [TARGET].into_iter().collect();
+        call::rendezvous(m, &targets);
+    }
+}
