@@ -3,7 +3,7 @@
 //!
 //! A CPU sets its bit in the residency mask and *then* reads the generation; a flusher bumps the generation and *then*
 //! reads the mask. A CPU goes lazy by saying so, and when it comes back says so and *then* reads the generation.
-//! [`Space::must_interrupt`] is the only place where a CPU may be left out of a flush.
+//! `Space::must_interrupt` is the only place where a CPU may be left out of a flush.
 
 use core::sync::atomic::Ordering::*;
 
