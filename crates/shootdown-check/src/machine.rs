@@ -8,8 +8,8 @@ use std::{panic::Location as Source, sync::atomic::Ordering};
 
 use corosensei::Yielder;
 use shootdown::{
-    At, CpuId, CpuSet, Descriptor, Fix, Frame, Invalidate, Level, Machine, Modify, NoFrame, PerCpu, Pfn, Policy,
-    Shared, Small, Space, SpaceId, TableFrame, UpTo, Vpn, arch::tiny::Tiny, call::Slot,
+    At, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Invalidate, Level, Machine, Modify, NoFrame, PerCpu, Pfn,
+    Policy, Shared, Small, Space, SpaceId, TableFrame, UpTo, Vpn, arch::tiny::Tiny, call::Slot,
 };
 use shootdown_sim::smp::{Location, Operation};
 
@@ -291,6 +291,10 @@ unsafe impl Machine for Sim {
 
     fn descriptor(&self, table: TableFrame) -> &Descriptor<Self> {
         &PLACES.descriptors[table.0.0 as usize]
+    }
+
+    fn departure(&self) -> Departure {
+        self.scenario.departure
     }
 
     fn keeps(&self, fix: Fix) -> bool {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use shootdown::{CpuId, Fix};
+use shootdown::{CpuId, Departure, Fix};
 use shootdown_sim::smp::Config;
 
 use crate::machine::Sim;
@@ -25,6 +25,8 @@ pub struct Scenario {
     pub main: fn(&Sim),
     /// What each CPU does when it takes a kick.
     pub handler: fn(&Sim),
+    /// What becomes of a CPU's residency bit when it switches away.
+    pub departure: Departure,
     /// Fixes that, each left out alone, make this scenario fail.
     pub proves: &'static [Fix],
 }

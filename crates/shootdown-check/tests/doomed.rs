@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use shootdown::{CpuId, CpuSet, Machine, Masked, Modify};
+use shootdown::{CpuId, CpuSet, Departure, Machine, Masked, Modify};
 use shootdown_check::{
     Doom, Failure, Scenario, Sim,
     graph::{self, Limits},
@@ -22,6 +22,7 @@ static DEAF_TO_EACH_OTHER: Scenario = Scenario {
         call_other(m);
     },
     handler: |m| m.scratch(here(m)).store(m, 1, Release),
+    departure: Departure::ClearsBit,
     proves: &[],
 };
 

@@ -20,6 +20,8 @@ pub enum Counter {
     Kick,
     /// A CPU was not interrupted: it is lazy and will look at the generation before it uses the address space again.
     SkippedLazy,
+    /// A CPU was not interrupted: it has loaded something else, and only its residency bit is left.
+    SkippedNotLoaded,
     /// A request found its CPU already at the wanted generation.
     SkippedGeneration,
     /// A page left its gather after the flush.

@@ -21,11 +21,16 @@ pub enum Fix {
     ///
     /// Without: the other CPUs keep the old translation for as long as they like.
     FlushRemote,
+    /// A CPU that switches to an address space says so before it reads the generation.
+    ///
+    /// Without, where residency bits stay behind: a flusher takes it for a CPU that has loaded something else, and the
+    /// CPU has read the generation already, so neither sees the other (Linux fea4e317f9e7, of 2025).
+    ShowSwitching,
 }
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 3] = [Fix::FlushBeforeFree, Fix::WaitForAcks, Fix::FlushRemote];
+    pub const ALL: [Fix; 4] = [Fix::FlushBeforeFree, Fix::WaitForAcks, Fix::FlushRemote, Fix::ShowSwitching];
 
     /// Returns the name used on command lines and in reports.
     #[must_use]
@@ -34,6 +39,7 @@ impl Fix {
             Fix::FlushBeforeFree => "flush-before-free",
             Fix::WaitForAcks => "wait-for-acks",
             Fix::FlushRemote => "flush-remote",
+            Fix::ShowSwitching => "show-switching",
         }
     }
 

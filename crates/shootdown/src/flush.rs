@@ -12,7 +12,7 @@ use crate::{
     cpu::CpuSet,
     fix::Fix,
     machine::{Invalidate, Machine, Masked, Modify, Policy, Strength},
-    residency::Space,
+    residency::{Space, Trim},
     stale::{LevelSet, Stale},
 };
 
@@ -91,8 +91,10 @@ impl<M: Machine> Space<M> {
         // ORDER(activate/shootdown): see `flush`.
         let resident = self.cpus.load(m, SeqCst);
         let mut targets = CpuSet::EMPTY;
+        let mut trim = None;
         for cpu in resident.iter().filter(|cpu| *cpu != here) {
-            match self.must_interrupt(m, cpu, request) {
+            let trim = *trim.get_or_insert_with(|| if m.trims(self.id()) { Trim::Now } else { Trim::NotNow });
+            match self.must_interrupt(m, cpu, request, trim) {
                 Ok(()) => targets.insert(cpu),
                 Err(skip) => m.count(skip.counter(), 1),
             }
@@ -106,12 +108,14 @@ pub(crate) fn flush_here<M: Machine>(m: &M, request: Request) -> bool {
     m.scope(|m| {
         let _masked = Masked::new(m);
         let here = m.per_cpu(m.cpu());
+        // Where nobody uses the address space we let it go, so that nobody needs to interrupt us for it again.
         if !here.has_loaded(m, request.space) {
+            here.forget(m, request.space);
             return false;
         }
         if here.is_lazy(m) {
-            // Nobody uses the address space here: let it go, so that nobody needs to interrupt us for it again.
             here.leave(m);
+            here.forget(m, request.space);
             return false;
         }
         let seen = here.seen(m);

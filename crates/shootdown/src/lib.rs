@@ -47,7 +47,7 @@ pub use gather::{Gather, Unhooked};
 pub use machine::{At, DefaultPolicy, Invalidate, Machine, Masked, Modify, Policy, Small, Strength};
 pub use mutex::{Mutex, MutexGuard, OneMemory};
 pub use page::{Frames, PageState};
-pub use residency::{PerCpu, Space};
+pub use residency::{Departure, PerCpu, Space};
 pub use stale::{LevelSet, Stale};
 pub use table::{Descriptor, Leaf, MapError, MapErrorKind, TablesGuard};
 pub use word::{Own, Shared, Word};

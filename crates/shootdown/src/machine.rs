@@ -10,7 +10,7 @@ use crate::{
     fix::Fix,
     format::EntryFormat,
     frame::NoFrame,
-    residency::{PerCpu, Space},
+    residency::{Departure, PerCpu, Space},
     table::Descriptor,
     word::Word,
 };
@@ -312,6 +312,20 @@ pub unsafe trait Machine: Sized + 'static {
     fn keeps(&self, fix: Fix) -> bool {
         let _ = fix;
         true
+    }
+
+    /// Says what becomes of a CPU's residency bit when it switches away. Always the same.
+    #[inline]
+    fn departure(&self) -> Departure {
+        Departure::ClearsBit
+    }
+
+    /// Asked once for each flush of an address space with other CPUs in its mask, where bits stay: whether CPUs that have
+    /// loaded something else are to be interrupted, to be rid of their bits.
+    #[inline]
+    fn trims(&self, space: SpaceId) -> bool {
+        let _ = space;
+        false
     }
 
     /// Hears that something happened `times` times.

@@ -4,6 +4,8 @@
 //! A CPU sets its bit in the residency mask and *then* reads the generation; a flusher bumps the generation and *then*
 //! reads the mask. A CPU goes lazy by saying so, and when it comes back says so and *then* reads the generation.
 //! `Space::must_interrupt` is the only place where a CPU may be left out of a flush.
+//!
+//! When a CPU switches to another address space, its bit may be cleared or may stay, see [`Departure`].
 
 use core::sync::atomic::Ordering::*;
 
@@ -22,8 +24,50 @@ use crate::{
     word::{Own, Shared},
 };
 
-const ACTIVE: u64 = 0;
-const LAZY: u64 = 1;
+/// What becomes of a CPU's residency bit when it switches to another address space.
+///
+/// The machine chooses, see [`Machine::departure`]. Either way its TLB is rid of the address space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It is cleared: a flusher finds exactly the CPUs that have the address space loaded.
+    ClearsBit,
+    /// It stays, which spares a write to a shared cache line at each switch (Linux since 6.14). Flushers look what the
+    /// CPU has loaded, and now and then interrupt CPUs only to be rid of their bits, see [`Machine::trims`].
+    LeavesBit,
+}
+
+/// What a CPU shows to flushers: bit 0 that it is lazy; above that, where bits stay, what it has loaded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Activity(u64);
+
+impl Activity {
+    const LAZY: u64 = 1;
+    /// Active, and nothing said about what is loaded.
+    const ACTIVE: Activity = Activity(0);
+    /// Between two address spaces: translations of either may be used.
+    const SWITCHING: Activity = Activity(!Self::LAZY);
+
+    const fn active_in(space: SpaceId) -> Activity {
+        Activity((space.0 as u64 + 1) << 1)
+    }
+
+    const fn is_lazy(self) -> bool {
+        self.0 & Self::LAZY != 0
+    }
+
+    const fn lazy(self) -> Activity {
+        Activity(self.0 | Self::LAZY)
+    }
+
+    const fn active(self) -> Activity {
+        Activity(self.0 & !Self::LAZY)
+    }
+
+    /// Whether translations of `space` may be in use.
+    fn may_use(self, space: SpaceId) -> bool {
+        self == Self::SWITCHING || self.active() == Self::active_in(space)
+    }
+}
 
 /// The library's state of one CPU. The kernel places one for each, see [`Machine::per_cpu`].
 pub struct PerCpu<M: Machine> {
@@ -32,8 +76,8 @@ pub struct PerCpu<M: Machine> {
     loaded: Own<M>,
     // The generation of the loaded address space that this CPU's TLB is not older than. Likewise.
     seen: Own<M>,
-    // Written by this CPU, read by flushers.
-    lazy: Shared<M>,
+    // An `Activity`. Written by this CPU, read by flushers.
+    activity: Shared<M>,
 }
 
 impl<M: Machine> Default for PerCpu<M> {
@@ -45,7 +89,7 @@ impl<M: Machine> Default for PerCpu<M> {
 impl<M: Machine> PerCpu<M> {
     /// Makes the state of a CPU that has loaded nothing.
     pub const fn new() -> Self {
-        PerCpu { inbox: Inbox::new(), loaded: Own::ZERO, seen: Own::ZERO, lazy: Shared::ZERO }
+        PerCpu { inbox: Inbox::new(), loaded: Own::ZERO, seen: Own::ZERO, activity: Shared::ZERO }
     }
 
     /// Shows the words to `visitor`.
@@ -53,7 +97,7 @@ impl<M: Machine> PerCpu<M> {
         self.inbox.visit(visitor);
         self.loaded.visit("cpu.loaded", visitor);
         self.seen.visit("cpu.seen", visitor);
-        self.lazy.visit("cpu.lazy", visitor);
+        self.activity.visit("cpu.activity", visitor);
     }
 
     pub(crate) const fn inbox(&self) -> &Inbox<M> {
@@ -68,9 +112,13 @@ impl<M: Machine> PerCpu<M> {
         self.loaded(m) == Some(space)
     }
 
-    pub(crate) fn is_lazy(&self, m: &M) -> bool {
+    fn activity(&self, m: &M) -> Activity {
         // Only this CPU writes it.
-        self.lazy.load(m, Relaxed) != ACTIVE
+        Activity(self.activity.load(m, Relaxed))
+    }
+
+    pub(crate) fn is_lazy(&self, m: &M) -> bool {
+        self.activity(m).is_lazy()
     }
 
     pub(crate) fn seen(&self, m: &M) -> u64 {
@@ -87,23 +135,52 @@ impl<M: Machine> PerCpu<M> {
         m.load_root(None);
         // A lazy mark stays: it means nothing while nothing is loaded, and whoever arrives takes it away.
         self.loaded.set(m, 0);
-        depart(m, left);
+        self.depart(m, left);
     }
 
-    fn become_active(&self, m: &M) {
-        if self.is_lazy(m) {
-            // ORDER(lazy/shootdown): said before the generation is read; a flusher bumps the generation before it reads
-            // this. One of us sees the other. Needs the total order: store, then load, on both sides.
-            self.lazy.store(m, ACTIVE, SeqCst);
+    /// Says that this CPU has left an address space, whose translations are gone by now.
+    fn depart(&self, m: &M, left: Option<SpaceId>) {
+        if m.departure() == Departure::ClearsBit {
+            self.clear_bit(m, left);
         }
     }
-}
 
-/// Takes this CPU out of the mask of the address space it had loaded. Its translations are gone by now.
-fn depart<M: Machine>(m: &M, left: Option<SpaceId>) {
-    if let Some(space) = left.and_then(|id| m.space(id)) {
-        // ORDER(depart/shootdown): a flusher that no longer sees our bit knows that our TLB was emptied before.
-        space.cpus.remove(m, m.cpu(), Release);
+    /// Clears the bit that may have stayed when this CPU left `space`.
+    pub(crate) fn forget(&self, m: &M, space: SpaceId) {
+        if m.departure() == Departure::LeavesBit {
+            self.clear_bit(m, Some(space));
+        }
+    }
+
+    /// Takes this CPU out of the mask of an address space that its TLB is rid of.
+    fn clear_bit(&self, m: &M, left: Option<SpaceId>) {
+        if let Some(space) = left.and_then(|id| m.space(id)) {
+            // ORDER(depart/shootdown): a flusher that no longer sees our bit knows that our TLB was emptied before.
+            space.cpus.remove(m, m.cpu(), Release);
+        }
+    }
+
+    /// Says, before the generation is read, that this CPU may use translations again.
+    fn begin_switch(&self, m: &M) {
+        // ORDER(lazy/shootdown): said before the generation is read; a flusher bumps the generation before it reads this.
+        // One of us sees the other. Needs the total order: store, then load, on both sides.
+        match m.departure() {
+            Departure::ClearsBit if self.is_lazy(m) => self.activity.store(m, Activity::ACTIVE.0, SeqCst),
+            Departure::ClearsBit => {}
+            // Without it, a flusher between our look at the generation and our last word here finds us elsewhere and
+            // skips us (Linux fea4e317f9e7).
+            Departure::LeavesBit if m.keeps(Fix::ShowSwitching) => {
+                self.activity.store(m, Activity::SWITCHING.0, SeqCst);
+            }
+            Departure::LeavesBit => {}
+        }
+    }
+
+    fn end_switch(&self, m: &M, space: SpaceId) {
+        if m.departure() == Departure::LeavesBit {
+            // ORDER(depart/shootdown): a flusher of another address space that sees this knows that our TLB was emptied.
+            self.activity.store(m, Activity::active_in(space).0, Release);
+        }
     }
 }
 
@@ -113,12 +190,15 @@ fn depart<M: Machine>(m: &M, left: Option<SpaceId>) {
 pub enum Skip {
     /// It runs nothing of the address space and looks at the generation before it does again.
     Lazy,
+    /// It has loaded something else; only its bit is left.
+    NotLoaded,
 }
 
 impl Skip {
     pub(crate) const fn counter(self) -> Counter {
         match self {
             Skip::Lazy => Counter::SkippedLazy,
+            Skip::NotLoaded => Counter::SkippedNotLoaded,
         }
     }
 }
@@ -249,22 +329,23 @@ impl<M: Machine> Space<M> {
         // it reads the mask. One of us sees the other, so no CPU runs on a missed flush. Needs the total order: store,
         // then load, on both sides.
         self.cpus.add(m, m.cpu(), SeqCst);
-        here.become_active(m);
+        here.begin_switch(m);
         // ORDER(edit/generation): whoever records a generation walks tables no older than it.
         let generation = self.generation.load(m, SeqCst);
         m.load_root(Some((TableFrame(Pfn(root)), self.id)));
         here.loaded.set(m, u64::from(self.id.0) + 1);
         here.set_seen(m, generation);
+        here.end_switch(m, self.id);
         // Only now has the other address space left our TLB.
-        depart(m, left);
+        here.depart(m, left);
     }
 
     fn resume(&self, m: &M, here: &PerCpu<M>) {
         if !here.is_lazy(m) {
             return;
         }
-        here.become_active(m);
-        // ORDER(lazy/shootdown): read after we said that we are back, see `become_active`.
+        // ORDER(lazy/shootdown): said before the generation is read, see `begin_switch`.
+        here.activity.store(m, here.activity(m).active().0, SeqCst);
         let generation = self.generation.load(m, SeqCst);
         if here.seen(m) < generation {
             m.invalidate(Invalidate::All);
@@ -275,15 +356,30 @@ impl<M: Machine> Space<M> {
 
     /// Decides whether `cpu`, whose bit is set, must be interrupted for `request`. The only place where a CPU may be
     /// skipped.
-    pub(crate) fn must_interrupt(&self, m: &M, cpu: CpuId, request: &Request) -> Result<(), Skip> {
+    pub(crate) fn must_interrupt(&self, m: &M, cpu: CpuId, request: &Request, trim: Trim) -> Result<(), Skip> {
         // A lazy CPU uses no translation, but its walker may still follow a cached pointer into a freed table
-        // (Linux b956575bed91): only a change of leaves can wait until it comes back.
-        // ORDER(lazy/shootdown): read after the generation was bumped, see `become_active`.
-        if request.stale.strength == Strength::Leaf && m.per_cpu(cpu).lazy.load(m, SeqCst) == LAZY {
+        // (Linux b956575bed91): only a change of leaves can wait until it comes back. And a CPU that has loaded something
+        // else is, this time, rid of its bit.
+        if request.stale.strength != Strength::Leaf {
+            return Ok(());
+        }
+        // ORDER(lazy/shootdown): read after the generation was bumped, see `begin_switch`.
+        let activity = Activity(m.per_cpu(cpu).activity.load(m, SeqCst));
+        if activity.is_lazy() {
             return Err(Skip::Lazy);
+        }
+        if m.departure() == Departure::LeavesBit && trim == Trim::NotNow && !activity.may_use(self.id) {
+            return Err(Skip::NotLoaded);
         }
         Ok(())
     }
+}
+
+/// Whether a flush also interrupts CPUs of which only the bit is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trim {
+    Now,
+    NotNow,
 }
 
 /// Says that this CPU keeps its address space loaded but runs nothing of it: a kernel thread, or idle.
@@ -298,7 +394,7 @@ pub fn enter_lazy<M: Machine>(m: &M) {
     let here = m.per_cpu(m.cpu());
     if here.loaded(m).is_some() {
         // ORDER(lazy/shootdown): our last use of the address space comes before this.
-        here.lazy.store(m, LAZY, Release);
+        here.activity.store(m, here.activity(m).lazy().0, Release);
     }
 }
 

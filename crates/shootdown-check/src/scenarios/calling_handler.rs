@@ -1,6 +1,6 @@
 //! A handler that makes a call itself, on top of code that was making one.
 
-use shootdown::{CpuId, CpuSet, Machine, call};
+use shootdown::{CpuId, CpuSet, Departure, Machine, call};
 
 use super::script::TWO_CPUS;
 use crate::{machine::Sim, scenario::Scenario};
@@ -18,6 +18,7 @@ pub(super) static CALLING_HANDLER: Scenario = Scenario {
             call_other(m);
         }
     },
+    departure: Departure::ClearsBit,
     proves: &[],
 };
 

@@ -1,8 +1,8 @@
 //! A CPU that drops everything and records how far it has come by that.
 
-use shootdown::{CpuId, Fix, Machine, Stale, VpnRange, call};
+use shootdown::{CpuId, Departure, Machine, Stale, VpnRange, call};
 
-use super::script::{PAGE_0, TWO_CPUS, create, unmap};
+use super::script::{FLUSHING, PAGE_0, TWO_CPUS, create, unmap};
 use crate::{machine::Sim, scenario::Scenario};
 
 pub(super) static FULL_FLUSH: Scenario = Scenario {
@@ -13,7 +13,8 @@ pub(super) static FULL_FLUSH: Scenario = Scenario {
     setup,
     main,
     handler: call::serve,
-    proves: &Fix::ALL,
+    departure: Departure::ClearsBit,
+    proves: FLUSHING,
 };
 
 fn setup(m: &Sim) {

@@ -3,10 +3,10 @@
 //! It may be left out of a flush of leaves if it catches up before it runs user code again, but not out of one that
 //! frees tables, since its walker goes on reading them (Linux b956575bed91).
 
-use shootdown::{CpuId, Fix, Machine, VpnRange, call};
+use shootdown::{CpuId, Departure, Machine, VpnRange, call};
 
 use super::script::{
-    PAGE_0, TWO_CACHING_CPUS, TWO_CPUS, become_lazy, create, return_to_user, unmap, unmap_with_tables,
+    FLUSHING, PAGE_0, TWO_CACHING_CPUS, TWO_CPUS, become_lazy, create, return_to_user, unmap, unmap_with_tables,
 };
 use crate::{machine::Sim, scenario::Scenario};
 
@@ -24,7 +24,8 @@ pub(super) static LEAF: Scenario = Scenario {
         }
     },
     handler: call::serve,
-    proves: &Fix::ALL,
+    departure: Departure::ClearsBit,
+    proves: FLUSHING,
 };
 
 pub(super) static TABLE: Scenario = Scenario {

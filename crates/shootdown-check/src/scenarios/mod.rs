@@ -8,6 +8,7 @@ mod mutual_shootdown;
 mod refused_batch;
 mod script;
 mod switch_2cpu;
+mod switch_back_2cpu;
 mod two_senders;
 mod unmap_2cpu;
 mod unmap_3cpu;
@@ -16,7 +17,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 16] = [
+pub static ALL: [&Scenario; 17] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -29,6 +30,7 @@ pub static ALL: [&Scenario; 16] = [
     &lazy::ARRIVAL,
     &full_flush::FULL_FLUSH,
     &switch_2cpu::SWITCH_2CPU,
+    &switch_back_2cpu::SWITCH_BACK_2CPU,
     &leave_2cpu::LEAVE,
     &leave_2cpu::SWITCH_AWAY,
     &two_senders::TWO_SENDERS,

@@ -3,9 +3,9 @@
 //! With interrupts masked this is what hung Alpha, where `smp_call_function` waited with interrupts off; here a CPU
 //! that waits serves its own inbox.
 
-use shootdown::{CpuId, Fix, Machine, Masked, Vpn, VpnRange, call};
+use shootdown::{CpuId, Departure, Machine, Masked, Vpn, VpnRange, call};
 
-use super::script::{TWO_CPUS, create, unmap};
+use super::script::{FLUSHING, TWO_CPUS, create, unmap};
 use crate::{machine::Sim, scenario::Scenario};
 
 pub(super) static OPEN: Scenario = Scenario {
@@ -16,7 +16,8 @@ pub(super) static OPEN: Scenario = Scenario {
     setup,
     main: unmap_own_page,
     handler: call::serve,
-    proves: &Fix::ALL,
+    departure: Departure::ClearsBit,
+    proves: FLUSHING,
 };
 
 pub(super) static HALF_MASKED: Scenario = Scenario {

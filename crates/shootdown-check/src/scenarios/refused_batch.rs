@@ -1,9 +1,9 @@
 //! A gather that gets no memory flushes early and goes on.
 
-use shootdown::{CpuId, Fix, Machine, VpnRange, call};
+use shootdown::{CpuId, Departure, Machine, VpnRange, call};
 use shootdown_sim::smp::Config;
 
-use super::script::{PAGE_0, PAGE_1, TWO_CPUS, create, unmap};
+use super::script::{FLUSHING, PAGE_0, PAGE_1, TWO_CPUS, create, unmap};
 use crate::{machine::Sim, scenario::Scenario};
 
 pub(super) static REFUSED_BATCH: Scenario = Scenario {
@@ -14,7 +14,8 @@ pub(super) static REFUSED_BATCH: Scenario = Scenario {
     setup,
     main,
     handler: call::serve,
-    proves: &Fix::ALL,
+    departure: Departure::ClearsBit,
+    proves: FLUSHING,
 };
 
 fn setup(m: &Sim) {

@@ -1,9 +1,12 @@
 //! What the scripts of several scenarios have in common.
 
-use shootdown::{Attributes, Frame, Gather, Vpn, VpnRange, residency};
+use shootdown::{Attributes, Fix, Frame, Gather, Vpn, VpnRange, residency};
 use shootdown_sim::smp::Config;
 
 use crate::machine::Sim;
+
+/// The steps without which any flush of a page that another CPU uses goes wrong.
+pub(super) const FLUSHING: &[Fix] = &[Fix::FlushBeforeFree, Fix::WaitForAcks, Fix::FlushRemote];
 
 pub(super) const PAGE_0: Vpn = Vpn(0);
 pub(super) const PAGE_1: Vpn = Vpn(1);

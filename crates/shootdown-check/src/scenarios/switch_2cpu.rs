@@ -1,8 +1,8 @@
 //! A CPU that comes to an address space while it is being flushed.
 
-use shootdown::{CpuId, Fix, Machine, VpnRange, call};
+use shootdown::{CpuId, Departure, Machine, VpnRange, call};
 
-use super::script::{PAGE_0, TWO_CPUS, create, unmap};
+use super::script::{FLUSHING, PAGE_0, TWO_CPUS, create, unmap};
 use crate::{machine::Sim, scenario::Scenario};
 
 pub(super) static SWITCH_2CPU: Scenario = Scenario {
@@ -13,7 +13,8 @@ pub(super) static SWITCH_2CPU: Scenario = Scenario {
     setup,
     main,
     handler: call::serve,
-    proves: &Fix::ALL,
+    departure: Departure::ClearsBit,
+    proves: FLUSHING,
 };
 
 fn setup(m: &Sim) {

@@ -1,6 +1,6 @@
 //! Two CPUs call a third at the same time: only the first to find its inbox empty interrupts it.
 
-use shootdown::{CpuId, CpuSet, Machine, call};
+use shootdown::{CpuId, CpuSet, Departure, Machine, call};
 use shootdown_sim::smp::Config;
 
 use super::script::TWO_CPUS;
@@ -16,6 +16,7 @@ pub(super) static TWO_SENDERS: Scenario = Scenario {
     setup: |_| {},
     main,
     handler: call::serve,
+    departure: Departure::ClearsBit,
     proves: &[],
 };
 

@@ -1,8 +1,8 @@
 //! The base bug of the field: a page is reused while another CPU still reaches it.
 
-use shootdown::{CpuId, Fix, Machine, VpnRange, call};
+use shootdown::{CpuId, Departure, Machine, VpnRange, call};
 
-use super::script::{PAGE_0, TWO_CPUS, create, unmap};
+use super::script::{FLUSHING, PAGE_0, TWO_CPUS, create, unmap};
 use crate::{machine::Sim, scenario::Scenario};
 
 pub(super) static UNMAP_2CPU: Scenario = Scenario {
@@ -13,7 +13,8 @@ pub(super) static UNMAP_2CPU: Scenario = Scenario {
     setup,
     main,
     handler: call::serve,
-    proves: &Fix::ALL,
+    departure: Departure::ClearsBit,
+    proves: FLUSHING,
 };
 
 fn setup(m: &Sim) {

@@ -1,9 +1,9 @@
 //! One shootdown with two targets: one CPU's answer must not stand in for the other's.
 
-use shootdown::{CpuId, Fix, Machine, VpnRange, call};
+use shootdown::{CpuId, Departure, Machine, VpnRange, call};
 use shootdown_sim::smp::Config;
 
-use super::script::{PAGE_0, TWO_CPUS, create, unmap};
+use super::script::{FLUSHING, PAGE_0, TWO_CPUS, create, unmap};
 use crate::{machine::Sim, scenario::Scenario};
 
 pub(super) static UNMAP_3CPU: Scenario = Scenario {
@@ -14,7 +14,8 @@ pub(super) static UNMAP_3CPU: Scenario = Scenario {
     setup,
     main,
     handler: call::serve,
-    proves: &Fix::ALL,
+    departure: Departure::ClearsBit,
+    proves: FLUSHING,
 };
 
 fn setup(m: &Sim) {

@@ -1,8 +1,8 @@
 //! Freeing a page table: the other CPU's walk cache may point at it although its TLB holds nothing.
 
-use shootdown::{CpuId, Fix, Machine, VpnRange, call};
+use shootdown::{CpuId, Departure, Machine, VpnRange, call};
 
-use super::script::{PAGE_0, TWO_CACHING_CPUS, create, unmap_with_tables};
+use super::script::{FLUSHING, PAGE_0, TWO_CACHING_CPUS, create, unmap_with_tables};
 use crate::{machine::Sim, scenario::Scenario};
 
 pub(super) static UNMAP_TABLES_2CPU: Scenario = Scenario {
@@ -13,7 +13,8 @@ pub(super) static UNMAP_TABLES_2CPU: Scenario = Scenario {
     setup,
     main,
     handler: call::serve,
-    proves: &Fix::ALL,
+    departure: Departure::ClearsBit,
+    proves: FLUSHING,
 };
 
 fn setup(m: &Sim) {
