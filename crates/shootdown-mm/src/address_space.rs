@@ -10,6 +10,7 @@ use shootdown::{
 
 use crate::{
     OutOfMemory,
+    habits::Habits,
     vma::{Protection, Vma},
 };
 
@@ -48,6 +49,7 @@ pub(crate) type PageGather<'a, M> = Gather<'a, M, DropReference>;
 #[doc(alias = "mm_struct")]
 pub struct AddressSpace<M: Program> {
     id: SpaceId,
+    pub(crate) habits: Habits,
     pub(crate) layout: Mutex<M, Layout>,
 }
 
@@ -59,8 +61,8 @@ impl<M: Program> AddressSpace<M> {
     ///
     /// # Panics
     /// If the machine has no such address space.
-    pub fn create(m: &M, id: SpaceId) -> Result<Self, OutOfMemory> {
-        let space = AddressSpace { id, layout: Mutex::new(Layout::default()) };
+    pub fn create(m: &M, id: SpaceId, habits: Habits) -> Result<Self, OutOfMemory> {
+        let space = AddressSpace { id, habits, layout: Mutex::new(Layout::default()) };
         space.space(m).create(m)?;
         Ok(space)
     }

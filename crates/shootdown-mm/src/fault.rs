@@ -5,6 +5,7 @@ use shootdown::{Attributes, Frame, FrameSink, Leaf, Level, MapError, TablesGuard
 use crate::{
     OutOfMemory,
     address_space::{AddressSpace, Program},
+    habits::LastSharer,
     memory::Memory,
     vma::{Access, Backing, Sharing, Vma},
 };
@@ -75,7 +76,7 @@ impl<M: Program> AddressSpace<M> {
                 Ok(Resolution::Mapped)
             }
             Some(leaf) if access != Access::Write || leaf.attributes().writable => Ok(Resolution::Spurious),
-            Some(leaf) if vma.sharing == Sharing::Shared || page::is_exclusive(&leaf) => {
+            Some(leaf) if vma.sharing == Sharing::Shared || self.keeps_page(&leaf) => {
                 grant_writes(leaf);
                 Ok(Resolution::Granted)
             }
@@ -93,6 +94,11 @@ impl<M: Program> AddressSpace<M> {
                 Ok(Resolution::Copied)
             }
         }
+    }
+
+    /// Whether a write to a private page needs no copy.
+    fn keeps_page(&self, leaf: &Leaf<'_, M>) -> bool {
+        self.habits.last_sharer == LastSharer::KeepsPage && page::is_exclusive(leaf)
     }
 
     /// Maps every page of `range` that the layout allows to be accessed so (`MAP_POPULATE`, `MADV_POPULATE_*`).

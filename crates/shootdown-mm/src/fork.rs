@@ -21,13 +21,14 @@ impl<M: Program> AddressSpace<M> {
     /// [`OutOfMemory`]: there is no child, and this address space faults a few times more than before.
     pub fn fork(&self, m: &M, child: SpaceId) -> Result<AddressSpace<M>, OutOfMemory> {
         let layout = self.layout.lock(m);
-        let child = AddressSpace::create(m, child)?;
+        let child = AddressSpace::create(m, child, self.habits)?;
         let mut gather = self.gather(m);
         let mut copied = Ok(());
         for (area, _) in layout.areas.iter().filter(|(_, vma)| vma.sharing == Sharing::Private) {
             let range = VpnRange::new(Vpn(area.start), Vpn(area.end));
             copied = copied.and_then(|()| self.share_leaves(m, &mut gather, &child, range));
         }
+        gather.strengthen(self.habits.fork);
         // Also when memory ran out: what was write-protected so far is shared no less.
         gather.finish();
         *child.layout.lock(m) = layout.clone();

@@ -11,8 +11,10 @@
 extern crate alloc;
 
 mod address_space;
+mod age;
 mod fault;
 mod fork;
+mod habits;
 mod memory;
 mod protect;
 mod remap;
@@ -21,7 +23,9 @@ mod unmap;
 mod vma;
 
 pub use address_space::{AddressSpace, Program};
+pub use age::Contents;
 pub use fault::{FaultError, Resolution};
+pub use habits::{Habits, LastSharer};
 pub use memory::{Memory, ObjectId};
 pub use remap::Keep;
 pub use vma::{Access, Backing, Protection, Sharing, Vma};

@@ -40,6 +40,7 @@ impl<M: Program> AddressSpace<M> {
             let now = leaf.attributes();
             let wanted = Attributes {
                 writable: vma.protection.write && may_stay_writable(&leaf, vma),
+                accessed: now.accessed,
                 dirty: now.dirty,
                 ..vma.protection.without_writes()
             };

@@ -71,9 +71,15 @@ impl<M: Program> AddressSpace<M> {
         while !left.is_empty() {
             let end = extent_end::<M>(left.start, distance).min(left.end);
             let mut tables = self.space(m).lock(m);
-            let moved = move_extent(m, gather, &mut tables, VpnRange::new(left.start, end), distance);
+            let extent = VpnRange::new(left.start, end);
+            let moved = move_extent(m, gather, &mut tables, extent, distance);
+            if moved.is_ok() && extent == EXTENT.span::<M::Format>(left.start) {
+                // All that the table translated is gone, so nothing is left for the table to do.
+                gather.unhook_tables(&mut tables, extent, extent);
+            }
             // Flushed before the lock is released: whoever finds the page at its new address may take it away there
             // (CVE-2018-18281).
+            gather.strengthen(self.habits.relocation);
             gather.flush();
             moved?;
             left.start = end;

@@ -35,7 +35,7 @@ impl Protection {
 
     /// What a leaf permits that cannot be written for now.
     pub(crate) const fn without_writes(self) -> Attributes {
-        Attributes { writable: false, executable: self.execute, user: self.allows(Access::Read), dirty: false }
+        Attributes { executable: self.execute, user: self.allows(Access::Read), ..Attributes::USER_READ }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use shootdown::{Attributes, Counter, CpuId, EntryAt, EntryFormat, Pfn, VirtAddr, Vpn, VpnRange, arch::x86_64::X86_64};
 use shootdown_mm::{
-    Access, AddressSpace, Backing, FaultError, Keep, Memory, OutOfMemory, Protection, Resolution, Sharing, Vma,
+    Access, AddressSpace, Backing, FaultError, Habits, Keep, Memory, OutOfMemory, Protection, Resolution, Sharing, Vma,
 };
 use shootdown_sim::sequential::{HUGE_LEVEL, Sequential};
 
@@ -18,7 +18,7 @@ struct World {
 impl World {
     fn new() -> World {
         let machine = Sequential::new(2, &[]);
-        let space = AddressSpace::create(&machine, machine.new_space()).expect("there is memory");
+        let space = AddressSpace::create(&machine, machine.new_space(), Habits::LAWFUL).expect("there is memory");
         machine.act_on(CpuId(0));
         machine.switch_to(space.id());
         World { machine, memory: Memory::new(), space }

@@ -83,9 +83,10 @@ pub fn replay(
         Placement::AsRecorded => Sequential::MAX_CPUS,
         Placement::Spread { n_cpus } => usize::from(n_cpus),
     };
-    let machine = Sequential::new(n_cpus, &options.without);
+    let machine = Sequential::new(n_cpus, &options.without).with_masks(options.profile.masks);
     let out_of_memory = |event| ReplayError::OutOfMemory { recording: workload.clone(), event };
-    let simulation = Simulation::new(machine, options.placement, recording.root()).map_err(|_| out_of_memory(0))?;
+    let simulation = Simulation::new(machine, options.placement, options.profile.habits, recording.root())
+        .map_err(|_| out_of_memory(0))?;
     let mut account = Account::new(simulation, options.profile);
     while let Some(event) = recording.next() {
         let event = event?;

@@ -40,7 +40,7 @@ impl<W: Word, const N: usize> ZeroedWords<W> for [W; N] {
 }
 
 /// Room for `WORDS` × `CPUS_PER_WORD` CPUs: `UpTo<16>` is 1024.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UpTo<const WORDS: usize, const CPUS_PER_WORD: usize = 64>;
 
 impl<const WORDS: usize, const CPUS_PER_WORD: usize> CpuGeometry for UpTo<WORDS, CPUS_PER_WORD> {
@@ -98,7 +98,7 @@ impl Iterator for Bits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CpuSet<G: CpuGeometry>(G::Bits);
 
-impl<G: CpuGeometry + PartialEq> Default for CpuSet<G> {
+impl<G: CpuGeometry> Default for CpuSet<G> {
     fn default() -> Self {
         Self::EMPTY
     }
@@ -148,6 +148,16 @@ impl<G: CpuGeometry> CpuSet<G> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.as_ref().iter().all(|word| *word == 0)
+    }
+
+    /// Returns the CPUs that are not in `other`.
+    #[inline]
+    #[must_use]
+    pub fn without(mut self, other: &Self) -> Self {
+        for (word, taken) in self.0.as_mut().iter_mut().zip(other.0.as_ref()) {
+            *word &= !taken;
+        }
+        self
     }
 
     /// Returns the number of CPUs in the set.
@@ -242,6 +252,8 @@ impl<M: Machine> CpuMask<M> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
 
     #[test]
@@ -254,6 +266,12 @@ mod tests {
         assert!(set.contains(CpuId(31 * 33)));
         assert!(!set.contains(CpuId(1)));
         assert!(set.iter().map(|cpu| cpu.0).eq((0..1024).step_by(31)));
+    }
+
+    #[test]
+    fn a_difference_keeps_what_only_the_first_has() {
+        let set = |cpus: &[u16]| cpus.iter().map(|cpu| CpuId(*cpu)).collect::<CpuSet<UpTo<2>>>();
+        assert_eq!(set(&[1, 64, 100]).without(&set(&[2, 64])), set(&[1, 100]));
     }
 
     #[test]

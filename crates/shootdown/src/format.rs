@@ -22,18 +22,21 @@ pub struct Attributes {
     pub executable: bool,
     /// User mode may use it.
     pub user: bool,
+    /// It has been used, or is about to be.
+    pub accessed: bool,
     /// A store has gone through it, or is about to.
     pub dirty: bool,
 }
 
 impl Attributes {
     /// What user mode may read and nothing more.
-    pub const USER_READ: Attributes = Attributes { writable: false, executable: false, user: true, dirty: false };
+    pub const USER_READ: Attributes =
+        Attributes { writable: false, executable: false, user: true, accessed: true, dirty: false };
 
     /// What user mode may read and write.
     pub const USER_WRITE: Attributes = Attributes { writable: true, ..Attributes::USER_READ };
 
-    /// Tells whether everything `other` permits is permitted here too. The dirty bit is not a permission.
+    /// Tells whether everything `other` permits is permitted here too. What hardware notes is no permission.
     #[must_use]
     pub const fn permits(self, other: Attributes) -> bool {
         (self.writable || !other.writable) && (self.executable || !other.executable) && (self.user || !other.user)

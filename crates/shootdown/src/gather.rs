@@ -12,7 +12,7 @@ use crate::{
     fix::Fix,
     format::{Attributes, Entry, EntryFormat},
     frame::{Frame, FrameSink},
-    machine::Machine,
+    machine::{Machine, Strength},
     residency::Space,
     stale::Stale,
     table::{self, Leaf, TablesGuard},
@@ -180,6 +180,15 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
             self.custody.push(held);
         } else {
             let_go(self.m, self.sink, held);
+        }
+    }
+
+    /// Makes the next flush at least this strong, if there is one.
+    ///
+    /// Nothing in this crate needs it: it is for a kernel that wants CPUs told which the law would leave alone.
+    pub fn strengthen(&mut self, strength: Strength) {
+        if let Some(stale) = &mut self.stale {
+            stale.strength = stale.strength.max(strength);
         }
     }
 

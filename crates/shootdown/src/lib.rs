@@ -49,5 +49,5 @@ pub use mutex::{Mutex, MutexGuard, OneMemory};
 pub use page::{Frames, PageState};
 pub use residency::{Departure, PerCpu, Space};
 pub use stale::{LevelSet, Stale};
-pub use table::{Descriptor, Leaf, MapError, MapErrorKind, TablesGuard};
+pub use table::{Descriptor, Leaf, Leaves, MapError, MapErrorKind, TablesGuard};
 pub use word::{Own, Shared, Word};

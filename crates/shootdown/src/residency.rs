@@ -63,6 +63,11 @@ impl Activity {
         Activity(self.0 & !Self::LAZY)
     }
 
+    /// Lazy or active as before, with nothing loaded. Lazy then means nothing, and whoever arrives takes it away.
+    const fn without_space(self) -> Activity {
+        Activity(self.0 & Self::LAZY)
+    }
+
     /// Whether translations of `space` may be in use.
     fn may_use(self, space: SpaceId) -> bool {
         self == Self::SWITCHING || self.active() == Self::active_in(space)
@@ -133,8 +138,11 @@ impl<M: Machine> PerCpu<M> {
     pub(crate) fn leave(&self, m: &M) {
         let left = self.loaded(m);
         m.load_root(None);
-        // A lazy mark stays: it means nothing while nothing is loaded, and whoever arrives takes it away.
         self.loaded.set(m, 0);
+        if m.departure() == Departure::LeavesBit {
+            // ORDER(depart/shootdown): as in `end_switch`.
+            self.activity.store(m, self.activity(m).without_space().0, Release);
+        }
         self.depart(m, left);
     }
 

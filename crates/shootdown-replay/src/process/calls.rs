@@ -1,7 +1,9 @@
 //! Recorded syscalls as operations on an address space.
 
 use shootdown::{Level, VirtAddr, Vpn, VpnRange, arch::x86_64::X86_64};
-use shootdown_mm::{Access, AddressSpace, Backing, FaultError, Keep, Memory, OutOfMemory, Protection, Sharing, Vma};
+use shootdown_mm::{
+    Access, AddressSpace, Backing, Contents, FaultError, Keep, Memory, OutOfMemory, Protection, Sharing, Vma,
+};
 use shootdown_sim::sequential::{HUGE_LEVEL, Sequential};
 
 use crate::recording::syscall::Syscall;
@@ -25,6 +27,8 @@ const MAP_HUGETLB: u64 = 0x4_0000;
 const MREMAP_DONTUNMAP: u64 = 4;
 const MS_SYNC: u64 = 4;
 const MADV_DONTNEED: u64 = 4;
+const MADV_FREE: u64 = 8;
+const MADV_COLD: u64 = 20;
 const MADV_POPULATE_READ: u64 = 22;
 const MADV_POPULATE_WRITE: u64 = 23;
 
@@ -101,6 +105,8 @@ fn advise(place: Place<'_>, range: VpnRange, advice: u64) -> Result<(), OutOfMem
     let (machine, _, space) = place;
     match advice {
         MADV_DONTNEED => space.discard(machine, range),
+        MADV_FREE => space.age(machine, range, Contents::Droppable),
+        MADV_COLD => space.age(machine, range, Contents::Kept),
         MADV_POPULATE_READ => return populate(place, range, Access::Read),
         MADV_POPULATE_WRITE => return populate(place, range, Access::Write),
         _ => {}

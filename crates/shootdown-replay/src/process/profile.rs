@@ -1,16 +1,56 @@
-//! What a kernel does that is its own choice and not the law: numbers that differ from kernel to kernel.
+//! What a kernel does that is its own choice and not the law, as data.
+
+use shootdown::Strength;
+use shootdown_mm::{Habits, LastSharer};
+use shootdown_sim::sequential::Masks;
 
 /// A kernel whose behaviour a replay imitates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// The name in reports.
+    /// The name on command lines and in reports.
     pub name: &'static str,
-    /// Local flushes that a successful `execve` costs beside those of the mappings it changes.
+    /// What it stands for, and where that is from.
+    pub about: &'static str,
+    /// Which CPUs count as users of an address space.
+    pub masks: Masks,
+    /// What memory management does beyond the law.
+    pub habits: Habits,
+    /// Local flushes that a successful `execve` costs beside those of the mappings it changes. Two in every bundled
+    /// recording, and 9,335 for 4,666 of them in a recorded run of git's tests.
     pub flushes_per_exec: u64,
 }
 
+/// Linux's memory management: `fork` and `mremap` flush as if they had freed tables (`flush_tlb_mm` and
+/// `flush_tlb_range` of arch/x86/include/asm/tlbflush.h), and a page with one user left is not copied (`wp_can_reuse_anon_folio`
+/// of mm/memory.c).
+const LINUX: Habits = Habits { fork: Strength::Walk, relocation: Strength::Walk, last_sharer: LastSharer::KeepsPage };
+
 impl Profile {
-    /// Linux 6.18 on x86-64. An `execve` flushes twice: 9,335 flushes were recorded for 4,666 of them in one run of git's
-    /// tests, and exactly two each in every bundled recording.
-    pub const LINUX_6_18: Profile = Profile { name: "linux-6.18", flushes_per_exec: 2 };
+    /// Linux 6.18 on x86-64, of which the bundled recordings are.
+    pub const LINUX_6_18: Profile = Profile {
+        name: "linux-6.18",
+        about: "Linux since 6.14 on x86-64: a CPU's bit stays in the mask when it switches away, and is trimmed once a \
+                second, not before the address space is a second old (arch/x86/mm/tlb.c, should_trim_cpumask)",
+        masks: Masks::Trimmed { interval_ns: 1_000_000_000 },
+        habits: LINUX,
+        flushes_per_exec: 2,
+    };
+
+    /// Linux before 6.14.
+    pub const LINUX_6_12: Profile = Profile {
+        name: "linux-6.12",
+        about: "Linux before 6.14 on x86-64: a CPU leaves the mask when it switches away (arch/x86/mm/tlb.c, \
+                switch_mm_irqs_off)",
+        masks: Masks::Exact,
+        ..Profile::LINUX_6_18
+    };
+
+    /// All of them.
+    pub const ALL: [Profile; 2] = [Profile::LINUX_6_18, Profile::LINUX_6_12];
+
+    /// Finds a profile by its name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Profile> {
+        Profile::ALL.into_iter().find(|profile| profile.name == name)
+    }
 }

@@ -5,7 +5,7 @@
 
 use rustc_hash::FxHashMap;
 use shootdown::{CpuId, SpaceId};
-use shootdown_mm::{AddressSpace, Memory, OutOfMemory};
+use shootdown_mm::{AddressSpace, Habits, Memory, OutOfMemory};
 use shootdown_sim::sequential::Sequential;
 
 use crate::{
@@ -39,12 +39,18 @@ pub(crate) struct Simulation {
     processes: FxHashMap<SpaceId, Process>,
     tasks: FxHashMap<TaskId, Task>,
     cpus: Cpus,
+    habits: Habits,
     n_tasks: u64,
     n_spaces: u64,
 }
 
 impl Simulation {
-    pub(crate) fn new(machine: Sequential, placement: Placement, root: TaskId) -> Result<Self, OutOfMemory> {
+    pub(crate) fn new(
+        machine: Sequential,
+        placement: Placement,
+        habits: Habits,
+        root: TaskId,
+    ) -> Result<Self, OutOfMemory> {
         let cpus = Cpus::new(placement, machine.n_cpus());
         let mut simulation = Simulation {
             machine,
@@ -52,6 +58,7 @@ impl Simulation {
             processes: FxHashMap::default(),
             tasks: FxHashMap::default(),
             cpus,
+            habits,
             n_tasks: 0,
             n_spaces: 0,
         };
@@ -78,6 +85,7 @@ impl Simulation {
 
     /// Plays one event; tells whether it completed an `execve`.
     pub(crate) fn play(&mut self, event: &Event) -> Result<Played, OutOfMemory> {
+        self.machine.set_time(event.at_ns);
         match event.kind {
             EventKind::FlushTruth { .. } | EventKind::CallTruth { .. } => return Ok(Played::Usual),
             EventKind::Switch { next, previous } => self.switch(event.actor, previous, next, event.cpu),
@@ -160,7 +168,7 @@ impl Simulation {
     // Tasks and processes.
 
     fn new_process(&mut self) -> Result<SpaceId, OutOfMemory> {
-        let memory = AddressSpace::create(&self.machine, self.machine.new_space())?;
+        let memory = AddressSpace::create(&self.machine, self.machine.new_space(), self.habits)?;
         Ok(self.add_process(memory))
     }
 

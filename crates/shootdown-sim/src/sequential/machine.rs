@@ -5,9 +5,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use rustc_hash::FxHashMap;
 use shootdown::{
-    At, Counter, CpuId, CpuSet, DefaultPolicy, Fix, Frame, Frames as DataFrames, Invalidate, Level, Machine, Modify,
-    NoFrame, OneMemory, PageState, PerCpu, Pfn, Small, Space, SpaceId, TableFrame, UpTo, Word,
+    At, Counter, CpuId, CpuSet, DefaultPolicy, Departure, Fix, Frame, Frames as DataFrames, Invalidate, Level, Machine,
+    Modify, NoFrame, OneMemory, PageState, PerCpu, Pfn, Small, Space, SpaceId, TableFrame, UpTo, Word,
     arch::x86_64::X86_64,
     call::{self, Slot},
     residency,
@@ -33,20 +34,35 @@ impl Word for SequentialWord {
     const ZERO: Self = SequentialWord(AtomicU64::new(0));
 }
 
+/// How the machine keeps residency masks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Masks {
+    /// A CPU leaves the mask when it switches away.
+    Exact,
+    /// Its bit stays. The first flush that finds other CPUs in the mask so many nanoseconds after the last trim, or after
+    /// the address space was made, clears the bits of those that have loaded something else.
+    Trimmed {
+        /// Between two trims.
+        interval_ns: u64,
+    },
+}
+
 /// A batch page: what is left of 4 KiB after a header of two words.
 const BATCH_WORDS: usize = 510;
 
 struct Cpu {
     library: PerCpu<Sequential>,
     is_masked: Cell<bool>,
-    is_kicked: Cell<bool>,
 }
 
 /// A machine of up to 256 CPUs of which one acts at a time.
 pub struct Sequential {
     current: Cell<CpuId>,
+    // CPUs that have been interrupted and have not noticed.
+    kicked: Cell<CpuSet<Cpus>>,
     cpus: Vec<Cpu>,
-    slots: Vec<Slot<Sequential>>,
+    // By sender and target.
+    slots: Arena<Slot<Sequential>>,
     spaces: Arena<Space<Sequential>>,
     unused_spaces: RefCell<Vec<SpaceId>>,
     n_spaces: Cell<u32>,
@@ -54,6 +70,10 @@ pub struct Sequential {
     oracle: Oracle,
     left_out: Vec<Fix>,
     refuses_batches: Cell<bool>,
+    masks: Masks,
+    now_ns: Cell<u64>,
+    // When each address space is to be trimmed next.
+    next_trim_ns: RefCell<FxHashMap<SpaceId, u64>>,
     counters: [Cell<u64>; Counter::COUNT],
 }
 
@@ -61,7 +81,7 @@ impl Sequential {
     /// The most CPUs a machine can have.
     pub const MAX_CPUS: usize = 256;
 
-    /// Makes a machine with `n_cpus` CPUs and without the fixes in `left_out`.
+    /// Makes a machine with `n_cpus` CPUs, exact masks, and without the fixes in `left_out`.
     ///
     /// # Panics
     /// If `n_cpus` is 0 or above [`MAX_CPUS`](Sequential::MAX_CPUS).
@@ -70,10 +90,9 @@ impl Sequential {
         assert!((1..=Self::MAX_CPUS).contains(&n_cpus), "1 to 256 CPUs");
         Sequential {
             current: Cell::new(CpuId(0)),
-            cpus: (0..n_cpus)
-                .map(|_| Cpu { library: PerCpu::new(), is_masked: Cell::new(false), is_kicked: Cell::new(false) })
-                .collect(),
-            slots: (0..n_cpus * n_cpus).map(|_| Slot::new()).collect(),
+            kicked: Cell::new(CpuSet::EMPTY),
+            cpus: (0..n_cpus).map(|_| Cpu { library: PerCpu::new(), is_masked: Cell::new(false) }).collect(),
+            slots: Arena::new(|_| Slot::new()),
             spaces: Arena::new(|index| Space::new(SpaceId(index as u32))),
             unused_spaces: RefCell::default(),
             n_spaces: Cell::new(0),
@@ -81,8 +100,22 @@ impl Sequential {
             oracle: Oracle::new(n_cpus),
             left_out: left_out.to_vec(),
             refuses_batches: Cell::new(false),
+            masks: Masks::Exact,
+            now_ns: Cell::new(0),
+            next_trim_ns: RefCell::default(),
             counters: [const { Cell::new(0) }; Counter::COUNT],
         }
+    }
+
+    /// Returns the machine with its residency masks kept so; to be chosen before anything runs.
+    #[must_use]
+    pub fn with_masks(self, masks: Masks) -> Self {
+        Sequential { masks, ..self }
+    }
+
+    /// Says what time it is.
+    pub fn set_time(&self, now_ns: u64) {
+        self.now_ns.set(now_ns);
     }
 
     /// Returns how many CPUs it has.
@@ -129,11 +162,15 @@ impl Sequential {
     /// Makes room for an address space; it has no tables yet.
     #[must_use]
     pub fn new_space(&self) -> SpaceId {
-        self.unused_spaces.borrow_mut().pop().unwrap_or_else(|| {
+        let id = self.unused_spaces.borrow_mut().pop().unwrap_or_else(|| {
             let id = self.n_spaces.get();
             self.n_spaces.set(id + 1);
             SpaceId(id)
-        })
+        });
+        if let Masks::Trimmed { interval_ns } = self.masks {
+            self.next_trim_ns.borrow_mut().insert(id, self.now_ns.get() + interval_ns);
+        }
+        id
     }
 
     /// Lets the id of a destroyed address space be used again.
@@ -191,9 +228,12 @@ impl Sequential {
     /// Runs the handler of the interrupt that waits for `cpu`, if it can be taken; tells whether it was.
     fn take_interrupt(&self, cpu: CpuId) -> bool {
         let state = self.cpu_of(cpu);
-        if state.is_masked.get() || !state.is_kicked.take() {
+        let mut kicked = self.kicked.get();
+        if state.is_masked.get() || !kicked.contains(cpu) {
             return false;
         }
+        kicked.remove(cpu);
+        self.kicked.set(kicked);
         let interrupted = self.current.replace(cpu);
         state.is_masked.set(true);
         call::serve(self);
@@ -278,9 +318,9 @@ unsafe impl Machine for Sequential {
     }
 
     fn kick(&self, to: &CpuSet<Cpus>) {
-        for cpu in to.iter() {
-            self.cpu_of(cpu).is_kicked.set(true);
-        }
+        let mut kicked = self.kicked.get();
+        to.iter().for_each(|cpu| kicked.insert(cpu));
+        self.kicked.set(kicked);
     }
 
     fn spin<R: Small>(&self, ready: impl Fn(&Self) -> Option<R> + Sync) -> R {
@@ -289,10 +329,7 @@ unsafe impl Machine for Sequential {
                 return result;
             }
             let here = self.cpu();
-            let n_taken = (0..self.cpus.len())
-                .map(|number| CpuId(number as u16))
-                .filter(|cpu| *cpu != here && self.take_interrupt(*cpu))
-                .count();
+            let n_taken = self.kicked.get().iter().filter(|cpu| *cpu != here && self.take_interrupt(*cpu)).count();
             assert!(n_taken > 0, "CPU {} waits for something that no other CPU will do", here.0);
         }
     }
@@ -321,7 +358,7 @@ unsafe impl Machine for Sequential {
     }
 
     fn slot(&self, from: CpuId, to: CpuId) -> &Slot<Sequential> {
-        &self.slots[usize::from(from.0) * self.cpus.len() + usize::from(to.0)]
+        self.slots.get(usize::from(from.0) * Self::MAX_CPUS + usize::from(to.0))
     }
 
     #[inline]
@@ -337,6 +374,27 @@ unsafe impl Machine for Sequential {
     #[inline]
     fn keeps(&self, fix: Fix) -> bool {
         !self.left_out.contains(&fix)
+    }
+
+    fn departure(&self) -> Departure {
+        match self.masks {
+            Masks::Exact => Departure::ClearsBit,
+            Masks::Trimmed { .. } => Departure::LeavesBit,
+        }
+    }
+
+    fn trims(&self, space: SpaceId) -> bool {
+        let Masks::Trimmed { interval_ns } = self.masks else {
+            return false;
+        };
+        let now_ns = self.now_ns.get();
+        self.next_trim_ns.borrow_mut().get_mut(&space).is_some_and(|next_ns| {
+            let is_due = now_ns > *next_ns;
+            if is_due {
+                *next_ns = now_ns + interval_ns;
+            }
+            is_due
+        })
     }
 
     fn count(&self, counter: Counter, times: u64) {

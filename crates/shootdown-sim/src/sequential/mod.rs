@@ -10,5 +10,5 @@ mod machine;
 mod remembered;
 
 pub use frames::HUGE_LEVEL;
-pub use machine::{Sequential, SequentialWord};
+pub use machine::{Masks, Sequential, SequentialWord};
 pub use remembered::{StaleAccess, StaleKind};

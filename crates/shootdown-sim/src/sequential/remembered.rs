@@ -91,7 +91,6 @@ struct OldWalk {
 #[derive(Default)]
 struct Memory {
     loaded: Option<(TableFrame, SpaceId)>,
-    is_lazy: bool,
     leaves: Vec<OldLeaf>,
     walks: Vec<OldWalk>,
 }
@@ -103,6 +102,8 @@ pub(super) struct Oracle {
     holders: RefCell<FxHashMap<SpaceId, CpuSet<Cpus>>>,
     // CPUs with something in `leaves` or `walks`: most of the time none.
     differing: Cell<CpuSet<Cpus>>,
+    // CPUs that use no translation until they have looked at the generation.
+    lazy: Cell<CpuSet<Cpus>>,
     found: RefCell<Vec<StaleAccess>>,
 }
 
@@ -117,6 +118,7 @@ impl Oracle {
             cpus: (0..n_cpus).map(|_| RefCell::default()).collect(),
             holders: RefCell::default(),
             differing: Cell::new(CpuSet::EMPTY),
+            lazy: Cell::new(CpuSet::EMPTY),
             found: RefCell::default(),
         }
     }
@@ -220,6 +222,7 @@ impl Oracle {
             holders.entry(space).or_insert(CpuSet::EMPTY).insert(cpu);
         }
         *memory = Memory { loaded: root, ..Memory::default() };
+        self.set_lazy(cpu, false);
         self.update_differing(cpu, &memory);
     }
 
@@ -253,15 +256,23 @@ impl Oracle {
     }
 
     pub(super) fn set_lazy(&self, cpu: CpuId, is_lazy: bool) {
-        self.cpu(cpu).borrow_mut().is_lazy = is_lazy;
+        let mut lazy = self.lazy.get();
+        if is_lazy {
+            lazy.insert(cpu);
+        } else {
+            lazy.remove(cpu);
+        }
+        self.lazy.set(lazy);
+    }
+
+    /// The CPUs that remember something and may use it.
+    fn differing_and_active(&self) -> CpuSet<Cpus> {
+        self.differing.get().without(&self.lazy.get())
     }
 
     pub(super) fn frame_freed(&self, pfn: Pfn) {
-        self.for_each_differing(StaleKind::FrameFreed, |memory, report| {
-            // A lazy CPU uses no leaf before it has looked at the generation.
-            if !memory.is_lazy {
-                memory.leaves.retain(|old| old.frame() != Some(pfn) || report(old.page, pfn));
-            }
+        self.look(self.differing_and_active(), StaleKind::FrameFreed, |memory, report| {
+            memory.leaves.retain(|old| old.frame() != Some(pfn) || report(old.page, pfn));
         });
     }
 
@@ -273,37 +284,31 @@ impl Oracle {
                 self.report(StaleKind::TableFreed, cpu, space, Vpn(0), table.0);
             }
         }
-        self.for_each_differing(StaleKind::TableFreed, |memory, report| {
-            // The walker follows cached pointers by itself, on lazy CPUs too.
+        // The walker follows cached pointers by itself, on lazy CPUs too.
+        self.look(self.differing.get(), StaleKind::TableFreed, |memory, report| {
             memory.walks.retain(|old| old.table != table || report(old.page, table.0));
         });
     }
 
     /// Whatever an operation on `space` changed must be forgotten when it returns.
     pub(super) fn operation_returned(&self, frames: &Frames, space: SpaceId) {
-        self.for_each_differing(StaleKind::OperationReturned, |memory, report| {
-            if !memory.is_lazy && memory.loaded.is_some_and(|(_, loaded)| loaded == space) {
+        self.look(self.differing_and_active(), StaleKind::OperationReturned, |memory, report| {
+            if memory.loaded.is_some_and(|(_, loaded)| loaded == space) {
                 report_contradictions(frames, memory, report);
             }
         });
     }
 
     pub(super) fn switched_in(&self, frames: &Frames, cpu: CpuId) {
-        let loaded = self.cpu(cpu).borrow().loaded;
-        self.for_each_differing(StaleKind::SwitchedIn, |memory, report| {
-            if memory.loaded == loaded && !memory.is_lazy {
-                report_contradictions(frames, memory, report);
-            }
-        });
+        if self.differing_and_active().contains(cpu) {
+            let only = [cpu].into_iter().collect();
+            self.look(only, StaleKind::SwitchedIn, |memory, report| report_contradictions(frames, memory, report));
+        }
     }
 
-    /// Runs `look` on the memory of every CPU that has any; what it reports is forgotten, so nothing counts twice.
-    fn for_each_differing(&self, kind: StaleKind, look: impl Fn(&mut Memory, &mut dyn FnMut(Vpn, Pfn) -> bool)) {
-        let differing = self.differing.get();
-        if differing.is_empty() {
-            return;
-        }
-        for cpu in differing.iter() {
+    /// Runs `look` on what these CPUs remember; what it reports is forgotten, so nothing counts twice.
+    fn look(&self, cpus: CpuSet<Cpus>, kind: StaleKind, look: impl Fn(&mut Memory, &mut dyn FnMut(Vpn, Pfn) -> bool)) {
+        for cpu in cpus.iter() {
             let mut memory = self.cpu(cpu).borrow_mut();
             let Some((_, space)) = memory.loaded else { continue };
             look(&mut memory, &mut |page, frame| {

@@ -41,7 +41,13 @@ impl EntryFormat for Tiny {
     }
 
     fn attributes(raw: u64) -> Attributes {
-        Attributes { writable: raw & WRITABLE != 0, executable: true, user: true, dirty: raw & DIRTY != 0 }
+        Attributes {
+            writable: raw & WRITABLE != 0,
+            executable: true,
+            user: true,
+            accessed: true,
+            dirty: raw & DIRTY != 0,
+        }
     }
 
     fn with_attributes(raw: u64, attributes: Attributes) -> u64 {

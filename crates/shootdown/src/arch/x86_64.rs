@@ -18,7 +18,7 @@ const GLOBAL: u64 = 1 << 8;
 const NO_EXECUTE: u64 = 1 << 63;
 const PROTECTION_KEY: u64 = 0xf << 59;
 const FRAME: u64 = 0x000f_ffff_ffff_f000;
-const ATTRIBUTES: u64 = WRITABLE | USER | DIRTY | NO_EXECUTE;
+const ATTRIBUTES: u64 = WRITABLE | USER | ACCESSED | DIRTY | NO_EXECUTE;
 
 // A cached copy may hold these although memory no longer does; losing them silently loses a store or an access.
 const FLUSH_ON_CLEAR: u64 = PRESENT | ACCESSED | DIRTY;
@@ -37,12 +37,7 @@ impl EntryFormat for X86_64 {
 
     #[inline]
     fn leaf(frame: Pfn, level: Level, attributes: Attributes) -> u64 {
-        // Accessed is set at once: the processor would only spend a locked update on it.
-        (frame.0 << Self::PAGE_SHIFT) & FRAME
-            | PRESENT
-            | ACCESSED
-            | when(level > Level::LEAF, PAGE_SIZE)
-            | bits(attributes)
+        (frame.0 << Self::PAGE_SHIFT) & FRAME | PRESENT | when(level > Level::LEAF, PAGE_SIZE) | bits(attributes)
     }
 
     #[inline]
@@ -69,6 +64,7 @@ impl EntryFormat for X86_64 {
             writable: raw & WRITABLE != 0,
             executable: raw & NO_EXECUTE == 0,
             user: raw & USER != 0,
+            accessed: raw & ACCESSED != 0,
             dirty: raw & DIRTY != 0,
         }
     }
@@ -87,6 +83,7 @@ impl EntryFormat for X86_64 {
 const fn bits(attributes: Attributes) -> u64 {
     when(attributes.writable, WRITABLE)
         | when(attributes.user, USER)
+        | when(attributes.accessed, ACCESSED)
         | when(attributes.dirty, DIRTY)
         | when(!attributes.executable, NO_EXECUTE)
 }
@@ -112,12 +109,13 @@ mod tests {
     #[test]
     fn what_was_encoded_is_decoded() {
         for level in [Level(1), Level(2), Level(3)] {
-            for bits in 0..16_u8 {
+            for bits in 0..32_u8 {
                 let attributes = Attributes {
                     writable: bits & 1 != 0,
                     executable: bits & 2 != 0,
                     user: bits & 4 != 0,
                     dirty: bits & 8 != 0,
+                    accessed: bits & 16 != 0,
                 };
                 let raw = X86_64::leaf(Pfn(0x3_0000), level, attributes);
                 assert_eq!(X86_64::decode(raw, level), Entry::Leaf(Pfn(0x3_0000)));

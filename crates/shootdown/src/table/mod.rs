@@ -1,11 +1,14 @@
 //! Page tables: the pages they are made of, finding and placing translations in them.
 //!
-//! `descriptor` owns the life of a table page; `tables` walks and maps under the page-table lock. Taking translations
+//! `descriptor` owns the life of a table page; `tables` finds and maps under the page-table lock; `leaves` goes through a
+//! range. Taking translations
 //! *out* is not here but in [`gather`](crate::gather), since what comes out is still in somebody's TLB.
 
 mod descriptor;
+mod leaves;
 mod tables;
 
 pub(crate) use descriptor::destroy;
 pub use descriptor::{Descriptor, reserve};
+pub use leaves::Leaves;
 pub use tables::{Leaf, MapError, MapErrorKind, Tables, TablesGuard};

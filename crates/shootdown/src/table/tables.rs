@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering::*;
 
-use super::descriptor::create;
+use super::{descriptor::create, leaves::Leaves};
 use crate::{
     addr::{EntryAt, Level, Pfn, TableFrame, Vpn, VpnRange},
     format::{Attributes, Entry, EntryFormat},
@@ -123,41 +123,17 @@ impl<M: Machine> TablesGuard<'_, M> {
         }
     }
 
-    /// Returns the first translation that reaches into `range`. Holes cost nothing but the entries that span them.
+    /// Returns the first translation that reaches into `range`.
     #[must_use]
     pub fn next_leaf(&self, range: VpnRange) -> Option<Leaf<'_, M>> {
-        let root = self.root()?;
-        let mut left = range.intersection(M::Format::REACH);
-        let (mut table, mut level) = (root, M::Format::ROOT);
-        while !left.is_empty() {
-            let index = left.start.index::<M::Format>(level);
-            match self.entry(EntryAt { table, index }, level) {
-                (raw, Entry::Leaf(frame)) => {
-                    return Some(self.leaf(EntryAt { table, index }, left.start, level, raw, frame));
-                }
-                (_, Entry::Table(next)) if !self.is_empty(next) => {
-                    table = next;
-                    level = level.below()?;
-                }
-                (_, Entry::Table(_) | Entry::Absent) => {
-                    left.start = level.span::<M::Format>(left.start).end;
-                    if index + 1 == M::Format::ENTRIES {
-                        (table, level) = (root, M::Format::ROOT);
-                    }
-                }
-            }
-        }
-        None
+        self.leaves(range).next()
     }
 
-    /// Returns the translations that reach into `range`, lowest first. They may be unhooked or changed on the way.
-    pub fn leaves(&self, range: VpnRange) -> impl Iterator<Item = Leaf<'_, M>> {
-        let mut left = range;
-        core::iter::from_fn(move || {
-            let leaf = self.next_leaf(left)?;
-            left.start = leaf.span().end;
-            Some(leaf)
-        })
+    /// Returns the translations that reach into `range`, lowest first. They may be unhooked or changed on the way. Holes
+    /// cost nothing but the entries that span them.
+    #[must_use]
+    pub fn leaves(&self, range: VpnRange) -> Leaves<'_, M> {
+        Leaves::new(self, range)
     }
 
     /// Tells whether the library has nothing in this table of its own. Others' tables are not counted.
@@ -166,7 +142,7 @@ impl<M: Machine> TablesGuard<'_, M> {
         descriptor.n_entries(m) == 0 && !descriptor.is_reserved(m)
     }
 
-    fn leaf(&self, at: EntryAt, page: Vpn, level: Level, raw: u64, frame: Pfn) -> Leaf<'_, M> {
+    pub(super) fn leaf(&self, at: EntryAt, page: Vpn, level: Level, raw: u64, frame: Pfn) -> Leaf<'_, M> {
         Leaf { guard: self, at, page: page.align_down::<M::Format>(level), level, raw, frame }
     }
 

@@ -1,0 +1,29 @@
+//! What a kernel does although the law does not ask for it.
+
+use shootdown::Strength;
+
+/// Choices that cost flushes or spare faults, and break nothing either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Habits {
+    /// How strong the flush of the parent is at a fork. Leaves are enough; [`Strength::Walk`] tells lazy CPUs, too.
+    pub fork: Strength,
+    /// How strong the flushes are when pages move. Leaves are enough.
+    pub relocation: Strength,
+    /// What happens when a private page is written that nobody shares any longer.
+    pub last_sharer: LastSharer,
+}
+
+/// What the last user of a page that was shared does when it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastSharer {
+    /// Makes the page writable where it is.
+    KeepsPage,
+    /// Copies it like everybody before.
+    Copies,
+}
+
+impl Habits {
+    /// As little as the law asks for.
+    pub const LAWFUL: Habits =
+        Habits { fork: Strength::Leaf, relocation: Strength::Leaf, last_sharer: LastSharer::KeepsPage };
+}

@@ -1,0 +1,86 @@
+//! Going through the translations of a range.
+
+use super::tables::{Leaf, TablesGuard};
+use crate::{
+    addr::{EntryAt, Level, TableFrame, VpnRange},
+    format::{Entry, EntryFormat},
+    machine::Machine,
+};
+
+/// The translations of a range, lowest first; see [`TablesGuard::leaves`].
+pub struct Leaves<'t, M: Machine> {
+    guard: &'t TablesGuard<'t, M>,
+    left: VpnRange,
+    here: Option<Place>,
+}
+
+/// The table that the next entry is read from.
+#[derive(Clone, Copy)]
+struct Place {
+    table: TableFrame,
+    level: Level,
+    // Entries that are still to come in this table, or more: then the rest of it is looked through in vain.
+    n_ahead: u64,
+}
+
+impl<'t, M: Machine> Leaves<'t, M> {
+    pub(super) fn new(guard: &'t TablesGuard<'t, M>, range: VpnRange) -> Self {
+        let mut leaves = Leaves { guard, left: range.intersection(M::Format::REACH), here: None };
+        leaves.go_to_root();
+        leaves
+    }
+
+    fn go_to_root(&mut self) {
+        // Its entries may be others', which nobody counted.
+        self.here = self.guard.root().map(|table| Place { table, level: M::Format::ROOT, n_ahead: u64::MAX });
+    }
+
+    fn enter(&mut self, table: TableFrame, level: Level) {
+        let (m, descriptor) = (self.guard.machine(), self.guard.machine().descriptor(table));
+        let is_whole = self.left.start.index::<M::Format>(level) == 0 && !descriptor.is_reserved(m);
+        let n_ahead = if is_whole { descriptor.n_entries(m) } else { u64::MAX };
+        self.here = Some(Place { table, level, n_ahead });
+    }
+
+    /// Steps over the entry that translates the page we are at.
+    fn step(&mut self, here: Place, index: usize, n_passed: u64) {
+        self.left.start = here.level.span::<M::Format>(self.left.start).end;
+        if index + 1 == M::Format::ENTRIES {
+            self.go_to_root();
+        } else {
+            self.here = Some(Place { n_ahead: here.n_ahead - n_passed, ..here });
+        }
+    }
+
+    /// Steps over what is left of a table that has no more entries.
+    fn leave_table(&mut self, level: Level) {
+        self.left.start = Level(level.0 + 1).span::<M::Format>(self.left.start).end;
+        self.go_to_root();
+    }
+}
+
+impl<'t, M: Machine> Iterator for Leaves<'t, M> {
+    type Item = Leaf<'t, M>;
+
+    fn next(&mut self) -> Option<Leaf<'t, M>> {
+        while !self.left.is_empty() {
+            let here = self.here?;
+            if here.n_ahead == 0 {
+                self.leave_table(here.level);
+                continue;
+            }
+            let page = self.left.start;
+            let at = EntryAt { table: here.table, index: page.index::<M::Format>(here.level) };
+            match self.guard.entry(at, here.level) {
+                (raw, Entry::Leaf(frame)) => {
+                    self.step(here, at.index, 1);
+                    return Some(self.guard.leaf(at, page, here.level, raw, frame));
+                }
+                (_, Entry::Table(table)) if !self.guard.is_empty(table) => self.enter(table, here.level.below()?),
+                (_, Entry::Table(_)) => self.step(here, at.index, 1),
+                (_, Entry::Absent) => self.step(here, at.index, 0),
+            }
+        }
+        None
+    }
+}
