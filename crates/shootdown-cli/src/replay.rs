@@ -1,9 +1,10 @@
 //! `shootdown replay`.
 
-use std::{io::Write as _, path::Path};
+use std::{io::Write as _, path::Path, time::Duration};
 
+use clap::builder::PossibleValuesParser;
 use shootdown::Fix;
-use shootdown_replay::{Options, Placement, Profile, Recording, replay};
+use shootdown_replay::{Grouping, Options, Placement, Profile, Recording, Report, replay};
 use shootdown_sim::sequential::Sequential;
 
 use crate::{FINE, VIOLATION, bundled, progress::Progress, table};
@@ -15,7 +16,9 @@ Examples:
   shootdown replay                               the bundled PostgreSQL recording
   shootdown replay gcc java my.tlbt.zst          bundled recordings by name, and a file
   shootdown replay gcc --cpus 64                 each task on one of 64 CPUs: a model, nothing recorded
-  shootdown replay gcc --without flush-remote    what would be used stale without remote flushes
+  shootdown replay java --without flush-remote   what would be used stale without remote flushes
+  shootdown replay gcc --profile linux-6.12      as an older kernel would do it; --profile list names them
+  shootdown replay java --by process             who causes it: by process, call, range or cpu
   shootdown replay gcc --json                    one JSON object a recording, one a line
 
 Exit status: 0 nothing stale was used, 1 a violation was found, 2 unusable input.")]
@@ -26,8 +29,14 @@ pub(crate) struct Arguments {
     /// Spread the tasks over N simulated CPUs instead of placing them as recorded (1 to 256)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=Sequential::MAX_CPUS as i64))]
     cpus: Option<u16>,
-    /// Leave a fix out; may be given several times
-    #[arg(long, value_name = "FIX", value_parser = clap::builder::PossibleValuesParser::new(Fix::ALL.map(Fix::name)))]
+    /// Imitate this kernel, or list those there are
+    #[arg(long, value_name = "NAME", default_value = Profile::LINUX_6_18.name, value_parser = profile_names())]
+    profile: String,
+    /// Name the top offenders, with what the library counted for them
+    #[arg(long, value_name = "WHOM", value_parser = PossibleValuesParser::new(Grouping::ALL.map(Grouping::name)))]
+    by: Option<String>,
+    /// Leave a fix out, and show before and after; may be given several times
+    #[arg(long, value_name = "FIX", value_parser = PossibleValuesParser::new(Fix::ALL.map(Fix::name)))]
     without: Vec<String>,
     /// Print JSON, one object a recording
     #[arg(long)]
@@ -35,6 +44,12 @@ pub(crate) struct Arguments {
     /// List the bundled recordings
     #[arg(long, conflicts_with_all = ["files", "cpus", "without"])]
     list: bool,
+}
+
+const LIST: &str = "list";
+
+fn profile_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(Profile::ALL.iter().map(|profile| profile.name).chain([LIST]))
 }
 
 type Error = Box<dyn std::error::Error>;
@@ -52,29 +67,42 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         }
         return Ok(FINE);
     }
+    let Some(profile) = Profile::by_name(&arguments.profile) else {
+        writeln!(out, "{}", table::profiles())?;
+        return Ok(FINE);
+    };
     let options = Options {
-        profile: Profile::LINUX_6_18,
+        profile,
         placement: arguments.cpus.map_or(Placement::AsRecorded, |n_cpus| Placement::Spread { n_cpus }),
         without: arguments.without.iter().filter_map(|name| Fix::by_name(name)).collect(),
+        by: arguments.by.as_deref().and_then(Grouping::by_name),
     };
     let default = [bundled::DEFAULT.to_owned()];
     let files = if arguments.files.is_empty() { &default[..] } else { &arguments.files };
     let mut status = FINE;
     for file in files {
-        let recording = open(file)?;
-        let mut progress = Progress::new(file, recording.total_bytes().unwrap_or_default());
-        let report = replay(recording, &options, |bytes| progress.update(bytes))?;
-        let took = progress.finish();
+        let (report, took) = run_one(file, &options)?;
         if report.stale_accesses > 0 {
             status = VIOLATION;
         }
         if arguments.json {
             writeln!(out, "{}", serde_json::to_string(&report)?)?;
         } else {
-            writeln!(out, "{}", table::report(&report, options.placement, took))?;
+            let before = match options.without[..] {
+                [] => None,
+                _ => Some(run_one(file, &Options { without: Vec::new(), ..options.clone() })?.0),
+            };
+            writeln!(out, "{}", table::report(&report, before.as_ref(), options.placement, took))?;
         }
     }
     Ok(status)
+}
+
+fn run_one(file: &str, options: &Options) -> Result<(Report, Duration), Error> {
+    let recording = open(file)?;
+    let mut progress = Progress::new(file, recording.total_bytes().unwrap_or_default());
+    let report = replay(recording, options, |bytes| progress.update(bytes))?;
+    Ok((report, progress.finish()))
 }
 
 /// A file if there is one of this name, else a bundled recording.

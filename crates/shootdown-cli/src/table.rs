@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
-use shootdown_replay::{Placement, Report};
+use shootdown::Counter;
+use shootdown_replay::{ByCause, Placement, Profile, Report, Residual};
 
 use crate::bundled;
+
+/// Offenders shown; more are only in the JSON.
+const MAX_OFFENDERS: usize = 20;
 
 /// The bundled recordings.
 pub(crate) fn bundled() -> String {
@@ -16,9 +20,17 @@ pub(crate) fn bundled() -> String {
     table.trim_fmt()
 }
 
-/// One report.
-pub(crate) fn report(report: &Report, placement: Placement, took: Duration) -> String {
+/// The kernel profiles.
+pub(crate) fn profiles() -> String {
+    Profile::ALL.map(|profile| format!("{}\n  {}", profile.name, profile.about)).join("\n")
+}
+
+/// One report; beside the one with every fix kept, if some were left out.
+pub(crate) fn report(report: &Report, before: Option<&Report>, placement: Placement, took: Duration) -> String {
     let mut text = heading(report, placement);
+    if let Some(before) = before {
+        return text + &comparison(before, report) + &footing(report, took);
+    }
     let mut table = plain(&["cause", "flushes: predicted", "recorded", "off by", "remote: predicted", "recorded"]);
     let causes = report.flushes.predicted.iter().zip(report.flushes.recorded.iter());
     for ((cause, predicted), (_, recorded)) in causes {
@@ -58,6 +70,66 @@ fn heading(report: &Report, placement: Placement) -> String {
     text
 }
 
+/// Before and after fixes were left out.
+fn comparison(before: &Report, after: &Report) -> String {
+    let mut table = plain(&["", "kept", "left out"]);
+    let rows = [
+        ("flushes", before.flushes.predicted.total(), after.flushes.predicted.total()),
+        ("remote requests", before.remote.predicted.total(), after.remote.predicted.total()),
+        ("pages freed", before.pages_freed, after.pages_freed),
+        ("tables freed", before.tables_freed, after.tables_freed),
+        ("stale accesses", before.stale_accesses, after.stale_accesses),
+    ];
+    for (name, before, after) in rows {
+        table.add_row([name.to_owned(), thousands(before), thousands(after)]);
+    }
+    align_numbers(&mut table, 1..3);
+    table.trim_fmt() + "\n"
+}
+
+/// How well single flushes, and not only their sums, are explained.
+fn residual(report: &Report) -> String {
+    let Residual { explained, unexplained, not_recorded, reclaim, outside } = &report.residual;
+    let parts = |counts: &ByCause<u64>| {
+        let parts: Vec<String> =
+            counts.iter().filter(|(_, n)| **n > 0).map(|(cause, n)| format!("{n} {}", cause.name())).collect();
+        if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+    };
+    format!(
+        "one by one: {} flushes explained; unexplained: {}; predicted and not recorded: {}; reclaim: {}; outside: {}\n",
+        thousands(*explained),
+        parts(unexplained),
+        parts(not_recorded),
+        thousands(*reclaim),
+        thousands(*outside),
+    )
+}
+
+/// Who causes what, the first [`MAX_OFFENDERS`].
+fn offenders(report: &Report) -> String {
+    const COLUMNS: [Counter; 6] = [
+        Counter::FlushLocal,
+        Counter::FlushEverything,
+        Counter::RemoteRequest,
+        Counter::Kick,
+        Counter::PageReleased,
+        Counter::TableReleased,
+    ];
+    let header: Vec<&str> = ["by"].into_iter().chain(COLUMNS.map(Counter::name)).collect();
+    let mut table = plain(&header);
+    for offender in report.by.iter().take(MAX_OFFENDERS) {
+        let count = |counter: Counter| offender.counters.get(counter.name()).copied().unwrap_or_default();
+        let cells = COLUMNS.map(|counter| thousands(count(counter)));
+        table.add_row([offender.name.clone()].into_iter().chain(cells));
+    }
+    align_numbers(&mut table, 1..header.len());
+    let mut text = table.trim_fmt() + "\n";
+    if report.by.len() > MAX_OFFENDERS {
+        text += &format!(" and {} more; --json has all\n", thousands((report.by.len() - MAX_OFFENDERS) as u64));
+    }
+    text
+}
+
 fn footing(report: &Report, took: Duration) -> String {
     let events_per_second = report.events as f64 / took.as_secs_f64().max(1e-9);
     let mut text = format!(
@@ -69,6 +141,12 @@ fn footing(report: &Report, took: Duration) -> String {
         report.table_syncs.recorded,
         events_per_second / 1e6,
     );
+    if report.flushes.recorded.total() > 0 {
+        text += &residual(report);
+    }
+    if !report.by.is_empty() {
+        text += &offenders(report);
+    }
     text += &format!("stale accesses: {}\n", thousands(report.stale_accesses));
     for violation in &report.violations {
         text += &format!(
@@ -117,7 +195,7 @@ fn align_numbers(table: &mut Table, columns: std::ops::Range<usize>) {
 }
 
 /// A number with its thousands set apart.
-fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

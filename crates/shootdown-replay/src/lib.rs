@@ -35,7 +35,9 @@ pub use account::{
     by_cause::ByCause,
     cause::Cause,
     cause_tracker::CauseTracker,
+    offenders::{Grouping, Offender},
     report::{Compared, Report, SCHEMA, Violation},
+    residual::Residual,
     truth::{RecordedCounter, RecordedCounts},
 };
 pub use process::{placement::Placement, profile::Profile};

@@ -7,7 +7,9 @@ use crate::{
     account::by_cause::ByCause,
     account::cause::Cause,
     account::cause_tracker::CauseTracker,
+    account::offenders::{Grouping, Tally},
     account::report::{Compared, MAX_VIOLATIONS, Report, SCHEMA, Violation},
+    account::residual::ResidualCounter,
     account::truth::RecordedCounter,
     process::placement::Placement,
     process::profile::Profile,
@@ -26,11 +28,13 @@ pub struct Options {
     pub placement: Placement,
     /// Fixes to leave out.
     pub without: Vec<Fix>,
+    /// Whom to name with what they cause.
+    pub by: Option<Grouping>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { profile: Profile::LINUX_6_18, placement: Placement::AsRecorded, without: Vec::new() }
+        Options { profile: Profile::LINUX_6_18, placement: Placement::AsRecorded, without: Vec::new(), by: None }
     }
 }
 
@@ -87,7 +91,7 @@ pub fn replay(
     let out_of_memory = |event| ReplayError::OutOfMemory { recording: workload.clone(), event };
     let simulation = Simulation::new(machine, options.placement, options.profile.habits, recording.root())
         .map_err(|_| out_of_memory(0))?;
-    let mut account = Account::new(simulation, options.profile);
+    let mut account = Account::new(simulation, options);
     while let Some(event) = recording.next() {
         let event = event?;
         if options.placement == Placement::AsRecorded && usize::from(event.cpu.0) >= n_cpus {
@@ -110,6 +114,8 @@ struct Account {
     profile: Profile,
     causes: CauseTracker,
     recorded: RecordedCounter,
+    residual: ResidualCounter,
+    tally: Tally,
     flushes: ByCause<u64>,
     remote: ByCause<u64>,
     counted: (u64, u64),
@@ -120,12 +126,14 @@ struct Account {
 }
 
 impl Account {
-    fn new(simulation: Simulation, profile: Profile) -> Self {
+    fn new(simulation: Simulation, options: &Options) -> Self {
         Account {
             simulation,
-            profile,
+            profile: options.profile,
             causes: CauseTracker::default(),
             recorded: RecordedCounter::default(),
+            residual: ResidualCounter::default(),
+            tally: Tally::new(options.by),
             flushes: ByCause::default(),
             remote: ByCause::default(),
             counted: (0, 0),
@@ -141,21 +149,30 @@ impl Account {
         self.last_ns = event.at_ns;
         let cause = self.causes.observe(event);
         self.recorded.observe(event, cause);
-        if self.simulation.play(event)? == Played::Exec {
+        let place = self.tally.is_wanted().then(|| self.simulation.whereabouts(event));
+        let played = self.simulation.play(event)?;
+        let mut n_flushes = self.attribute(cause);
+        if played == Played::Exec {
             self.flushes[Cause::Exec] += self.profile.flushes_per_exec;
+            n_flushes += self.profile.flushes_per_exec;
         }
-        self.attribute(cause);
+        self.residual.observe(event, cause, n_flushes);
+        if let Some(place) = place {
+            self.tally.attribute(self.simulation.machine(), place);
+        }
         self.note_stale();
         Ok(())
     }
 
-    /// Gives what the library counted since the last event to this one's cause.
-    fn attribute(&mut self, cause: Cause) {
+    /// Gives what the library counted since the last event to this one's cause; returns how many flush operations.
+    fn attribute(&mut self, cause: Cause) -> u64 {
         let machine = self.simulation.machine();
         let now = (machine.counter(Counter::FlushLocal), machine.counter(Counter::RemoteRequest));
-        self.flushes[cause] += now.0 - self.counted.0;
+        let n_flushes = now.0 - self.counted.0;
+        self.flushes[cause] += n_flushes;
         self.remote[cause] += now.1 - self.counted.1;
         self.counted = now;
+        n_flushes
     }
 
     fn note_stale(&mut self) {
@@ -181,11 +198,13 @@ impl Account {
             flushes: Compared { predicted: self.flushes, recorded: recorded.flushes },
             remote: Compared { predicted: self.remote, recorded: recorded.remote },
             table_syncs: Compared { predicted: 0, recorded: recorded.table_syncs },
+            residual: self.residual.finish(),
             gathers: machine.counter(Counter::Gather),
             pages_freed: machine.n_frames_freed(),
             tables_freed: machine.n_tables_freed(),
             stale_accesses: self.n_stale,
             violations: self.violations,
+            by: self.tally.finish(machine, self.simulation.n_cpus()),
         }
     }
 }

@@ -7,11 +7,12 @@ use std::{
 };
 
 use shootdown::Fix;
-use shootdown_replay::{ByCause, Cause, Options, Placement, Recording, Report, replay};
+use shootdown_replay::{ByCause, Cause, Grouping, Options, Placement, Profile, Recording, Report, Residual, replay};
 
-/// The recordings whose flush operations must come within [`TOLERANCE_PERCENT`].
-const COMPARED: [&str; 6] = ["gcc", "gitscript", "java", "pynumpy", "jemalloc", "pgbig"];
-const TOLERANCE_PERCENT: u64 = 5;
+/// One whose numbers are a stress test's own: it must run, and what is not explained is reported.
+const NOT_COMPARED: [&str; 1] = ["stmremap"];
+/// Lock contention decides when its flushes happen, and no recording shows that.
+const CONTENDED: [&str; 1] = ["munmap2"];
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../recordings")
@@ -48,19 +49,56 @@ fn without_exec_and_exit(flushes: &ByCause<u64>) -> u64 {
     flushes.total() - flushes[Cause::Exec] - flushes[Cause::Exit]
 }
 
+/// Whether `predicted` is off by at most this many percent, or by at most `slack`.
+fn is_near(predicted: u64, recorded: u64, percent: u64, slack: u64) -> bool {
+    let off_by = predicted.abs_diff(recorded);
+    off_by * 100 <= recorded * percent || off_by <= slack
+}
+
 #[test]
-fn flush_operations_come_near_what_the_kernel_did() {
-    println!("{:<10} {:>9} {:>9}", "", "predicted", "recorded");
-    for name in COMPARED {
-        let report = run(name, &Options::default());
-        let predicted = without_exec_and_exit(&report.flushes.predicted);
-        let recorded = without_exec_and_exit(&report.flushes.recorded);
-        println!("{name:<10} {predicted:>9} {recorded:>9}");
+fn flushes_and_remote_requests_come_near_what_the_kernel_did() {
+    println!("{:<10} {:>10} {:>9} {:>8} {:>9}", "", "flushes", "recorded", "remote", "recorded");
+    let mut n_compared = 0;
+    for name in all_names() {
+        let report = run(&name, &Options::default());
+        let [predicted, recorded] = [&report.flushes.predicted, &report.flushes.recorded].map(without_exec_and_exit);
+        let [remote, remote_recorded] = [&report.remote.predicted, &report.remote.recorded].map(ByCause::total);
+        println!("{name:<10} {predicted:>10} {recorded:>9} {remote:>8} {remote_recorded:>9}");
+        if NOT_COMPARED.contains(&&*name) {
+            continue;
+        }
+        n_compared += 1;
         assert!(recorded > 300, "{name}: the recording holds {recorded} flushes");
+        assert!(is_near(predicted, recorded, 2, 0), "{name}: {predicted} flushes predicted, {recorded} recorded");
+        let percent = if CONTENDED.contains(&&*name) { 40 } else { 10 };
         assert!(
-            predicted.abs_diff(recorded) * 100 <= recorded * TOLERANCE_PERCENT,
-            "{name}: {predicted} predicted, {recorded} recorded"
+            is_near(remote, remote_recorded, percent, 4),
+            "{name}: {remote} remote requests predicted, {remote_recorded} recorded"
         );
+        assert_one_by_one(&report);
+    }
+    assert_eq!(n_compared, 13);
+}
+
+/// Sums may agree by accident; so nearly every single flush must be explained by its own fault or call.
+fn assert_one_by_one(report: &Report) {
+    let Residual { explained, unexplained, not_recorded, .. } = report.residual;
+    let (recorded, predicted) = (report.flushes.recorded.total(), report.flushes.predicted.total());
+    assert_eq!(explained + unexplained.total(), recorded, "{}", report.recording);
+    assert_eq!(explained + not_recorded.total(), predicted, "{}", report.recording);
+    assert!(explained * 100 >= recorded * 99, "{}: {explained} of {recorded} explained", report.recording);
+}
+
+/// Before 6.14 a CPU left the mask when it switched away: the numbers are those of a model of that rule made from the
+/// same recordings independently of this one, since no such kernel was recorded.
+#[test]
+fn an_older_kernels_rule_gives_the_older_kernels_numbers() {
+    for (name, expected) in [("gitscript", 390), ("gcc", 0), ("pgbig", 0)] {
+        let report = run(name, &Options { profile: Profile::LINUX_6_12, ..Options::default() });
+        let remote = report.remote.predicted.total();
+        assert!(is_near(remote, expected, 10, 5), "{name}: {remote}, expected about {expected}");
+        assert_eq!(report.profile, "linux-6.12");
+        assert_eq!(report.stale_accesses, 0);
     }
 }
 
@@ -78,14 +116,11 @@ fn every_bundled_recording_runs_to_its_end_and_nothing_stale_is_used() {
 }
 
 #[test]
-fn freeing_before_the_flush_is_found_on_every_compared_recording() {
-    for name in COMPARED {
-        let report = run(name, &without(Fix::FlushBeforeFree));
-        assert!(
-            report.stale_accesses > 1000 || name == "jemalloc" && report.stale_accesses > 100,
-            "{name}: {report:?}"
-        );
-        assert!(!report.violations.is_empty());
+fn freeing_before_the_flush_is_found_on_every_recording() {
+    for name in all_names() {
+        let report = run(&name, &without(Fix::FlushBeforeFree));
+        assert!(report.stale_accesses > 0, "{name}");
+        assert!(!report.violations.is_empty(), "{name}");
     }
 }
 
@@ -182,4 +217,16 @@ fn a_recorded_cpu_beyond_the_machine_is_an_error() {
     assert!(error.to_string().contains("CPU 300; expected a CPU below 256"), "{error}");
     let recording = Recording::from_reader("big.tlbt", Cursor::new(text)).expect("its header is whole");
     assert!(replay(recording, &spread(4), |_| {}).is_ok(), "spread tasks do not run where they were recorded");
+}
+
+#[test]
+fn groups_add_up_to_the_whole() {
+    for grouping in Grouping::ALL {
+        let report = run("jemalloc", &Options { by: Some(grouping), ..Options::default() });
+        let sum = |counter: &str| -> u64 { report.by.iter().filter_map(|group| group.counters.get(counter)).sum() };
+        assert_eq!(sum("remote-requests"), report.remote.predicted.total(), "{}", grouping.name());
+        assert_eq!(sum("gathers"), report.gathers, "{}", grouping.name());
+        assert!(report.by.len() > 1, "{}", grouping.name());
+    }
+    assert!(run("jemalloc", &Options::default()).by.is_empty());
 }

@@ -31,6 +31,41 @@ pub enum Counter {
 }
 
 impl Counter {
+    /// All of them, in order.
+    pub const ALL: [Counter; 12] = [
+        Counter::Gather,
+        Counter::BatchRefused,
+        Counter::Flush,
+        Counter::FlushLocal,
+        Counter::FlushEverything,
+        Counter::RemoteRequest,
+        Counter::Kick,
+        Counter::SkippedLazy,
+        Counter::SkippedNotLoaded,
+        Counter::SkippedGeneration,
+        Counter::PageReleased,
+        Counter::TableReleased,
+    ];
+
     /// How many counters there are.
-    pub const COUNT: usize = Counter::TableReleased as usize + 1;
+    pub const COUNT: usize = Counter::ALL.len();
+
+    /// Returns the name used in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Counter::Gather => "gathers",
+            Counter::BatchRefused => "batches-refused",
+            Counter::Flush => "flush-requests",
+            Counter::FlushLocal => "flushes",
+            Counter::FlushEverything => "full-flushes",
+            Counter::RemoteRequest => "remote-requests",
+            Counter::Kick => "kicks",
+            Counter::SkippedLazy => "skipped-lazy",
+            Counter::SkippedNotLoaded => "skipped-not-loaded",
+            Counter::SkippedGeneration => "skipped-generation",
+            Counter::PageReleased => "pages-released",
+            Counter::TableReleased => "tables-released",
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use shootdown_sim::sequential::StaleAccess;
 
-use crate::account::by_cause::ByCause;
+use crate::account::{by_cause::ByCause, offenders::Offender, residual::Residual};
 
 /// The version of the report's serialised form. It changes when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -47,6 +47,8 @@ pub struct Report {
     pub remote: Compared<ByCause<u64>>,
     /// Requests to other CPUs to synchronise with freed page tables.
     pub table_syncs: Compared<u64>,
+    /// The flush operations once more, compared fault by fault and call by call.
+    pub residual: Residual,
     /// Gathers begun.
     pub gathers: u64,
     /// Data frames freed.
@@ -57,6 +59,9 @@ pub struct Report {
     pub stale_accesses: u64,
     /// The first of them.
     pub violations: Vec<Violation>,
+    /// Who causes what, if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<Offender>,
 }
 
 /// One stale access.

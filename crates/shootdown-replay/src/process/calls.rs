@@ -59,6 +59,21 @@ pub(crate) fn perform(
     Ok(())
 }
 
+/// The address that a call is about, if it is about one.
+pub(crate) fn address(Call { call, args }: Call, result: i64) -> Option<u64> {
+    match call {
+        Syscall::MMAP | Syscall::BRK => Some(result as u64),
+        Syscall::MUNMAP
+        | Syscall::MPROTECT
+        | Syscall::PKEY_MPROTECT
+        | Syscall::MADVISE
+        | Syscall::MREMAP
+        | Syscall::MSYNC
+        | Syscall::SHMDT => Some(args[0]),
+        _ => None,
+    }
+}
+
 /// The pages that hold `length` bytes from `address` on.
 fn pages(address: u64, length: u64) -> VpnRange {
     let start = VirtAddr(address).page::<X86_64>();

@@ -9,6 +9,7 @@ use shootdown_mm::{AddressSpace, Habits, Memory, OutOfMemory};
 use shootdown_sim::sequential::Sequential;
 
 use crate::{
+    account::offenders::{self, Whereabouts},
     process::calls::{self, Call},
     process::faults,
     process::placement::{Cpus, Doing, Placement},
@@ -29,6 +30,7 @@ struct Task {
 
 struct Process {
     memory: AddressSpace<Sequential>,
+    leader: TaskId,
     n_tasks: usize,
 }
 
@@ -62,7 +64,7 @@ impl Simulation {
             n_tasks: 0,
             n_spaces: 0,
         };
-        let space = simulation.new_process()?;
+        let space = simulation.new_process(root)?;
         simulation.new_task(root, space);
         Ok(simulation)
     }
@@ -81,6 +83,24 @@ impl Simulation {
 
     pub(crate) fn n_cpus(&self) -> usize {
         self.cpus.n_cpus()
+    }
+
+    /// Says where an event happens, before it is played.
+    pub(crate) fn whereabouts(&self, event: &Event) -> Whereabouts {
+        let task = event.actor.task().and_then(|id| self.tasks.get(&id));
+        let process = task.and_then(|task| self.processes.get(&task.space)).map(|process| process.leader);
+        let call = task.and_then(|task| task.call);
+        let doing = match call {
+            Some(call) => offenders::Doing::Call(call.call),
+            None if task.is_some_and(|task| task.is_exiting) => offenders::Doing::Exit,
+            None => offenders::Doing::Fault,
+        };
+        let address = match event.kind {
+            EventKind::Fault { address, .. } => Some(address),
+            EventKind::SyscallExit { result, .. } => call.and_then(|call| calls::address(call, result)),
+            _ => None,
+        };
+        Whereabouts { process, doing, address }
     }
 
     /// Plays one event; tells whether it completed an `execve`.
@@ -167,15 +187,15 @@ impl Simulation {
 
     // Tasks and processes.
 
-    fn new_process(&mut self) -> Result<SpaceId, OutOfMemory> {
+    fn new_process(&mut self, leader: TaskId) -> Result<SpaceId, OutOfMemory> {
         let memory = AddressSpace::create(&self.machine, self.machine.new_space(), self.habits)?;
-        Ok(self.add_process(memory))
+        Ok(self.add_process(memory, leader))
     }
 
-    fn add_process(&mut self, memory: AddressSpace<Sequential>) -> SpaceId {
+    fn add_process(&mut self, memory: AddressSpace<Sequential>, leader: TaskId) -> SpaceId {
         let id = memory.id();
         self.n_spaces += 1;
-        self.processes.insert(id, Process { memory, n_tasks: 0 });
+        self.processes.insert(id, Process { memory, leader, n_tasks: 0 });
         id
     }
 
@@ -195,7 +215,7 @@ impl Simulation {
         if flags & CLONE_VM == 0 {
             let forked = process.memory.fork(&self.machine, self.machine.new_space())?;
             self.machine.operation_returned(space);
-            space = self.add_process(forked);
+            space = self.add_process(forked, child);
         }
         self.new_task(child, space);
         Ok(())
@@ -209,7 +229,7 @@ impl Simulation {
         // The rest of the call belongs to the new program.
         task.call = None;
         let old = task.space;
-        let new = self.new_process()?;
+        let new = self.new_process(id)?;
         self.machine.switch_to(new);
         if let Some(task) = self.tasks.get_mut(&id) {
             task.space = new;

@@ -53,6 +53,7 @@ const BATCH_WORDS: usize = 510;
 struct Cpu {
     library: PerCpu<Sequential>,
     is_masked: Cell<bool>,
+    counters: [Cell<u64>; Counter::COUNT],
 }
 
 /// A machine of up to 256 CPUs of which one acts at a time.
@@ -91,7 +92,9 @@ impl Sequential {
         Sequential {
             current: Cell::new(CpuId(0)),
             kicked: Cell::new(CpuSet::EMPTY),
-            cpus: (0..n_cpus).map(|_| Cpu { library: PerCpu::new(), is_masked: Cell::new(false) }).collect(),
+            cpus: (0..n_cpus)
+                .map(|_| Cpu { library: PerCpu::new(), is_masked: Cell::new(false), counters: zeroed() })
+                .collect(),
             slots: Arena::new(|_| Slot::new()),
             spaces: Arena::new(|index| Space::new(SpaceId(index as u32))),
             unused_spaces: RefCell::default(),
@@ -103,7 +106,7 @@ impl Sequential {
             masks: Masks::Exact,
             now_ns: Cell::new(0),
             next_trim_ns: RefCell::default(),
-            counters: [const { Cell::new(0) }; Counter::COUNT],
+            counters: zeroed(),
         }
     }
 
@@ -182,6 +185,12 @@ impl Sequential {
     #[must_use]
     pub fn counter(&self, counter: Counter) -> u64 {
         self.counters[counter as usize].get()
+    }
+
+    /// Returns how often the library counted `counter` on `cpu`.
+    #[must_use]
+    pub fn counter_on(&self, cpu: CpuId, counter: Counter) -> u64 {
+        self.cpu_of(cpu).counters[counter as usize].get()
     }
 
     /// Returns how many data frames have been freed.
@@ -398,8 +407,10 @@ unsafe impl Machine for Sequential {
     }
 
     fn count(&self, counter: Counter, times: u64) {
-        let counter = &self.counters[counter as usize];
-        counter.set(counter.get() + times);
+        for counters in [&self.counters, &self.cpu_of(self.cpu()).counters] {
+            let counter = &counters[counter as usize];
+            counter.set(counter.get() + times);
+        }
     }
 }
 
@@ -426,6 +437,10 @@ unsafe impl DataFrames for Sequential {
     fn page(&self, frame: Pfn) -> &PageState<Sequential> {
         self.frames.page(frame)
     }
+}
+
+fn zeroed() -> [Cell<u64>; Counter::COUNT] {
+    [const { Cell::new(0) }; Counter::COUNT]
 }
 
 #[cfg(test)]
