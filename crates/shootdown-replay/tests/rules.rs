@@ -264,3 +264,30 @@ fn a_move_flushes_once_for_each_table_it_touches() {
         assert_eq!(report.flushes.predicted[Cause::Mremap], n_flushes, "to {target}");
     }
 }
+
+/// The recording does not say how large a segment is; it grows with the faults in it.
+#[test]
+fn a_segment_is_shared_and_goes_as_a_whole() {
+    let report = play(
+        "0 1000 E 30 c 0 0
+        0 1000 X 30 7f0000000000
+        0 1000 F 7f0000000000 4
+        0 1000 F 7f0000000000 7
+        0 1000 F 7f0000001000 6
+        0 1000 E 67 7f0000000000
+        0 1000 X 67 0",
+    );
+    assert_eq!(report.flushes.predicted[Cause::Fault], 0, "a store to a shared page copies nothing");
+    assert_eq!(report.flushes.predicted[Cause::Other], 1);
+    assert_eq!(report.tables_freed, 3, "nothing of it is left");
+}
+
+#[test]
+fn locked_pages_are_there_without_a_fault() {
+    let report = play(&format!(
+        "{MAP}0 1000 E 149 7f0000000000 10000\n0 1000 X 149 0\n{}{DISCARD}",
+        "0 1000 F 7f0000000000 7\n"
+    ));
+    assert_eq!(report.flushes.predicted[Cause::Fault], 0, "locking has made it the process's own");
+    assert_eq!((report.flushes.predicted[Cause::Madvise], report.pages_freed), (1, 16));
+}

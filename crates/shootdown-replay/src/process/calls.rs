@@ -1,12 +1,10 @@
 //! Recorded syscalls as operations on an address space.
 
 use shootdown::{Level, VirtAddr, Vpn, VpnRange, arch::x86_64::X86_64};
-use shootdown_mm::{
-    Access, AddressSpace, Backing, Contents, FaultError, Keep, Memory, OutOfMemory, Protection, Sharing, Vma,
-};
-use shootdown_sim::sequential::{HUGE_LEVEL, Sequential};
+use shootdown_mm::{Access, Backing, Contents, FaultError, Keep, OutOfMemory, Protection, Sharing, Vma};
+use shootdown_sim::sequential::HUGE_LEVEL;
 
-use crate::recording::syscall::Syscall;
+use crate::{process::place::Place, recording::syscall::Syscall};
 
 /// A syscall that a task is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,17 +30,9 @@ const MADV_COLD: u64 = 20;
 const MADV_POPULATE_READ: u64 = 22;
 const MADV_POPULATE_WRITE: u64 = 23;
 
-type Place<'a> = (&'a Sequential, &'a Memory<Sequential>, &'a AddressSpace<Sequential>);
-
 /// Does what a successful call did.
-pub(crate) fn perform(
-    machine: &Sequential,
-    memory: &Memory<Sequential>,
-    space: &AddressSpace<Sequential>,
-    Call { call, args }: Call,
-    result: i64,
-) -> Result<(), OutOfMemory> {
-    let place = (machine, memory, space);
+pub(crate) fn perform(place: Place<'_>, Call { call, args }: Call, result: i64) -> Result<(), OutOfMemory> {
+    let Place { machine, space, .. } = place;
     let [first, second, third, ..] = args;
     match call {
         Syscall::MMAP => return map(place, args, result as u64),
@@ -54,6 +44,9 @@ pub(crate) fn perform(
         Syscall::MSYNC if third & MS_SYNC != 0 => {
             space.clean(machine, pages(first, second));
         }
+        Syscall::SHMAT => attach(place, result as u64),
+        Syscall::SHMDT => place.detach(VirtAddr(first).page::<X86_64>()),
+        Syscall::MLOCK | Syscall::MLOCK2 => return lock(place, pages(first, second)),
         _ => {}
     }
     Ok(())
@@ -62,13 +55,15 @@ pub(crate) fn perform(
 /// The address that a call is about, if it is about one.
 pub(crate) fn address(Call { call, args }: Call, result: i64) -> Option<u64> {
     match call {
-        Syscall::MMAP | Syscall::BRK => Some(result as u64),
+        Syscall::MMAP | Syscall::BRK | Syscall::SHMAT => Some(result as u64),
         Syscall::MUNMAP
         | Syscall::MPROTECT
         | Syscall::PKEY_MPROTECT
         | Syscall::MADVISE
         | Syscall::MREMAP
         | Syscall::MSYNC
+        | Syscall::MLOCK
+        | Syscall::MLOCK2
         | Syscall::SHMDT => Some(args[0]),
         _ => None,
     }
@@ -86,7 +81,8 @@ fn protection(bits: u64) -> Protection {
     Protection { read: bits & PROT_READ != 0, write: bits & PROT_WRITE != 0, execute: bits & PROT_EXEC != 0 }
 }
 
-fn map((machine, memory, space): Place<'_>, args: [u64; 6], address: u64) -> Result<(), OutOfMemory> {
+fn map(place: Place<'_>, args: [u64; 6], address: u64) -> Result<(), OutOfMemory> {
+    let Place { machine, memory, space, .. } = place;
     let [_, length, prot, flags, _, offset] = args;
     let is_huge = flags & MAP_HUGETLB != 0;
     let page_level = if is_huge { HUGE_LEVEL } else { Level::LEAF };
@@ -103,12 +99,30 @@ fn map((machine, memory, space): Place<'_>, args: [u64; 6], address: u64) -> Res
     space.map(machine, range, Vma { protection: protection(prot), sharing, backing, page_level });
     if flags & MAP_POPULATE != 0 {
         let access = if prot & PROT_WRITE != 0 { Access::Write } else { Access::Read };
-        return populate((machine, memory, space), range, access);
+        return populate(place, range, access);
     }
     Ok(())
 }
 
-fn populate((machine, memory, space): Place<'_>, range: VpnRange, access: Access) -> Result<(), OutOfMemory> {
+/// A shared-memory segment. Its first page is there, and the others come with their faults.
+fn attach(Place { machine, memory, segments, space }: Place<'_>, address: u64) {
+    let range = pages(address, 1);
+    let segment = memory.new_object(machine);
+    segments.add(segment);
+    let backing = Backing::object(segment, 0, range.start);
+    let (protection, sharing) = (Protection::READ_WRITE, Sharing::Shared);
+    space.map(machine, range, Vma { protection, sharing, backing, page_level: Level::LEAF });
+}
+
+/// Locking brings pages in, and private ones that may be written as if they were.
+fn lock(place: Place<'_>, range: VpnRange) -> Result<(), OutOfMemory> {
+    let vma = place.space.vma_at(place.machine, range.start).map(|(_, vma)| vma);
+    let writes = vma.is_some_and(|vma| vma.protection.write && vma.sharing == Sharing::Private);
+    populate(place, range, if writes { Access::Write } else { Access::Read })
+}
+
+fn populate(place: Place<'_>, range: VpnRange, access: Access) -> Result<(), OutOfMemory> {
+    let Place { machine, memory, space, .. } = place;
     match space.populate(machine, memory, range, access) {
         Err(FaultError::OutOfMemory) => Err(OutOfMemory),
         // The kernel, too, populates as far as it gets.
@@ -117,7 +131,7 @@ fn populate((machine, memory, space): Place<'_>, range: VpnRange, access: Access
 }
 
 fn advise(place: Place<'_>, range: VpnRange, advice: u64) -> Result<(), OutOfMemory> {
-    let (machine, _, space) = place;
+    let Place { machine, space, .. } = place;
     match advice {
         MADV_DONTNEED => space.discard(machine, range),
         MADV_FREE => space.age(machine, range, Contents::Droppable),
@@ -129,7 +143,7 @@ fn advise(place: Place<'_>, range: VpnRange, advice: u64) -> Result<(), OutOfMem
     Ok(())
 }
 
-fn remap((machine, _, space): Place<'_>, args: [u64; 6], address: u64) -> Result<(), OutOfMemory> {
+fn remap(Place { machine, space, .. }: Place<'_>, args: [u64; 6], address: u64) -> Result<(), OutOfMemory> {
     let [old_address, old_length, new_length, flags, ..] = args;
     let (old, new) = (pages(old_address, old_length), pages(address, new_length));
     if old.start == new.start {

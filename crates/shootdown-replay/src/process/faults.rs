@@ -3,11 +3,13 @@
 //! The image, the interpreter and the stack of a program are mapped by the kernel inside `execve`. Their pages become known
 //! one by one, as they fault.
 
-use shootdown::{VirtAddr, VpnRange, arch::x86_64::X86_64};
-use shootdown_mm::{Access, AddressSpace, FaultError, Memory, OutOfMemory, Protection, Vma};
-use shootdown_sim::sequential::Sequential;
+use shootdown::{VirtAddr, Vpn, VpnRange, arch::x86_64::X86_64};
+use shootdown_mm::{Access, FaultError, OutOfMemory, Protection, Vma};
 
-use crate::recording::event::{FaultAccess, Mode};
+use crate::{
+    process::place::Place,
+    recording::event::{FaultAccess, Mode},
+};
 
 /// Where user addresses end.
 const USER_END: u64 = 1 << 47;
@@ -18,37 +20,27 @@ const UNSEEN: Vma = Vma::anonymous(Protection::READ_WRITE);
 /// Plays a fault at `address`.
 ///
 /// Faults that change no page table, since the program gets a signal, are left out.
-pub(crate) fn resolve(
-    machine: &Sequential,
-    memory: &Memory<Sequential>,
-    space: &AddressSpace<Sequential>,
-    address: u64,
-    access: FaultAccess,
-) -> Result<(), OutOfMemory> {
+pub(crate) fn resolve(place: Place<'_>, address: u64, access: FaultAccess) -> Result<(), OutOfMemory> {
     if address >= USER_END || access.protection && !access.write {
         return Ok(());
     }
     let page = VirtAddr(address).page::<X86_64>();
-    if access.protection && space.translate(machine, page).is_none() {
+    if access.protection && place.space.translate(place.machine, page).is_none() {
         // The page was there and could not be written: the kernel had put it there without a fault, beside one that
         // faulted or when it made the program.
-        fault(machine, memory, space, VpnRange::from_len(page, 1), Access::Read)?;
+        fault(place, page, Access::Read)?;
     }
-    let kind = if access.write { Access::Write } else { Access::Read };
-    fault(machine, memory, space, VpnRange::from_len(page, 1), kind)
+    fault(place, page, if access.write { Access::Write } else { Access::Read })
 }
 
-fn fault(
-    machine: &Sequential,
-    memory: &Memory<Sequential>,
-    space: &AddressSpace<Sequential>,
-    page: VpnRange,
-    access: Access,
-) -> Result<(), OutOfMemory> {
-    match space.fault(machine, memory, page.start, access) {
+fn fault(place: Place<'_>, page: Vpn, access: Access) -> Result<(), OutOfMemory> {
+    let Place { machine, memory, space, .. } = place;
+    match space.fault(machine, memory, page, access) {
         Err(FaultError::NoMapping(_)) => {
-            space.map(machine, page, UNSEEN);
-            fault(machine, memory, space, page, access)
+            if !place.grow_segment(page) {
+                space.map(machine, VpnRange::from_len(page, 1), UNSEEN);
+            }
+            fault(place, page, access)
         }
         Err(FaultError::OutOfMemory) => Err(OutOfMemory),
         _ => Ok(()),

@@ -2,6 +2,7 @@
 
 mod calls;
 mod faults;
+mod place;
 pub(crate) mod placement;
 pub(crate) mod profile;
 pub(crate) mod simulation;

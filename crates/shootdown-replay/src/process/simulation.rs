@@ -12,6 +12,7 @@ use crate::{
     account::offenders::{self, Whereabouts},
     process::calls::{self, Call},
     process::faults,
+    process::place::{Place, Segments},
     process::placement::{Cpus, Doing, Placement},
     recording::event::{Actor, Event, EventKind, PreviousState, RecordedCpu, TaskId},
     recording::syscall::Syscall,
@@ -38,6 +39,7 @@ struct Process {
 pub(crate) struct Simulation {
     machine: Sequential,
     memory: Memory<Sequential>,
+    segments: Segments,
     processes: FxHashMap<SpaceId, Process>,
     tasks: FxHashMap<TaskId, Task>,
     cpus: Cpus,
@@ -57,6 +59,7 @@ impl Simulation {
         let mut simulation = Simulation {
             machine,
             memory: Memory::new(),
+            segments: Segments::default(),
             processes: FxHashMap::default(),
             tasks: FxHashMap::default(),
             cpus,
@@ -136,7 +139,7 @@ impl Simulation {
                 if faults::begins_new_stack(from, access) && shares && self.is_executing(id) {
                     self.begin_program(id)?;
                 }
-                self.on_process(id, |machine, memory, space| faults::resolve(machine, memory, space, address, access))?;
+                self.on_process(id, |place| faults::resolve(place, address, access))?;
             }
             EventKind::Switch { .. } | EventKind::FlushTruth { .. } | EventKind::CallTruth { .. } => {}
         }
@@ -151,12 +154,13 @@ impl Simulation {
     fn on_process(
         &self,
         id: TaskId,
-        operate: impl FnOnce(&Sequential, &Memory<Sequential>, &AddressSpace<Sequential>) -> Result<(), OutOfMemory>,
+        operate: impl FnOnce(Place<'_>) -> Result<(), OutOfMemory>,
     ) -> Result<(), OutOfMemory> {
         let Some(process) = self.process_of(id) else {
             return Ok(());
         };
-        operate(&self.machine, &self.memory, &process.memory)?;
+        let Simulation { machine, memory, segments, .. } = self;
+        operate(Place { machine, memory, segments, space: &process.memory })?;
         self.machine.operation_returned(process.memory.id());
         Ok(())
     }
@@ -177,7 +181,7 @@ impl Simulation {
         if entered.call != call || result < 0 {
             return Ok(());
         }
-        self.on_process(id, |machine, memory, space| calls::perform(machine, memory, space, entered, result))
+        self.on_process(id, |place| calls::perform(place, entered, result))
     }
 
     fn is_executing(&self, id: TaskId) -> bool {
