@@ -56,20 +56,20 @@ impl ResidualCounter {
             self.outside(event);
             return;
         };
-        let in_call = self.open.get(&task).is_some_and(|stretch| stretch.is_call);
+        let Self { residual, open } = self;
+        let stretch = open.entry(task).or_insert(Stretch::new(cause, false));
         match event.kind {
-            EventKind::SyscallEntry { .. } => self.begin(task, Stretch::new(cause, true)),
-            EventKind::Exit => self.begin(task, Stretch::new(cause, false)),
-            EventKind::Fault { .. } if !in_call => self.begin(task, Stretch::new(cause, false)),
+            EventKind::SyscallEntry { .. } => residual.close(stretch, Stretch::new(cause, true)),
+            EventKind::Exit => residual.close(stretch, Stretch::new(cause, false)),
+            EventKind::Fault { .. } if !stretch.is_call => residual.close(stretch, Stretch::new(cause, false)),
             _ => {}
         }
-        let stretch = self.open.entry(task).or_insert(Stretch::new(cause, false));
         stretch.predicted += predicted;
         match event.kind {
             EventKind::FlushTruth { reason: FlushReason::LocalMm, .. } => stretch.recorded += 1,
             EventKind::FlushTruth { reason: FlushReason::RemoteSend, .. } => stretch.is_sent = true,
-            EventKind::FlushTruth { reason: FlushReason::LocalBatch, .. } => self.residual.reclaim += 1,
-            EventKind::SyscallExit { .. } => self.end(task),
+            EventKind::FlushTruth { reason: FlushReason::LocalBatch, .. } => residual.reclaim += 1,
+            EventKind::SyscallExit { .. } => residual.close(stretch, Stretch::new(Cause::Fault, false)),
             _ => {}
         }
     }
@@ -80,28 +80,26 @@ impl ResidualCounter {
         }
     }
 
-    fn begin(&mut self, task: TaskId, stretch: Stretch) {
-        self.end(task);
-        self.open.insert(task, stretch);
+    /// Returns the comparison of everything observed.
+    pub(crate) fn finish(self) -> Residual {
+        let Self { mut residual, open } = self;
+        for mut stretch in open.into_values() {
+            residual.close(&mut stretch, Stretch::new(Cause::Fault, false));
+        }
+        residual
     }
+}
 
-    fn end(&mut self, task: TaskId) {
-        let Some(Stretch { cause, is_call, predicted, mut recorded, is_sent }) = self.open.remove(&task) else {
-            return;
-        };
+impl Residual {
+    /// Counts what a stretch came to and begins the next.
+    fn close(&mut self, stretch: &mut Stretch, next: Stretch) {
+        let Stretch { cause, is_call, predicted, mut recorded, is_sent } = std::mem::replace(stretch, next);
         // Overtaken by a concurrent request; the rule of `RecordedCounts`.
         if is_call && is_sent && recorded == 0 {
             recorded = 1;
         }
-        self.residual.explained += predicted.min(recorded);
-        self.residual.unexplained[cause] += recorded.saturating_sub(predicted);
-        self.residual.not_recorded[cause] += predicted.saturating_sub(recorded);
-    }
-
-    /// Returns the comparison of everything observed.
-    pub(crate) fn finish(mut self) -> Residual {
-        let open: Vec<TaskId> = self.open.keys().copied().collect();
-        open.into_iter().for_each(|task| self.end(task));
-        self.residual
+        self.explained += predicted.min(recorded);
+        self.unexplained[cause] += recorded.saturating_sub(predicted);
+        self.not_recorded[cause] += predicted.saturating_sub(recorded);
     }
 }

@@ -135,8 +135,7 @@ impl Simulation {
             EventKind::TornDown => self.tear_down(id)?,
             EventKind::Exit => self.exit(id, event.cpu),
             EventKind::Fault { address, from, access } => {
-                let shares = self.process_of(id).is_some_and(|process| process.n_tasks > 1);
-                if faults::begins_new_stack(from, access) && shares && self.is_executing(id) {
+                if faults::begins_new_stack(from, access) && self.is_executing(id) && self.shares_process(id) {
                     self.begin_program(id)?;
                 }
                 self.on_process(id, |place| faults::resolve(place, address, access))?;
@@ -148,6 +147,10 @@ impl Simulation {
 
     fn process_of(&self, id: TaskId) -> Option<&Process> {
         self.processes.get(&self.tasks.get(&id)?.space)
+    }
+
+    fn shares_process(&self, id: TaskId) -> bool {
+        self.process_of(id).is_some_and(|process| process.n_tasks > 1)
     }
 
     /// Runs one operation on a task's address space and lets the machine look whether it was complete.

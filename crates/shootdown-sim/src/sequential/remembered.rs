@@ -7,7 +7,6 @@
 
 use std::cell::{Cell, RefCell};
 
-use rustc_hash::FxHashMap;
 use shootdown::{
     CpuId, CpuSet, Entry, EntryAt, EntryFormat, Invalidate, Level, Pfn, SpaceId, TableFrame, Vpn, arch::x86_64::X86_64,
 };
@@ -98,8 +97,8 @@ struct Memory {
 pub(super) struct Oracle {
     places: Arena<Place>,
     cpus: Vec<RefCell<Memory>>,
-    // CPUs that have the address space loaded.
-    holders: RefCell<FxHashMap<SpaceId, CpuSet<Cpus>>>,
+    // For each address space, the CPUs that have it loaded.
+    holders: Arena<Cell<CpuSet<Cpus>>>,
     // CPUs with something in `leaves` or `walks`: most of the time none.
     differing: Cell<CpuSet<Cpus>>,
     // CPUs that use no translation until they have looked at the generation.
@@ -116,7 +115,7 @@ impl Oracle {
                 space: Cell::new(None),
             }),
             cpus: (0..n_cpus).map(|_| RefCell::default()).collect(),
-            holders: RefCell::default(),
+            holders: Arena::new(|_| Cell::new(CpuSet::EMPTY)),
             differing: Cell::new(CpuSet::EMPTY),
             lazy: Cell::new(CpuSet::EMPTY),
             found: RefCell::default(),
@@ -134,6 +133,10 @@ impl Oracle {
 
     fn cpu(&self, cpu: CpuId) -> &RefCell<Memory> {
         &self.cpus[usize::from(cpu.0)]
+    }
+
+    fn holders_of(&self, space: SpaceId) -> &Cell<CpuSet<Cpus>> {
+        self.holders.get(space.0 as usize)
     }
 
     pub(super) fn table_made(&self, table: TableFrame, level: Level) {
@@ -172,7 +175,7 @@ impl Oracle {
     }
 
     fn for_each_holder(&self, space: SpaceId, mut note: impl FnMut(&mut Memory)) {
-        let holders = self.holders.borrow().get(&space).copied().unwrap_or(CpuSet::EMPTY);
+        let holders = self.holders_of(space).get();
         if holders.is_empty() {
             return;
         }
@@ -211,15 +214,16 @@ impl Oracle {
 
     pub(super) fn root_loaded(&self, cpu: CpuId, root: Option<(TableFrame, SpaceId)>) {
         let mut memory = self.cpu(cpu).borrow_mut();
-        let mut holders = self.holders.borrow_mut();
-        if let Some((_, left)) = memory.loaded
-            && let Some(set) = holders.get_mut(&left)
-        {
-            set.remove(cpu);
+        if let Some((_, left)) = memory.loaded {
+            let mut holders = self.holders_of(left).get();
+            holders.remove(cpu);
+            self.holders_of(left).set(holders);
         }
         if let Some((table, space)) = root {
             self.place(table).space.set(Some(space));
-            holders.entry(space).or_insert(CpuSet::EMPTY).insert(cpu);
+            let mut holders = self.holders_of(space).get();
+            holders.insert(cpu);
+            self.holders_of(space).set(holders);
         }
         *memory = Memory { loaded: root, ..Memory::default() };
         self.set_lazy(cpu, false);
@@ -279,7 +283,7 @@ impl Oracle {
     pub(super) fn table_freed(&self, table: TableFrame) {
         let place = self.place(table);
         if let Some(space) = place.space.take() {
-            let holders = self.holders.borrow_mut().remove(&space).unwrap_or(CpuSet::EMPTY);
+            let holders = self.holders_of(space).take();
             for cpu in holders.iter() {
                 self.report(StaleKind::TableFreed, cpu, space, Vpn(0), table.0);
             }
