@@ -94,6 +94,42 @@ fn a_violation_is_told_and_gives_status_1() {
 }
 
 #[test]
+fn what_is_left_out_is_shown_before_and_after() {
+    let text = stdout(&shootdown(&["java", "--without", "flush-remote"]));
+    for words in ["kept  left out", "remote requests      37         0", "stale accesses        0"] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+}
+
+#[test]
+fn a_profile_can_be_chosen_and_listed() {
+    let remote = |profile| json(&["gcc", "--profile", profile])[0]["remote"]["predicted"]["exit"].as_u64();
+    assert_eq!(remote("linux-6.12"), Some(0));
+    assert!(remote("linux-6.18") > Some(20));
+    let list = stdout(&shootdown(&["--profile", "list"]));
+    assert!(list.contains("linux-6.18\n  Linux since 6.14") && list.contains("linux-6.12\n"), "{list}");
+}
+
+#[test]
+fn the_top_offenders_are_named() {
+    for (whom, name) in
+        [("process", "process 1000"), ("call", "madvise"), ("range", "process 1000, 0x"), ("cpu", "CPU 1")]
+    {
+        assert!(stdout(&shootdown(&["jemalloc", "--by", whom])).contains(&format!(" {name}")), "{whom}");
+        let report = &json(&["jemalloc", "--by", whom])[0];
+        assert!(report["by"][0]["counters"]["flushes"].as_u64() > Some(0), "{whom}");
+    }
+}
+
+#[test]
+fn what_is_not_explained_is_said() {
+    assert!(stdout(&shootdown(&[])).contains("one by one: 58,375 flushes explained; unexplained: 3 munmap, 4 fault;"));
+    let residual = &json(&["gcc"])[0]["residual"];
+    assert_eq!(residual["explained"], 4604);
+    assert_eq!((residual["reclaim"].as_u64(), residual["outside"].as_u64()), (Some(0), Some(0)));
+}
+
+#[test]
 fn cpus_can_be_chosen_and_are_said_to_be_a_model() {
     let output = shootdown(&["jemalloc", "--cpus", "64"]);
     assert_eq!(output.status.code(), Some(0));
@@ -123,6 +159,8 @@ fn wrong_questions_are_answered_with_status_2() {
         (&["--cpus", "257"], "257 is not in 1..=256"),
         (&["--cpus", "many"], "invalid digit"),
         (&["--without", "gravity"], "possible values: flush-before-free"),
+        (&["--profile", "linux-2.4"], "possible values: linux-6.18, linux-6.12, list"),
+        (&["--by", "luck"], "possible values: process, call, range, cpu"),
         (&["--frobnicate"], "unexpected argument"),
         (&["nowhere"], "nowhere: no such file; expected a recording"),
         (&["nowhere.tlbt.zst"], "nowhere.tlbt.zst: no such file; expected a recording"),

@@ -1,8 +1,11 @@
 //! Address spaces on the sequential machine: what is mapped, what is shared, what is flushed and what is freed.
 
-use shootdown::{Attributes, Counter, CpuId, EntryAt, EntryFormat, Pfn, VirtAddr, Vpn, VpnRange, arch::x86_64::X86_64};
+use shootdown::{
+    Attributes, Counter, CpuId, EntryAt, EntryFormat, Pfn, Strength, VirtAddr, Vpn, VpnRange, arch::x86_64::X86_64,
+};
 use shootdown_mm::{
-    Access, AddressSpace, Backing, FaultError, Habits, Keep, Memory, OutOfMemory, Protection, Resolution, Sharing, Vma,
+    Access, AddressSpace, Backing, Contents, FaultError, Habits, Keep, LastSharer, Memory, OutOfMemory, Protection,
+    Resolution, Sharing, Vma,
 };
 use shootdown_sim::sequential::{HUGE_LEVEL, Sequential};
 
@@ -17,8 +20,12 @@ struct World {
 
 impl World {
     fn new() -> World {
+        World::with(Habits::LAWFUL)
+    }
+
+    fn with(habits: Habits) -> World {
         let machine = Sequential::new(2, &[]);
-        let space = AddressSpace::create(&machine, machine.new_space(), Habits::LAWFUL).expect("there is memory");
+        let space = AddressSpace::create(&machine, machine.new_space(), habits).expect("there is memory");
         machine.act_on(CpuId(0));
         machine.switch_to(space.id());
         World { machine, memory: Memory::new(), space }
@@ -92,6 +99,41 @@ fn the_last_sharer_writes_without_a_copy() {
     second.destroy(&world.machine);
     let flushes = world.flushes_of(|world| assert_eq!(world.fault(HERE, Access::Write), Ok(Resolution::Granted)));
     assert_eq!(flushes, 0, "a page with one user is only made writable");
+}
+
+#[test]
+fn habits_cost_flushes_and_requests_that_the_law_does_not_ask_for() {
+    let remote_of_fork = |habits| {
+        let world = World::with(habits);
+        world.machine.act_on(CpuId(1));
+        world.machine.switch_to(world.space.id());
+        world.machine.go_lazy();
+        world.machine.act_on(CpuId(0));
+        world.map(pages(1), anonymous());
+        world.fault(HERE, Access::Write).expect("mapped");
+        let child = world.space.fork(&world.machine, world.machine.new_space()).expect("there is memory");
+        child.destroy(&world.machine);
+        (world.machine.counter(Counter::RemoteRequest), world.fault(HERE, Access::Write))
+    };
+    assert_eq!(remote_of_fork(Habits::LAWFUL), (0, Ok(Resolution::Granted)));
+    assert_eq!(remote_of_fork(Habits { fork: Strength::Walk, ..Habits::LAWFUL }), (1, Ok(Resolution::Granted)));
+    let copies = Habits { last_sharer: LastSharer::Copies, ..Habits::LAWFUL };
+    assert_eq!(remote_of_fork(copies), (0, Ok(Resolution::Copied)));
+}
+
+#[test]
+fn aged_pages_are_flushed_once_until_they_are_used_again() {
+    let world = World::new();
+    world.map(pages(8), anonymous());
+    world.fault(HERE, Access::Write).expect("mapped");
+    world.fault(Vpn(HERE.0 + 1), Access::Read).expect("mapped");
+    for contents in [Contents::Kept, Contents::Droppable] {
+        let flushes = world.flushes_of(|world| world.space.age(&world.machine, pages(8), contents));
+        assert_eq!(flushes, u64::from(contents == Contents::Kept), "{contents:?}: it was not used in between");
+    }
+    world.space.discard(&world.machine, pages(1));
+    world.fault(HERE, Access::Write).expect("mapped");
+    assert_eq!(world.flushes_of(|world| world.space.age(&world.machine, pages(8), Contents::Droppable)), 1);
 }
 
 #[test]
