@@ -1,0 +1,202 @@
+//! Random operations of several processes on several CPUs, held against a model that knows only contents.
+//!
+//! The model gives each store a number. Whatever the library does with frames, a page shows the last store to it: two
+//! pages with different contents never share a frame, and one that can be written shares its frame with nobody.
+
+use std::collections::{BTreeMap, HashMap};
+
+use shootdown::{CpuId, Fix, Machine, Pfn, Vpn, VpnRange};
+use shootdown_mm::{Access, AddressSpace, Contents, Habits, Keep, Memory, Protection, Vma};
+use shootdown_sim::sequential::{Masks, Sequential, StaleAccess};
+
+const N_CPUS: u16 = 3;
+const N_PAGES: u64 = 1200;
+const BASE: u64 = 0x5_5555_0000;
+const READ_ONLY: Protection = Protection { read: true, write: false, execute: false };
+
+/// Marsaglia's xorshift.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+
+    fn range(&mut self) -> VpnRange {
+        let start = self.below(N_PAGES);
+        let room = N_PAGES - start;
+        let most = if self.below(4) == 0 { room } else { room.min(8) };
+        let n_pages = 1 + self.below(most);
+        VpnRange::from_len(Vpn(BASE + start), n_pages)
+    }
+}
+
+/// What a page shows: the number of a store, or 0 for zeroes.
+type Pages = BTreeMap<u64, (u64, Protection)>;
+
+struct Process {
+    space: AddressSpace<Sequential>,
+    model: Pages,
+}
+
+struct World {
+    machine: Sequential,
+    memory: Memory<Sequential>,
+    processes: Vec<Process>,
+    random: Random,
+    n_stores: u64,
+}
+
+impl World {
+    fn new(seed: u64, masks: Masks, left_out: &[Fix]) -> World {
+        let machine = Sequential::new(usize::from(N_CPUS), left_out).with_masks(masks);
+        let space = AddressSpace::create(&machine, machine.new_space(), Habits::LAWFUL).expect("there is memory");
+        let processes = vec![Process { space, model: Pages::new() }];
+        World { machine, memory: Memory::new(), processes, random: Random(seed), n_stores: 0 }
+    }
+
+    /// One operation of some process on some CPU, and what the model makes of it.
+    fn step(&mut self) {
+        let World { machine, memory, processes, random, n_stores } = self;
+        let which = random.below(processes.len() as u64) as usize;
+        machine.act_on(CpuId(random.below(u64::from(N_CPUS)) as u16));
+        machine.switch_to(processes[which].space.id());
+        let n_processes = processes.len();
+        let Process { space, model } = &mut processes[which];
+        let range = random.range();
+        let pages = range.start.0..range.end.0;
+        match random.below(12) {
+            0 | 1 => {
+                space.map(machine, range, Vma::anonymous(Protection::READ_WRITE));
+                model.extend(pages.map(|page| (page, (0, Protection::READ_WRITE))));
+            }
+            2 => {
+                space.unmap(machine, range);
+                model.retain(|page, _| !pages.contains(page));
+            }
+            3 => {
+                space.discard(machine, range);
+                model.range_mut(pages).for_each(|(_, (contents, _))| *contents = 0);
+            }
+            4 => {
+                let protection = [READ_ONLY, Protection::READ_WRITE, Protection::NONE][random.below(3) as usize];
+                space.protect(machine, range, protection);
+                model.range_mut(pages).for_each(|(_, (_, now))| *now = protection);
+            }
+            5 if n_processes < 4 => {
+                let child = processes[which].space.fork(machine, machine.new_space()).expect("there is memory");
+                let model = processes[which].model.clone();
+                processes.push(Process { space: child, model });
+            }
+            6 if n_processes > 1 => {
+                let gone = processes.swap_remove(which);
+                for cpu in 0..N_CPUS {
+                    machine.act_on(CpuId(cpu));
+                    machine.go_lazy();
+                }
+                let id = gone.space.id();
+                gone.space.destroy(machine);
+                machine.forget_space(id);
+                return;
+            }
+            7 => relocate(machine, space, model, random),
+            8 => space.age(machine, range, Contents::Kept),
+            9 => machine.go_lazy(),
+            _ => {
+                for page in pages.take(16) {
+                    let access = if random.below(2) == 0 { Access::Read } else { Access::Write };
+                    let resolved = space.fault(machine, memory, Vpn(page), access).is_ok();
+                    let expected = model.get_mut(&page).filter(|(_, protection)| protection.allows(access));
+                    assert_eq!(resolved, expected.is_some(), "page {page:#x}, {access:?}");
+                    if let (Some((contents, _)), Access::Write) = (expected, access) {
+                        *n_stores += 1;
+                        *contents = *n_stores;
+                    }
+                }
+            }
+        }
+        let id = self.processes.get(which).map(|process| process.space.id());
+        id.into_iter().for_each(|id| self.machine.operation_returned(id));
+    }
+
+    /// Holds every translation against the model.
+    fn compare(&self) {
+        let mut shown: HashMap<Pfn, (u64, u32, bool)> = HashMap::new();
+        for Process { space, model } in &self.processes {
+            let tables = self.machine.space(space.id()).expect("it lives").lock(&self.machine);
+            for leaf in tables.leaves(VpnRange::new(Vpn(0), Vpn(u64::MAX))) {
+                let (contents, protection) =
+                    model.get(&leaf.page().0).copied().expect("what is not mapped is not there");
+                let attributes = leaf.attributes();
+                assert!(!attributes.writable || protection.write, "page {:#x}", leaf.page().0);
+                assert!(!attributes.user || protection.read, "page {:#x}", leaf.page().0);
+                let (other, n_users, is_writable) = shown.entry(leaf.frame()).or_insert((contents, 0, false));
+                assert_eq!(*other, contents, "frame {:#x} shows two contents", leaf.frame().0);
+                *n_users += 1;
+                *is_writable |= attributes.writable;
+                assert!(!*is_writable || *n_users == 1, "a writable frame is shared: {:#x}", leaf.frame().0);
+            }
+        }
+    }
+}
+
+fn relocate(machine: &Sequential, space: &AddressSpace<Sequential>, model: &mut Pages, random: &mut Random) {
+    let (from, to) = (random.range(), random.range());
+    let n_pages = from.n_pages().min(to.n_pages());
+    let (from, to) = (VpnRange::from_len(from.start, n_pages), VpnRange::from_len(to.start, n_pages));
+    let is_one_mapping = space.vma_at(machine, from.start).is_some_and(|(range, _)| range.covers(from));
+    if !is_one_mapping || !from.intersection(to).is_empty() {
+        return;
+    }
+    space.relocate(machine, from, to, Keep::Nothing).expect("there is memory");
+    model.retain(|page, _| !to.contains(Vpn(*page)));
+    let moved: Vec<_> = model.extract_if(from.start.0..from.end.0, |_, _| true).collect();
+    model.extend(moved.into_iter().map(|(page, shows)| (page - from.start.0 + to.start.0, shows)));
+}
+
+/// Runs random operations and returns what the machine found.
+fn run(seed: u64, masks: Masks, left_out: &[Fix], n_steps: u64) -> Vec<StaleAccess> {
+    let mut world = World::new(seed, masks, left_out);
+    for step in 0..n_steps {
+        world.machine.set_time(step * 10_000_000);
+        world.machine.refuse_batches(world.random.below(2) == 0);
+        world.step();
+        if step % 16 == 0 && left_out.is_empty() {
+            world.compare();
+        }
+    }
+    let stale = world.machine.take_stale_accesses();
+    for cpu in 0..N_CPUS {
+        world.machine.act_on(CpuId(cpu));
+        world.machine.go_lazy();
+    }
+    let World { machine, processes, memory: _memory, .. } = world;
+    if left_out.is_empty() {
+        processes.into_iter().for_each(|process| process.space.destroy(&machine));
+        assert!(machine.n_frames_held() <= 1, "seed {seed}: more than the page of zeroes is left");
+    }
+    stale
+}
+
+const TRIMMED: Masks = Masks::Trimmed { interval_ns: 1_000_000_000 };
+
+#[test]
+fn contents_and_frames_agree_whatever_happens() {
+    for seed in 1..=12 {
+        for masks in [Masks::Exact, TRIMMED] {
+            assert_eq!(run(seed, masks, &[], 1_500), [], "seed {seed}, {masks:?}");
+        }
+    }
+}
+
+#[test]
+fn each_step_left_out_is_seen() {
+    for fix in [Fix::FlushBeforeFree, Fix::FlushRemote, Fix::WaitForAcks] {
+        for masks in [Masks::Exact, TRIMMED] {
+            assert!(!run(1, masks, &[fix], 500).is_empty(), "{}, {masks:?}", fix.name());
+        }
+    }
+}
