@@ -35,9 +35,12 @@ impl<M: Program> AddressSpace<M> {
     /// As [`resize`](AddressSpace::resize).
     ///
     /// # Errors
-    /// [`OutOfMemory`] if there is no memory for page tables; pages that did not move are still where they were, and both
+    /// [`OutOfMemory`] if there is no memory for page tables, or if huge pages would not be aligned; pages that did not move are still where they were, and both
     /// mappings stay.
     pub fn relocate(&self, m: &M, old: VpnRange, new: VpnRange, keeping: Keep) -> Result<(), OutOfMemory> {
+        if new.is_empty() {
+            return Ok(());
+        }
         let mut layout = self.layout.lock(m);
         let Some(vma) = layout.areas.get(&old.start.0).copied() else {
             return Ok(());

@@ -1,7 +1,7 @@
 //! Which simulated CPU a task runs on, and who runs on each.
 
 use rustc_hash::FxHashMap;
-use shootdown::CpuId;
+use shootdown::{CpuId, SpaceId};
 
 use crate::recording::event::{RecordedCpu, TaskId};
 
@@ -20,8 +20,8 @@ pub enum Placement {
 /// What a simulated CPU is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doing {
-    /// Runs this task, in user mode or for it in the kernel.
-    Running(TaskId),
+    /// Runs this task, in user mode or for it in the kernel, in this address space.
+    Running(TaskId, SpaceId),
     /// Idle, or in the kernel for nobody: it keeps the address space it had.
     Lazy,
     /// Runs something outside of the recording.

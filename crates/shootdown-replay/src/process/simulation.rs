@@ -4,7 +4,7 @@
 //! itself flushed (`T` and `I` lines) never reaches it.
 
 use rustc_hash::FxHashMap;
-use shootdown::{CpuId, SpaceId};
+use shootdown::{CpuId, Machine, SpaceId};
 use shootdown_mm::{AddressSpace, Habits, Memory, OutOfMemory};
 use shootdown_sim::sequential::Sequential;
 
@@ -171,7 +171,7 @@ impl Simulation {
     // Syscalls.
 
     fn enter_call(&mut self, id: TaskId, call: Call) {
-        if let Some(task) = self.tasks.get_mut(&id) {
+        if let Some(task) = self.tasks.get_mut(&id).filter(|task| !task.is_exiting) {
             task.call = Some(call);
         }
     }
@@ -237,7 +237,7 @@ impl Simulation {
         task.call = None;
         let old = task.space;
         let new = self.new_process(id)?;
-        self.machine.switch_to(new);
+        self.switch_to(id, new);
         if let Some(task) = self.tasks.get_mut(&id) {
             task.space = new;
         }
@@ -290,16 +290,21 @@ impl Simulation {
     fn run(&mut self, id: TaskId, recorded: RecordedCpu) {
         let cpu = self.cpus.of(id, recorded);
         self.machine.act_on(cpu);
-        if self.cpus.doing(cpu) == Doing::Running(id) {
-            return;
-        }
         match self.tasks.get(&id) {
-            Some(task) if !task.is_exiting => {
-                self.machine.switch_to(task.space);
-                self.cpus.set_doing(cpu, Doing::Running(id));
+            Some(task) if !task.is_exiting && self.processes.contains_key(&task.space) => {
+                let space = task.space;
+                if self.cpus.doing(cpu) != Doing::Running(id, space) {
+                    self.switch_to(id, space);
+                }
             }
             _ => self.go_lazy(cpu),
         }
+    }
+
+    /// Makes the acting CPU run a task in an address space.
+    fn switch_to(&mut self, id: TaskId, space: SpaceId) {
+        self.machine.switch_to(space);
+        self.cpus.set_doing(self.machine.cpu(), Doing::Running(id, space));
     }
 
     fn go_lazy(&mut self, cpu: CpuId) {
@@ -310,15 +315,15 @@ impl Simulation {
         }
     }
 
-    /// Makes CPUs lazy that were last seen with a task of `space`, of which none is left.
+    /// Makes CPUs lazy that were last seen in `space`, of which no task is left.
     fn stop_using(&mut self, space: SpaceId) {
+        let here = self.machine.cpu();
         for cpu in self.cpus.used() {
-            if let Doing::Running(task) = self.cpus.doing(cpu)
-                && self.tasks.get(&task).is_some_and(|task| task.space == space)
-            {
+            if matches!(self.cpus.doing(cpu), Doing::Running(_, used) if used == space) {
                 self.go_lazy(cpu);
             }
         }
+        self.machine.act_on(here);
     }
 
     fn switch(&mut self, from: Actor, state: PreviousState, next: Actor, recorded: RecordedCpu) {
@@ -327,7 +332,7 @@ impl Simulation {
             && state == PreviousState::Asleep
         {
             let cpu = self.cpus.of(previous, recorded);
-            if self.cpus.doing(cpu) == Doing::Running(previous) {
+            if matches!(self.cpus.doing(cpu), Doing::Running(running, _) if running == previous) {
                 self.go_lazy(cpu);
             }
         }
