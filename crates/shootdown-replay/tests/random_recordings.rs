@@ -64,7 +64,7 @@ fn call(random: &mut Random) -> String {
         25 => format!("E\t25\t{address:x}\t{length:x}\t{:x}\t{:x}\t0", random.length(), random.below(6)),
         12 | 60 | 231 | 67 => format!("E\t{number}\t{address:x}"),
         11 | 56 | 435 => format!("E\t{number}\t{address:x}\t{:x}", length % 0x1000_0000),
-        57 | 58 | 59 => format!("E\t{number}"),
+        57..=59 => format!("E\t{number}"),
         28 | 149 | 325 => format!("E\t{number}\t{address:x}\t{:x}\t{third:x}", length % 0x40_0000),
         _ => format!("E\t{number}\t{address:x}\t{length:x}\t{third:x}"),
     }
