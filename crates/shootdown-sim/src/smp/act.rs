@@ -9,11 +9,16 @@ pub enum Act {
     Step {
         /// The CPU.
         cpu: CpuId,
-        /// Which of the operation's outcomes, see [`Operation::n_outcomes`](super::Operation::n_outcomes).
+        /// Which of the operation's outcomes, from 0.
         outcome: u8,
     },
     /// The CPU takes its pending kick.
     Interrupt {
+        /// The CPU.
+        cpu: CpuId,
+    },
+    /// The CPU takes an interrupt of its timer.
+    Tick {
         /// The CPU.
         cpu: CpuId,
     },
@@ -23,6 +28,20 @@ pub enum Act {
         cpu: CpuId,
         /// What it does.
         walk: Walk,
+    },
+    /// A store of the CPU reaches memory.
+    Drain {
+        /// The CPU.
+        cpu: CpuId,
+        /// Its place among the CPU's stores that have not, from 0 for the oldest.
+        place: u8,
+    },
+    /// The CPU forgets something by itself.
+    Evict {
+        /// The CPU.
+        cpu: CpuId,
+        /// What it forgets.
+        what: Evicted,
     },
 }
 
@@ -52,12 +71,26 @@ pub enum WalkFrom {
     Cache,
 }
 
+/// Something that a CPU remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Evicted {
+    /// The translation of a page.
+    Translation(Vpn),
+    /// The pointer that was read in this root entry.
+    Pointer(usize),
+}
+
 impl Act {
     /// Returns the CPU it happens on.
     #[must_use]
     pub const fn cpu(self) -> CpuId {
         match self {
-            Act::Step { cpu, .. } | Act::Interrupt { cpu } | Act::Walk { cpu, .. } => cpu,
+            Act::Step { cpu, .. }
+            | Act::Interrupt { cpu }
+            | Act::Tick { cpu }
+            | Act::Walk { cpu, .. }
+            | Act::Drain { cpu, .. }
+            | Act::Evict { cpu, .. } => cpu,
         }
     }
 }

@@ -1,41 +1,55 @@
-//! The machine's whole state, and what an operation does to it.
+//! The machine's whole state, what can happen next, and what an operation does.
 
-use shootdown::{CpuId, Modify, Pfn, Vpn};
+use std::{
+    hash::{Hash, Hasher},
+    sync::atomic::Ordering::{self, SeqCst},
+};
+
+use shootdown::{CpuId, Entry, EntryAt, EntryFormat, Level, Modify, Pfn, TableFrame, arch::tiny::Tiny};
 
 use super::{
     ENTRIES, FRAMES, MAX_CPUS,
-    act::{Act, WalkFrom},
+    act::Act,
+    config::{Config, MemoryModel},
     cpu::Cpu,
     frame::{Frame, FrameKind},
-    operation::{Location, Operation, WordId},
+    operation::{Location, Needs, Operation, releases},
     violation::Violation,
+    words::Words,
 };
 
-/// What a machine can do, beyond its geometry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// How many CPUs run, up to [`MAX_CPUS`].
-    pub cpus: usize,
-    /// Requests for scratch memory may be refused.
-    pub may_refuse_batches: bool,
-    /// Walkers cache pointers to tables, so that walks begin in the middle.
-    pub caches_walks: bool,
-}
+/// What a frame holds before it is zeroed: a translation to a frame that there is not.
+const GARBAGE: u8 = 0xff;
 
 /// The state of the machine.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hardware {
-    words: Box<[u64]>,
-    frames: [Frame; FRAMES],
-    cpus: [Cpu; MAX_CPUS],
+    pub(super) config: Config,
+    words: Words,
+    pub(super) frames: [Frame; FRAMES],
+    pub(super) cpus: [Cpu; MAX_CPUS],
+}
+
+impl Hash for Hardware {
+    /// Leaves the configuration out: whoever collects states collects those of one machine.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.words.hash(hasher);
+        self.frames.iter().for_each(|frame| frame.hash(hasher));
+        self.cpus[..self.config.cpus].iter().for_each(|cpu| cpu.hash(hasher));
+    }
 }
 
 impl Hardware {
     /// Makes a machine with so many words of library state, all zero, free frames, and CPUs that have loaded nothing.
+    ///
+    /// # Panics
+    /// If it is to have more CPUs than there is room for.
     #[must_use]
-    pub fn new(n_words: usize) -> Self {
+    pub fn new(config: Config, n_words: usize) -> Self {
+        assert!(config.cpus <= MAX_CPUS, "there is room for {MAX_CPUS} CPUs");
         Hardware {
-            words: vec![0; n_words].into_boxed_slice(),
+            config,
+            words: Words::new(n_words),
             frames: Default::default(),
             cpus: [const { Cpu::new() }; MAX_CPUS],
         }
@@ -58,17 +72,23 @@ impl Hardware {
         &self.frames[frame.0 as usize]
     }
 
-    fn frame_mut(&mut self, frame: Pfn) -> &mut Frame {
+    pub(super) fn frame_mut(&mut self, frame: Pfn) -> &mut Frame {
         &mut self.frames[frame.0 as usize]
     }
 
-    /// Returns what a word or entry holds.
+    /// Returns what a word or entry holds in memory.
     #[must_use]
     pub fn peek(&self, location: Location) -> u64 {
         match location {
-            Location::Word(WordId(word)) => self.words[usize::from(word)],
+            Location::Word(word) => self.words.get(word),
             Location::Entry(at) => u64::from(self.frame(at.table.0).entries[at.index]),
         }
+    }
+
+    /// Returns what a load of `cpu` finds: its own stores, also those that have not reached memory.
+    #[must_use]
+    pub fn peek_from(&self, cpu: CpuId, location: Location) -> u64 {
+        self.cpu(cpu).stores.newest(location).unwrap_or_else(|| self.peek(location))
     }
 
     /// Tells whether all words and frames are as they are in `other`.
@@ -77,34 +97,157 @@ impl Hardware {
         self.words == other.words && self.frames == other.frames
     }
 
-    fn poke(&mut self, location: Location, value: u64) {
+    pub(super) fn poke(&mut self, location: Location, value: u64) {
         match location {
-            Location::Word(WordId(word)) => self.words[usize::from(word)] = value,
+            Location::Word(word) => self.words.set(word, value),
             Location::Entry(at) => {
                 self.frame_mut(at.table.0).entries[at.index] = u8::try_from(value).expect("an entry is one byte");
+                if let Entry::Leaf(frame) | Entry::Table(TableFrame(frame)) = Tiny::decode(value, Level::LEAF)
+                    && let Some(frame) = self.frames.get_mut(frame.0 as usize)
+                {
+                    frame.was_mapped = true;
+                }
             }
         }
     }
 
+    /// Checks that code that goes to `at` goes to a word, or to an entry of a table.
+    fn check_entry(&self, cpu: CpuId, at: Location) -> Result<(), Violation> {
+        match at {
+            Location::Entry(at) if self.frame(at.table.0).kind != FrameKind::Table => {
+                Err(Violation::EntryOfNoTable { cpu, frame: at.table.0 })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Lists everything that can happen next. `pending` holds the operation that each CPU performs next.
-    pub fn enabled(&self, config: &Config, pending: &[Operation], acts: &mut Vec<Act>) {
+    pub fn enabled(&self, pending: &[Operation], acts: &mut Vec<Act>) {
         acts.clear();
         for (number, operation) in (0..).zip(pending) {
             let cpu = CpuId(number);
-            acts.extend((0..operation.n_outcomes(config)).map(|outcome| Act::Step { cpu, outcome }));
-            if self.cpu(cpu).takes_interrupt() {
+            let here = self.cpu(cpu);
+            acts.extend((0..self.n_outcomes(cpu, *operation)).map(|outcome| Act::Step { cpu, outcome }));
+            if self.takes_interrupt(cpu) {
                 acts.push(Act::Interrupt { cpu });
             }
-            self.push_walks(config, cpu, acts);
+            if self.takes_tick(cpu) {
+                acts.push(Act::Tick { cpu });
+            }
+            acts.extend(self.drains(cpu));
+            self.push_walks(cpu, acts);
+            if self.config.evicts {
+                acts.extend(here.remembered().map(|what| Act::Evict { cpu, what }));
+            }
+        }
+    }
+
+    /// Tells whether `cpu` can take its pending kick now.
+    #[must_use]
+    pub fn takes_interrupt(&self, cpu: CpuId) -> bool {
+        self.cpu(cpu).is_kicked() && self.can_be_interrupted(cpu)
+    }
+
+    /// Tells whether the timer of `cpu` can interrupt it now.
+    #[must_use]
+    pub fn takes_tick(&self, cpu: CpuId) -> bool {
+        self.config.ticks && self.can_be_interrupted(cpu)
+    }
+
+    fn can_be_interrupted(&self, cpu: CpuId) -> bool {
+        let here = self.cpu(cpu);
+        !here.is_masked() && (here.has_drained() || !self.config.serializes)
+    }
+
+    fn drains(&self, cpu: CpuId) -> impl Iterator<Item = Act> + '_ {
+        let places = self.cpu(cpu).stores.drainable(self.config.memory);
+        places.map(move |place| Act::Drain { cpu, place: place as u8 })
+    }
+
+    /// How many outcomes the operation can have now. None if it has to wait, or the CPU has come to its end.
+    fn n_outcomes(&self, cpu: CpuId, operation: Operation) -> u8 {
+        match operation {
+            Operation::Idle => 0,
+            _ if !self.is_ready(cpu, operation) => 0,
+            // Outcome 0 gives it, outcome 1 refuses it.
+            Operation::AllocBatch if self.config.may_refuse_batches => 2,
+            Operation::AllocTable if self.config.may_refuse_tables => 2,
+            // Outcome 0 begins at the root, outcome 1 at the cached pointer.
+            Operation::Access(page, _) if self.has_other_way(cpu, page) => 2,
+            _ => 1,
+        }
+    }
+
+    fn is_ready(&self, cpu: CpuId, operation: Operation) -> bool {
+        let stores = &self.cpu(cpu).stores;
+        match operation.needs(&self.config) {
+            Needs::Nothing => true,
+            Needs::Room => stores.has_room(),
+            Needs::Drained => stores.is_empty(),
+            Needs::DrainedAt(at) => stores.newest(at).is_none() && !stores.has_barrier(),
         }
     }
 
     /// Lets `cpu` take its pending kick.
     ///
     /// # Panics
-    /// If none is pending, or interrupts are masked.
+    /// If it cannot.
     pub fn interrupt(&mut self, cpu: CpuId) {
+        assert!(self.takes_interrupt(cpu), "a kick that cannot be taken");
+        self.cpu_mut(cpu).is_kicked = false;
         self.cpu_mut(cpu).enter_interrupt();
+    }
+
+    /// Lets `cpu` take an interrupt of its timer.
+    ///
+    /// # Panics
+    /// If it cannot.
+    pub fn tick(&mut self, cpu: CpuId) {
+        assert!(self.takes_tick(cpu), "a tick that cannot be taken");
+        self.cpu_mut(cpu).enter_interrupt();
+    }
+
+    /// Lets something happen that no code takes part in: an act that is no step, interrupt or tick.
+    ///
+    /// # Errors
+    /// The [`Violation`] that it is.
+    ///
+    /// # Panics
+    /// If code takes part in it.
+    pub fn happen(&mut self, act: Act) -> Result<(), Violation> {
+        match act {
+            Act::Walk { cpu, walk } => self.speculate(cpu, walk),
+            Act::Drain { cpu, place } => self.drain(cpu, usize::from(place)),
+            Act::Evict { cpu, what } => {
+                self.cpu_mut(cpu).evict(what);
+                Ok(())
+            }
+            Act::Step { .. } | Act::Interrupt { .. } | Act::Tick { .. } => panic!("{act:?} needs the code of its CPU"),
+        }
+    }
+
+    /// Brings the stores of `cpu` to memory, oldest first.
+    ///
+    /// # Errors
+    /// The [`Violation`] that one of them is.
+    pub fn drain_all(&mut self, cpu: CpuId) -> Result<(), Violation> {
+        while !self.cpu(cpu).has_drained() {
+            self.drain(cpu, 0)?;
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, cpu: CpuId, place: usize) -> Result<(), Violation> {
+        let (at, value) = self.cpu_mut(cpu).stores.take(place);
+        self.check_entry(cpu, at)?;
+        self.poke(at, value);
+        Ok(())
+    }
+
+    /// Returns where the store at this place is on its way to, and what it stores there.
+    #[must_use]
+    pub fn waiting_store(&self, cpu: CpuId, place: u8) -> Option<(Location, u64)> {
+        self.cpu(cpu).stores.peek(usize::from(place))
     }
 
     /// Lets `cpu` perform `operation` and returns the result.
@@ -113,18 +256,20 @@ impl Hardware {
     /// The [`Violation`] that doing it is.
     ///
     /// # Panics
-    /// If the operation is [`Operation::Idle`], which is none.
+    /// If the operation is [`Operation::Idle`], which is none, or has to wait.
     pub fn step(&mut self, cpu: CpuId, operation: Operation, outcome: u8) -> Result<u64, Violation> {
+        assert!(self.is_ready(cpu, operation), "{operation:?} waits for stores");
         match operation {
-            Operation::Load(at, _) => return Ok(self.peek(at)),
-            Operation::Store(at, value, _) => self.poke(at, value),
-            Operation::Modify(at, modify, _) => return Ok(self.modify(at, modify)),
+            Operation::Load(at, _) => return self.load(cpu, at),
+            Operation::Store(at, value, order) => self.store(cpu, at, value, order)?,
+            Operation::Modify(at, modify, _) => return self.modify(cpu, at, modify),
             Operation::Update(at, modify, _) => {
-                self.modify(at, modify);
+                self.modify(cpu, at, modify)?;
             }
+            Operation::Fence(order) => self.fence(cpu, order),
             Operation::OwnGet(word) => return Ok(self.peek(Location::Word(word))),
             Operation::OwnSet(word, value) => self.poke(Location::Word(word), value),
-            Operation::Fence(_) | Operation::Complete => {}
+            Operation::Complete => {}
             Operation::Invalidate(what) => self.cpu_mut(cpu).forget(what),
             Operation::LoadRoot(root) => {
                 let here = self.cpu_mut(cpu);
@@ -136,12 +281,16 @@ impl Hardware {
             }
             Operation::Restore(was) => self.cpu_mut(cpu).is_masked = was != 0,
             Operation::Kick(targets) => self.kick(targets),
-            Operation::AllocTable => return Ok(self.allocate(FrameKind::Table)),
+            Operation::AllocTable if outcome != 0 => {}
+            Operation::AllocTable => return Ok(self.allocate_table(cpu)),
             Operation::AllocFrame => return Ok(self.allocate(FrameKind::Data)),
             Operation::FreeTable(table) => self.free_table(table.0)?,
             Operation::FreeFrame(frame) => self.free_data(frame)?,
             Operation::AllocBatch => return Ok(u64::from(outcome == 0)),
-            Operation::Access(page) => self.access(cpu, page)?,
+            Operation::Access(page, access) => return self.access(cpu, page, access, outcome),
+            Operation::NoteDirty(frame) => self.frame_mut(frame).is_noted_dirty = true,
+            Operation::WriteBack(frame) => self.write_back(frame),
+            Operation::Promise(pages) => self.promise(cpu, pages)?,
             Operation::StopUser => self.cpu_mut(cpu).runs_user = false,
             Operation::ResumeUser => self.resume_user(cpu)?,
             Operation::ReturnFromInterrupt => self.cpu_mut(cpu).leave_interrupt(),
@@ -150,10 +299,34 @@ impl Hardware {
         Ok(0)
     }
 
-    fn modify(&mut self, at: Location, modify: Modify) -> u64 {
+    fn load(&self, cpu: CpuId, at: Location) -> Result<u64, Violation> {
+        self.check_entry(cpu, at)?;
+        Ok(self.peek_from(cpu, at))
+    }
+
+    fn store(&mut self, cpu: CpuId, at: Location, value: u64, order: Ordering) -> Result<(), Violation> {
+        self.check_entry(cpu, at)?;
+        if self.config.memory == MemoryModel::Sc || order == SeqCst {
+            self.poke(at, value);
+            return Ok(());
+        }
+        // In a buffer that is in order anyway a release is nothing special.
+        let is_release = self.config.memory == MemoryModel::Pso && releases(order);
+        self.cpu_mut(cpu).stores.push(at, value, is_release);
+        Ok(())
+    }
+
+    fn fence(&mut self, cpu: CpuId, order: Ordering) {
+        if self.config.memory == MemoryModel::Pso && releases(order) {
+            self.cpu_mut(cpu).stores.push_barrier();
+        }
+    }
+
+    fn modify(&mut self, cpu: CpuId, at: Location, modify: Modify) -> Result<u64, Violation> {
+        self.check_entry(cpu, at)?;
         let was = self.peek(at);
         self.poke(at, modify.apply(was));
-        was
+        Ok(was)
     }
 
     fn kick(&mut self, targets: u64) {
@@ -162,65 +335,26 @@ impl Hardware {
         }
     }
 
+    /// Takes a table and zeroes it, with stores as any others.
+    fn allocate_table(&mut self, cpu: CpuId) -> u64 {
+        let number = self.allocate(FrameKind::Table);
+        if self.config.memory != MemoryModel::Sc
+            && let Some(table) = number.checked_sub(1).map(|frame| TableFrame(Pfn(frame)))
+        {
+            self.frame_mut(table.0).entries = [GARBAGE; ENTRIES];
+            for index in 0..ENTRIES {
+                self.cpu_mut(cpu).stores.push(Location::Entry(EntryAt { table, index }), 0, false);
+            }
+        }
+        number
+    }
+
     /// The lowest free frame's number plus one: which frame it is must not depend on anything else.
     fn allocate(&mut self, kind: FrameKind) -> u64 {
         let Some(number) = self.frames.iter().position(|frame| frame.kind == FrameKind::Free) else {
             return 0;
         };
-        self.frames[number] = Frame { kind, entries: [0; ENTRIES] };
+        self.frames[number] = Frame { kind, ..Frame::default() };
         number as u64 + 1
-    }
-
-    fn free_table(&mut self, table: Pfn) -> Result<(), Violation> {
-        self.free(table, FrameKind::Table)?;
-        for (number, cpu) in (0..).zip(&self.cpus) {
-            if cpu.root == Some(table) || cpu.walk_cache.contains(&Some(table)) {
-                return Err(Violation::WalkerInFreedTable { cpu: CpuId(number), table });
-            }
-        }
-        Ok(())
-    }
-
-    fn free_data(&mut self, frame: Pfn) -> Result<(), Violation> {
-        self.free(frame, FrameKind::Data)?;
-        for (number, cpu) in (0..).zip(&mut self.cpus) {
-            let page = cpu.translations().find(|(_, to)| to.frame == frame && !to.is_stale).map(|(page, _)| page);
-            match page {
-                Some(page) if cpu.runs_user => {
-                    return Err(Violation::StaleAtFree { cpu: CpuId(number), page, frame });
-                }
-                _ => cpu.mark_stale(frame),
-            }
-        }
-        Ok(())
-    }
-
-    fn free(&mut self, frame: Pfn, kind: FrameKind) -> Result<(), Violation> {
-        let place = self.frame_mut(frame);
-        if place.kind == FrameKind::Free {
-            return Err(Violation::DoubleFree { frame });
-        }
-        if place.kind != kind {
-            return Err(Violation::WrongFree { frame });
-        }
-        *place = Frame::default();
-        Ok(())
-    }
-
-    fn access(&mut self, cpu: CpuId, page: Vpn) -> Result<(), Violation> {
-        match self.cpu(cpu).translation(page) {
-            Some(to) if to.is_stale => Err(Violation::StaleInUse { cpu, page, frame: to.frame }),
-            Some(_) => Ok(()),
-            None => self.fill(cpu, page, WalkFrom::Root),
-        }
-    }
-
-    fn resume_user(&mut self, cpu: CpuId) -> Result<(), Violation> {
-        let here = self.cpu_mut(cpu);
-        here.runs_user = true;
-        match here.translations().find(|(_, to)| to.is_stale) {
-            Some((page, to)) => Err(Violation::StaleInUse { cpu, page, frame: to.frame }),
-            None => Ok(()),
-        }
     }
 }

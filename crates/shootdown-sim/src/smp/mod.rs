@@ -1,39 +1,50 @@
 //! The SMP machine as plain data: memory, CPUs with TLBs and walk caches, interrupts, speculative walks.
 //!
 //! [`Hardware`] is a value: it can be cloned, compared and hashed. Whoever drives it asks [`Hardware::enabled`] what
-//! can happen next, picks one [`Act`], and applies it with [`Hardware::step`], [`Hardware::interrupt`] or
-//! [`Hardware::speculate`]. Each either has its effect or names the [`Violation`] that it would be. Nothing here knows
-//! the protocol: what the library's words mean is the library's business.
+//! can happen next, picks one [`Act`], and applies it with [`Hardware::step`], [`Hardware::interrupt`],
+//! [`Hardware::tick`] or [`Hardware::happen`]. Each either has its effect or names the [`Violation`] that it would be.
+//! Nothing here knows the protocol: what the library's words mean is the library's business.
 //!
-//! The geometry is that of [`Tiny`]: two levels of two entries.
+//! The geometry is that of [`Tiny`]: two levels of two entries. What differs between architectures is in [`Config`].
+//! `tests/litmus.rs` holds the machine to what manuals and published models allow and forbid.
 //!
-//! **What is modelled.** Each CPU has one TLB entry for each page and one cached table pointer for each root entry.
+//! **Memory.** Loads are performed in program order. Stores reach memory at once, in order, or in order for each place
+//! ([`MemoryModel`]); words and entries alike. Owned words, user data and the ghosts' accounts are not buffered.
+//!
+//! **Translations.** Each CPU has one TLB entry for each page and one cached table pointer for each root entry.
 //! While a root is loaded its walker may at any time read an entry of the root into the walk cache, and read a leaf
 //! into the TLB, through the cached pointer or from the root; so a walk may be cut in half at any place, and a lazy CPU
-//! walks too. Kicks stay pending until they are taken, and merge.
+//! walks too. A store through a clean entry sets the dirty bit in memory, or faults.
 //!
-//! **What is not.** Memory is sequentially consistent, and the orders of memory operations are not looked at. TLBs have
-//! no tags and no global entries. Permissions and dirty bits are stored but not acted on. Entries that are not present
-//! are not cached.
+//! **Interrupts.** Kicks stay pending until they are taken, and merge. A timer may tick whenever interrupts are open.
+//!
+//! **What is not modelled.** Loads that overtake loads. Tags and global entries. Entries that are not present are not
+//! cached. Accessed bits. An invalidation takes effect at once, and not later.
 
+mod access;
 mod act;
+mod config;
 mod cpu;
 mod frame;
+mod ghost;
 mod hardware;
 mod operation;
+mod store_buffer;
 mod violation;
 mod walk;
+mod words;
 
-pub use act::{Act, Walk, WalkFrom};
-pub use cpu::{Cpu, Translation};
-pub use hardware::{Config, Hardware};
-pub use operation::{Location, Operation, WordId};
+pub use act::{Act, Evicted, Walk, WalkFrom};
+pub use config::{Config, MemoryModel};
+pub use cpu::{Cpu, Standing, Translation};
+pub use hardware::Hardware;
+pub use operation::{Access, Location, Operation, WordId};
 pub use violation::Violation;
 
 use shootdown::{EntryFormat, arch::tiny::Tiny};
 
 /// CPUs there is room for.
-pub const MAX_CPUS: usize = 3;
+pub const MAX_CPUS: usize = 4;
 
 /// Frames of memory. An entry of the tiny format could name 16; fewer make smaller states.
 pub const FRAMES: usize = 8;
@@ -43,6 +54,9 @@ pub const ENTRIES: usize = Tiny::ENTRIES;
 
 /// Pages that a root translates.
 pub const PAGES: usize = ENTRIES * ENTRIES;
+
+/// Stores, and barriers between them, that one CPU can have on their way to memory. A CPU that has no room waits.
+pub const MAX_STORES: usize = 4;
 
 /// Interrupts that can be on top of each other on one CPU.
 pub const MAX_DEPTH: usize = 2;

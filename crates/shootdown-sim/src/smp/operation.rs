@@ -1,10 +1,10 @@
 //! What a CPU can ask of the machine: one variant for each operation that library or scenario code performs.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::Ordering::{self, *};
 
-use shootdown::{EntryAt, Invalidate, Modify, Pfn, TableFrame, Vpn};
+use shootdown::{EntryAt, Invalidate, Modify, Pfn, TableFrame, Vpn, VpnRange};
 
-use super::hardware::Config;
+use super::config::{Config, MemoryModel};
 
 /// The number of a word of library state, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,10 +19,19 @@ pub enum Location {
     Entry(EntryAt),
 }
 
+/// What user code does to a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// It reads.
+    Read,
+    /// It writes.
+    Write,
+}
+
 /// An operation of a CPU. Its result is a number; 0 where there is nothing to tell.
 ///
-/// Memory operations carry the order they were asked for. The hardware gives them the strongest; whoever checks the
-/// library's orders can look.
+/// Memory operations carry the order they were asked for. The hardware may give them a stronger one, see
+/// [`MemoryModel`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// Reads.
@@ -33,7 +42,7 @@ pub enum Operation {
     Modify(Location, Modify, Ordering),
     /// Changes in one step without a result.
     Update(Location, Modify, Ordering),
-    /// Orders memory operations: nothing to do in a sequentially consistent memory.
+    /// Orders memory operations.
     Fence(Ordering),
     /// Reads a word that the CPU owns.
     OwnGet(WordId),
@@ -61,8 +70,15 @@ pub enum Operation {
     FreeFrame(Pfn),
     /// Asks for scratch memory; the result is 1 if it was given.
     AllocBatch,
-    /// User code touches a page. A page that is not mapped faults, which is no violation.
-    Access(Vpn),
+    /// User code touches a page; the result is 1, or 0 for a fault, which is no violation.
+    Access(Vpn, Access),
+    /// Ghost: the owner of a data frame learns that it must be written back.
+    NoteDirty(Pfn),
+    /// Ghost: what user code has stored in a data frame is written back.
+    WriteBack(Pfn),
+    /// Ghost: an operation on these pages of the loaded address space has returned. From now on no user code goes to them
+    /// in a way that the tables, as this CPU sees them, do not allow.
+    Promise(VpnRange),
     /// User code stops on this CPU until [`Operation::ResumeUser`]: stale translations may stay until then.
     StopUser,
     /// User code may run again: no stale translation may be left.
@@ -73,22 +89,67 @@ pub enum Operation {
     Idle,
 }
 
+/// What has to be true of a CPU's store buffer before the CPU can go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// Anything.
+    Nothing,
+    /// Room for one more.
+    Room,
+    /// All stores have reached memory.
+    Drained,
+    /// All stores to this place and before a barrier have.
+    DrainedAt(Location),
+}
+
 impl Operation {
     /// Tells whether nobody else can see the difference between performing this and not: then it needs no scheduling
     /// point, and goes together with the step before it.
     #[must_use]
     pub const fn is_private(self) -> bool {
-        matches!(self, Operation::OwnGet(_) | Operation::OwnSet(..) | Operation::StopUser | Operation::ResumeUser)
+        matches!(
+            self,
+            Operation::OwnGet(_)
+                | Operation::OwnSet(..)
+                | Operation::StopUser
+                | Operation::ResumeUser
+                | Operation::NoteDirty(_)
+                | Operation::Promise(_)
+        )
     }
 
-    /// Returns how many outcomes the machine can choose from; none for a CPU that is idle.
-    #[must_use]
-    pub const fn n_outcomes(self, config: &Config) -> u8 {
-        match self {
-            Operation::Idle => 0,
-            // Outcome 0 gives it, outcome 1 refuses it.
-            Operation::AllocBatch if config.may_refuse_batches => 2,
-            _ => 1,
+    /// What this operation waits for.
+    ///
+    /// Kicks wait, by the contract of [`Machine`](shootdown::Machine): who takes one sees the stores before it.
+    pub(super) fn needs(self, config: &Config) -> Needs {
+        match (self, config.memory) {
+            (_, MemoryModel::Sc) => Needs::Nothing,
+            (Operation::Store(_, _, SeqCst) | Operation::Fence(SeqCst), _) => Needs::Drained,
+            (Operation::Store(..), _) => Needs::Room,
+            (Operation::Modify(..) | Operation::Update(..), MemoryModel::Tso) => Needs::Drained,
+            (Operation::Modify(at, _, order) | Operation::Update(at, _, order), MemoryModel::Pso) => {
+                if releases(order) { Needs::Drained } else { Needs::DrainedAt(at) }
+            }
+            (Operation::Fence(order), MemoryModel::Pso) if releases(order) => Needs::Room,
+            (
+                Operation::Complete
+                | Operation::Kick(_)
+                // The allocator takes locks.
+                | Operation::AllocTable
+                // May have to set a dirty bit.
+                | Operation::Access(_, Access::Write),
+                _,
+            ) => Needs::Drained,
+            (Operation::Invalidate(_) | Operation::LoadRoot(_) | Operation::ReturnFromInterrupt, _)
+                if config.serializes =>
+            {
+                Needs::Drained
+            }
+            _ => Needs::Nothing,
         }
     }
+}
+
+pub(super) fn releases(order: Ordering) -> bool {
+    matches!(order, Release | AcqRel | SeqCst)
 }

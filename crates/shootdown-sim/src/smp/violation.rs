@@ -26,6 +26,21 @@ pub enum Violation {
         /// The frame.
         frame: Pfn,
     },
+    /// An operation returned while a CPU that runs user code, or its walker, could still reach a page in a way that
+    /// the operation had taken away.
+    StaleAfterReturn {
+        /// The CPU.
+        cpu: CpuId,
+        /// The page translated.
+        page: Vpn,
+    },
+    /// User code went on, or touched the page, with a translation that an operation had promised to be gone.
+    RevokedInUse {
+        /// The CPU.
+        cpu: CpuId,
+        /// The page translated.
+        page: Vpn,
+    },
     /// A table was given back while a CPU's root or walk cache still pointed at it.
     WalkerInFreedTable {
         /// The CPU.
@@ -46,6 +61,23 @@ pub enum Violation {
         cpu: CpuId,
         /// The page translated.
         page: Vpn,
+        /// The frame.
+        frame: Pfn,
+    },
+    /// Code went to an entry of a frame that is no table, or a store to it came late.
+    EntryOfNoTable {
+        /// The CPU.
+        cpu: CpuId,
+        /// The frame.
+        frame: Pfn,
+    },
+    /// User code has stored in a frame, and nobody who could write it back will ever know.
+    LostStore {
+        /// The frame.
+        frame: Pfn,
+    },
+    /// At the end, nothing leads to a frame that was mapped, and it was not given back.
+    Leaked {
         /// The frame.
         frame: Pfn,
     },
@@ -70,6 +102,16 @@ impl fmt::Display for Violation {
             Violation::StaleInUse { cpu, page, frame } => {
                 write!(f, "CPU {} uses a stale translation of page {} to frame {}", cpu.0, page.0, frame.0)
             }
+            Violation::StaleAfterReturn { cpu, page } => {
+                write!(
+                    f,
+                    "an operation has returned while CPU {} can still use page {} as it was before",
+                    cpu.0, page.0
+                )
+            }
+            Violation::RevokedInUse { cpu, page } => {
+                write!(f, "CPU {} uses a translation of page {} that was promised to be gone", cpu.0, page.0)
+            }
             Violation::WalkerInFreedTable { cpu, table } => {
                 write!(f, "table {} is freed while the walker of CPU {} still points at it", table.0, cpu.0)
             }
@@ -78,6 +120,15 @@ impl fmt::Display for Violation {
             }
             Violation::MappedNoData { cpu, page, frame } => {
                 write!(f, "CPU {} finds page {} mapped to frame {}, which holds no data", cpu.0, page.0, frame.0)
+            }
+            Violation::EntryOfNoTable { cpu, frame } => {
+                write!(f, "CPU {} goes to an entry of frame {}, which is no table", cpu.0, frame.0)
+            }
+            Violation::LostStore { frame } => {
+                write!(f, "what user code stored in frame {} is lost: nobody knows that it is dirty", frame.0)
+            }
+            Violation::Leaked { frame } => {
+                write!(f, "frame {} is leaked: nothing leads to it and it was not freed", frame.0)
             }
             Violation::DoubleFree { frame } => write!(f, "frame {} is freed twice", frame.0),
             Violation::WrongFree { frame } => write!(f, "frame {} is freed as what it is not", frame.0),

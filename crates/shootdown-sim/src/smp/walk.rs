@@ -1,25 +1,35 @@
 //! The hardware walker: what it may read at any time, and what reading it does.
 
-use shootdown::{CpuId, Entry, EntryFormat, Level, Pfn, Vpn, arch::tiny::Tiny};
+use shootdown::{CpuId, Entry, EntryAt, EntryFormat, Level, Pfn, TableFrame, Vpn, arch::tiny::Tiny};
 
 use super::{
     ENTRIES, PAGES,
     act::{Act, Walk, WalkFrom},
-    cpu::Translation,
+    cpu::{Standing, Translation},
     frame::FrameKind,
-    hardware::{Config, Hardware},
+    hardware::Hardware,
+    operation::Location,
     violation::Violation,
 };
 
+/// A leaf that a walk found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Where it is.
+    pub(super) at: EntryAt,
+    /// What a TLB remembers of it.
+    pub(super) translation: Translation,
+}
+
 impl Hardware {
     /// Lists what the walker of `cpu` could do that would make a difference.
-    pub(super) fn push_walks(&self, config: &Config, cpu: CpuId, acts: &mut Vec<Act>) {
+    pub(super) fn push_walks(&self, cpu: CpuId, acts: &mut Vec<Act>) {
         let here = self.cpu(cpu);
         if here.root.is_none() {
             return;
         }
         for index in 0..ENTRIES {
-            if config.caches_walks
+            if self.config.caches_walks
                 && let Ok(Some(table)) = self.table_from_root(cpu, index)
                 && here.walk_cache[index] != Some(table)
             {
@@ -39,9 +49,9 @@ impl Hardware {
     }
 
     /// Tells whether the TLB would change, or something would break.
-    fn is_news(&self, cpu: CpuId, page: Vpn, found: Result<Option<Pfn>, Violation>) -> bool {
+    fn is_news(&self, cpu: CpuId, page: Vpn, found: Result<Option<Found>, Violation>) -> bool {
         match found {
-            Ok(Some(frame)) => self.cpu(cpu).translation(page) != Some(Translation { frame, is_stale: false }),
+            Ok(Some(found)) => self.cpu(cpu).translation(page) != Some(found.translation),
             Ok(None) => false,
             Err(_) => true,
         }
@@ -57,33 +67,42 @@ impl Hardware {
                 self.cpu_mut(cpu).walk_cache[index] = self.table_from_root(cpu, index)?;
                 Ok(())
             }
-            Walk::ToTlb { page, from } => self.fill(cpu, page, from),
+            Walk::ToTlb { page, from } => self.fill(cpu, page, from).map(drop),
         }
     }
 
-    /// Reads the leaf of `page` into the TLB, if there is one.
-    pub(super) fn fill(&mut self, cpu: CpuId, page: Vpn, from: WalkFrom) -> Result<(), Violation> {
-        let Some(frame) = self.find_leaf(cpu, page, from)? else {
-            return Ok(());
+    /// Reads the leaf of `page` into the TLB, if there is one, and returns it.
+    pub(super) fn fill(&mut self, cpu: CpuId, page: Vpn, from: WalkFrom) -> Result<Option<Found>, Violation> {
+        let Some(found) = self.find_leaf(cpu, page, from)? else {
+            return Ok(None);
         };
-        if self.frame(frame).kind != FrameKind::Data {
+        let frame = found.translation.frame;
+        if self.frames.get(frame.0 as usize).is_none_or(|frame| frame.kind != FrameKind::Data) {
             return Err(Violation::MappedNoData { cpu, page, frame });
         }
-        self.cpu_mut(cpu).tlb[page.0 as usize] = Some(Translation { frame, is_stale: false });
-        Ok(())
+        self.cpu_mut(cpu).tlb[page.0 as usize] = Some(found.translation);
+        Ok(Some(found))
+    }
+
+    /// Tells whether a walk to `page` can begin at a cached pointer that the root does not hold any more.
+    pub(super) fn has_other_way(&self, cpu: CpuId, page: Vpn) -> bool {
+        let index = page.index::<Tiny>(Tiny::ROOT);
+        let cached = self.cpu(cpu).walk_cache[index];
+        cached.is_some() && self.table_from_root(cpu, index) != Ok(cached)
     }
 
     fn table_from_root(&self, cpu: CpuId, index: usize) -> Result<Option<Pfn>, Violation> {
         let Some(root) = self.cpu(cpu).root else {
             return Ok(None);
         };
-        match self.walker_reads(cpu, root, index, Tiny::ROOT)? {
+        match self.walker_reads(cpu, EntryAt { table: TableFrame(root), index }, Tiny::ROOT)?.1 {
             Entry::Table(table) => Ok(Some(table.0)),
             Entry::Absent | Entry::Leaf(_) => Ok(None),
         }
     }
 
-    fn find_leaf(&self, cpu: CpuId, page: Vpn, from: WalkFrom) -> Result<Option<Pfn>, Violation> {
+    /// What a walk of `cpu` to `page` finds.
+    pub(super) fn find_leaf(&self, cpu: CpuId, page: Vpn, from: WalkFrom) -> Result<Option<Found>, Violation> {
         let index = page.index::<Tiny>(Tiny::ROOT);
         let table = match from {
             WalkFrom::Root => self.table_from_root(cpu, index)?,
@@ -92,17 +111,27 @@ impl Hardware {
         let Some(table) = table else {
             return Ok(None);
         };
-        match self.walker_reads(cpu, table, page.index::<Tiny>(Level::LEAF), Level::LEAF)? {
-            Entry::Leaf(frame) => Ok(Some(frame)),
-            Entry::Absent | Entry::Table(_) => Ok(None),
+        let at = EntryAt { table: TableFrame(table), index: page.index::<Tiny>(Level::LEAF) };
+        match self.walker_reads(cpu, at, Level::LEAF)? {
+            (raw, Entry::Leaf(frame)) => Ok(Some(Found { at, translation: translation(raw, frame) })),
+            (_, Entry::Absent | Entry::Table(_)) => Ok(None),
         }
     }
 
-    fn walker_reads(&self, cpu: CpuId, table: Pfn, index: usize, level: Level) -> Result<Entry, Violation> {
-        let frame = self.frame(table);
-        if frame.kind != FrameKind::Table {
-            return Err(Violation::WalkedNoTable { cpu, frame: table });
-        }
-        Ok(Tiny::decode(u64::from(frame.entries[index]), level))
+    fn walker_reads(&self, cpu: CpuId, at: EntryAt, level: Level) -> Result<(u64, Entry), Violation> {
+        let Some(frame) = self.frames.get(at.table.0.0 as usize).filter(|frame| frame.kind == FrameKind::Table) else {
+            return Err(Violation::WalkedNoTable { cpu, frame: at.table.0 });
+        };
+        let raw = match self.config.walker_forwards {
+            true => self.peek_from(cpu, Location::Entry(at)),
+            false => u64::from(frame.entries[at.index]),
+        };
+        Ok((raw, Tiny::decode(raw, level)))
     }
+}
+
+/// What a TLB remembers of the leaf `raw`.
+pub(super) fn translation(raw: u64, frame: Pfn) -> Translation {
+    let attributes = Tiny::attributes(raw);
+    Translation { frame, is_writable: attributes.writable, is_dirty: attributes.dirty, standing: Standing::Good }
 }

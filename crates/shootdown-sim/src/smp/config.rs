@@ -1,0 +1,66 @@
+//! What a machine can do, beyond its geometry.
+
+/// In what order a CPU's stores reach memory. Loads are performed in program order on all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryModel {
+    /// At once: sequential consistency.
+    Sc,
+    /// One after the other, some time later, and this CPU reads its own before: x86-TSO (Owens, Sarkar, Sewell, "A
+    /// Better x86 Memory Model: x86-TSO", TPHOLs 2009; SDM 3A §8.2.2, rev 75), SPARC TSO.
+    Tso,
+    /// Some time later, in order only for each location by itself and across release fences: SPARC PSO (SPARC
+    /// Architecture Manual V9, §8.4 and appendix D, `STBAR`). A store that is a release comes after all before it and may
+    /// itself be overtaken, as `STLR` on arm64; a change that is no release overtakes stores to other locations.
+    Pso,
+}
+
+/// What a machine can do, beyond its geometry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How many CPUs run, up to [`MAX_CPUS`](super::MAX_CPUS).
+    pub cpus: usize,
+    /// In what order stores reach memory.
+    pub memory: MemoryModel,
+    /// Interrupts, returns from them, invalidations and loads of a root first bring the CPU's stores to memory, as on x86
+    /// (SDM 3A §8.3 and §11.10, rev 75). Otherwise waiting for invalidations does it and nothing else of these, as on
+    /// arm64 (`DSB`).
+    pub serializes: bool,
+    /// A walker sees the stores that its own CPU has not brought to memory yet, as it does on x86, where no barrier
+    /// stands between a store to an entry and its use. On arm64 it does not, hence `dsb` (Arm ARM D8.2.6, "ordering of
+    /// translation table updates").
+    pub walker_forwards: bool,
+    /// Walkers cache pointers to tables, so that walks begin in the middle.
+    pub caches_walks: bool,
+    /// What TLBs and walk caches hold may go at any time.
+    pub evicts: bool,
+    /// A store through a clean entry sets its dirty bit in memory. Otherwise it faults.
+    pub sets_dirty: bool,
+    /// A fault drops what led to it from the TLB and the walk cache (SDM 3A §4.10.4.1, rev 75).
+    pub faults_forget: bool,
+    /// Each CPU's timer may interrupt it at any time, as often as it likes.
+    pub ticks: bool,
+    /// Requests for scratch memory may be refused.
+    pub may_refuse_batches: bool,
+    /// Requests for tables may be refused.
+    pub may_refuse_tables: bool,
+}
+
+impl Config {
+    /// A machine with the weakest memory, and with nothing that a scenario must ask for.
+    #[must_use]
+    pub const fn with_cpus(cpus: usize) -> Config {
+        Config {
+            cpus,
+            memory: MemoryModel::Pso,
+            serializes: false,
+            walker_forwards: false,
+            caches_walks: false,
+            evicts: false,
+            sets_dirty: true,
+            faults_forget: false,
+            ticks: false,
+            may_refuse_batches: false,
+            may_refuse_tables: false,
+        }
+    }
+}

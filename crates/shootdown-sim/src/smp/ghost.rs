@@ -1,0 +1,150 @@
+//! What the machine knows that no real one does: who may reach what, and whether nothing got lost.
+
+use shootdown::{CpuId, Entry, EntryAt, EntryFormat, Level, Pfn, TableFrame, Vpn, VpnRange, arch::tiny::Tiny};
+
+use super::{
+    act::WalkFrom,
+    cpu::{Standing, Translation},
+    frame::{Frame, FrameKind},
+    hardware::Hardware,
+    operation::Location,
+    violation::Violation,
+    walk::translation,
+};
+
+impl Hardware {
+    /// Takes a table back. No walker may be able to go there, also not one of a lazy CPU.
+    pub(super) fn free_table(&mut self, table: Pfn) -> Result<(), Violation> {
+        self.free(table, FrameKind::Table)?;
+        for (number, cpu) in (0..).zip(&self.cpus) {
+            if cpu.root == Some(table) || cpu.walk_cache.contains(&Some(table)) {
+                return Err(Violation::WalkerInFreedTable { cpu: CpuId(number), table });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a data frame back. No CPU that runs user code may be able to go there; others must forget it before they do.
+    pub(super) fn free_data(&mut self, frame: Pfn) -> Result<(), Violation> {
+        if self.is_dirt_lost(frame) {
+            return Err(Violation::LostStore { frame });
+        }
+        self.free(frame, FrameKind::Data)?;
+        for (number, cpu) in (0..).zip(&mut self.cpus) {
+            let is_stale = |to: &Translation| to.frame == frame && to.standing != Standing::Freed;
+            let page = cpu.translations().find(|(_, to)| is_stale(to)).map(|(page, _)| page);
+            match page {
+                Some(page) if cpu.runs_user => {
+                    return Err(Violation::StaleAtFree { cpu: CpuId(number), page, frame });
+                }
+                _ => cpu.mark_freed(frame),
+            }
+        }
+        Ok(())
+    }
+
+    fn free(&mut self, frame: Pfn, kind: FrameKind) -> Result<(), Violation> {
+        let place = self.frame_mut(frame);
+        if place.kind == FrameKind::Free {
+            return Err(Violation::DoubleFree { frame });
+        }
+        if place.kind != kind {
+            return Err(Violation::WrongFree { frame });
+        }
+        *place = Frame::default();
+        Ok(())
+    }
+
+    /// Writes a data frame back: its owner learns what user code has stored until now, and nothing of what comes after.
+    pub(super) fn write_back(&mut self, frame: Pfn) {
+        let frame = self.frame_mut(frame);
+        frame.is_written = false;
+        frame.is_noted_dirty = false;
+    }
+
+    /// Checks that no CPU can go to `pages` in a way that the tables, as `cpu` sees them, do not allow.
+    ///
+    /// A CPU that runs no user code may remember such a way until it does.
+    ///
+    /// # Panics
+    /// If `cpu` has no root loaded: then nobody knows which pages are meant.
+    pub(super) fn promise(&mut self, cpu: CpuId, pages: VpnRange) -> Result<(), Violation> {
+        let root = self.cpu(cpu).root.expect("a promise is about the loaded address space");
+        let pages = pages.intersection(Tiny::REACH);
+        for page in (pages.start.0..pages.end.0).map(Vpn) {
+            let allowed = self.leaf_seen_by(cpu, TableFrame(root), page);
+            for other in (0..self.config.cpus as u16).map(CpuId) {
+                if self.cpu(other).root == Some(root) {
+                    self.promise_about(other, page, allowed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What loads of `cpu` find in the tables, its own stores included.
+    fn leaf_seen_by(&self, cpu: CpuId, root: TableFrame, page: Vpn) -> Option<Translation> {
+        let read = |table: TableFrame, level: Level| {
+            let raw = self.peek_from(cpu, Location::Entry(EntryAt { table, index: page.index::<Tiny>(level) }));
+            (raw, Tiny::decode(raw, level))
+        };
+        let (_, Entry::Table(table)) = read(root, Tiny::ROOT) else {
+            return None;
+        };
+        match read(table, Level::LEAF) {
+            (raw, Entry::Leaf(frame)) => Some(translation(raw, frame)),
+            (_, Entry::Table(_) | Entry::Absent) => None,
+        }
+    }
+
+    fn promise_about(&mut self, cpu: CpuId, page: Vpn, allowed: Option<Translation>) -> Result<(), Violation> {
+        let is_beyond = |to: Translation| !allowed.is_some_and(|allowed| to.is_within(&allowed));
+        // What walks can find now would be remembered as good.
+        for from in [WalkFrom::Root, WalkFrom::Cache] {
+            if self.find_leaf(cpu, page, from)?.is_some_and(|found| is_beyond(found.translation)) {
+                return Err(Violation::StaleAfterReturn { cpu, page });
+            }
+        }
+        if self.cpu(cpu).translation(page).is_some_and(is_beyond) {
+            if self.cpu(cpu).runs_user {
+                return Err(Violation::StaleAfterReturn { cpu, page });
+            }
+            self.cpu_mut(cpu).mark_revoked(page);
+        }
+        Ok(())
+    }
+
+    /// Checks what must hold when all code has come to its end.
+    ///
+    /// # Errors
+    /// The [`Violation`] that is left behind.
+    pub fn check_end(&self) -> Result<(), Violation> {
+        for (number, frame) in (0..).zip(&self.frames) {
+            let number = Pfn(number);
+            let mut leaves = self.entries_to(number);
+            let is_mapped = self.entries_to(number).next().is_some();
+            if frame.kind != FrameKind::Free && frame.was_mapped && !is_mapped {
+                return Err(Violation::Leaked { frame: number });
+            }
+            if self.is_dirt_lost(number) && !leaves.any(|raw| Tiny::attributes(raw).dirty) {
+                return Err(Violation::LostStore { frame: number });
+            }
+        }
+        Ok(())
+    }
+
+    fn is_dirt_lost(&self, frame: Pfn) -> bool {
+        let frame = self.frame(frame);
+        frame.is_written && !frame.is_noted_dirty
+    }
+
+    /// The entries in memory that lead to `frame`.
+    fn entries_to(&self, frame: Pfn) -> impl Iterator<Item = u64> + '_ {
+        let tables = self.frames.iter().filter(|table| table.kind == FrameKind::Table);
+        let entries = tables.flat_map(|table| table.entries).map(u64::from);
+        entries.filter(move |raw| match Tiny::decode(*raw, Level::LEAF) {
+            Entry::Leaf(to) | Entry::Table(TableFrame(to)) => to == frame,
+            Entry::Absent => false,
+        })
+    }
+}

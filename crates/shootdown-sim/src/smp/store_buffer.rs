@@ -1,0 +1,224 @@
+//! Stores of one CPU on their way to memory.
+
+use std::hash::{Hash, Hasher};
+
+use shootdown::{EntryAt, Pfn, TableFrame};
+
+use super::{
+    ENTRIES, MAX_STORES,
+    config::MemoryModel,
+    operation::{Location, WordId},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Waiting {
+    Store(Store),
+    /// What came before it reaches memory before what came after it.
+    Barrier,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Store {
+    at: Place,
+    value: u64,
+    /// What came before it reaches memory before it.
+    is_release: bool,
+}
+
+/// A location in few bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Place(u16);
+
+impl Place {
+    const IS_ENTRY: u16 = 1 << 15;
+
+    const fn of(at: Location) -> Self {
+        match at {
+            Location::Word(WordId(word)) => Place(word),
+            Location::Entry(EntryAt { table, index }) => {
+                Place(Self::IS_ENTRY | (table.0.0 as usize * ENTRIES + index) as u16)
+            }
+        }
+    }
+
+    const fn location(self) -> Location {
+        if self.0 & Self::IS_ENTRY == 0 {
+            return Location::Word(WordId(self.0));
+        }
+        let number = (self.0 & !Self::IS_ENTRY) as usize;
+        Location::Entry(EntryAt { table: TableFrame(Pfn((number / ENTRIES) as u64)), index: number % ENTRIES })
+    }
+}
+
+/// The buffer, oldest first. Behind the last one all places are empty, and no barrier is the oldest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct StoreBuffer([Option<Waiting>; MAX_STORES]);
+
+impl Hash for StoreBuffer {
+    /// As little as there can be: every state is hashed, and most buffers are empty.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.0.iter().flatten().for_each(|waiting| waiting.hash(hasher));
+        hasher.write_u8(0xff);
+    }
+}
+
+impl StoreBuffer {
+    pub(super) const EMPTY: StoreBuffer = StoreBuffer([None; MAX_STORES]);
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0[0].is_none()
+    }
+
+    /// Tells whether there is room for one more.
+    pub(super) fn has_room(&self) -> bool {
+        self.0[MAX_STORES - 1].is_none()
+    }
+
+    pub(super) fn has_barrier(&self) -> bool {
+        self.0.contains(&Some(Waiting::Barrier))
+    }
+
+    pub(super) fn push(&mut self, at: Location, value: u64, is_release: bool) {
+        self.append(Waiting::Store(Store { at: Place::of(at), value, is_release }));
+    }
+
+    /// Keeps what comes after this behind what came before.
+    pub(super) fn push_barrier(&mut self) {
+        if !self.is_empty() {
+            self.append(Waiting::Barrier);
+        }
+    }
+
+    fn append(&mut self, waiting: Waiting) {
+        let free = self.0.iter_mut().find(|place| place.is_none());
+        *free.expect("a CPU whose store buffer is full waits") = Some(waiting);
+    }
+
+    /// The value that the CPU reads at `at`, if it has not reached memory yet.
+    pub(super) fn newest(&self, at: Location) -> Option<u64> {
+        let at = Place::of(at);
+        self.0.iter().rev().flatten().find_map(|waiting| match waiting {
+            Waiting::Store(store) if store.at == at => Some(store.value),
+            _ => None,
+        })
+    }
+
+    /// The places of the stores that may be the next to reach memory.
+    pub(super) fn drainable(&self, memory: MemoryModel) -> impl Iterator<Item = usize> + '_ {
+        let n_candidates = match memory {
+            MemoryModel::Sc | MemoryModel::Tso => 1,
+            MemoryModel::Pso => MAX_STORES,
+        };
+        let stores = self.0.iter().map_while(|waiting| match waiting {
+            Some(Waiting::Store(store)) => Some(store),
+            Some(Waiting::Barrier) | None => None,
+        });
+        let candidates = stores.clone().take(n_candidates).enumerate();
+        let may_go_first = move |(index, store): &(usize, &Store)| {
+            let mut earlier = stores.clone().take(*index);
+            *index == 0 || !store.is_release && !earlier.any(|other| other.at == store.at)
+        };
+        candidates.filter(may_go_first).map(|(index, _)| index)
+    }
+
+    /// Takes the store at this place out.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub(super) fn take(&mut self, index: usize) -> (Location, u64) {
+        let (at, value) = self.peek(index).expect("a store waits at this place of the store buffer");
+        self.close_gap(index);
+        while self.0[0] == Some(Waiting::Barrier) {
+            self.close_gap(0);
+        }
+        (at, value)
+    }
+
+    /// The store at this place.
+    pub(super) fn peek(&self, index: usize) -> Option<(Location, u64)> {
+        match self.0.get(index)? {
+            Some(Waiting::Store(store)) => Some((store.at.location(), store.value)),
+            Some(Waiting::Barrier) | None => None,
+        }
+    }
+
+    fn close_gap(&mut self, index: usize) {
+        self.0[index] = None;
+        self.0[index..].rotate_left(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smp::WordId;
+
+    const X: Location = Location::Word(WordId(0));
+    const Y: Location = Location::Word(WordId(1));
+    const Z: Location = Location::Word(WordId(2));
+
+    fn drainable(buffer: &StoreBuffer, memory: MemoryModel) -> Vec<usize> {
+        buffer.drainable(memory).collect()
+    }
+
+    #[test]
+    fn a_location_survives_its_few_bits() {
+        let entry = EntryAt { table: TableFrame(Pfn(7)), index: 1 };
+        for at in [X, Z, Location::Word(WordId(300)), Location::Entry(entry)] {
+            assert_eq!(Place::of(at).location(), at);
+        }
+    }
+
+    #[test]
+    fn a_fifo_drains_its_oldest_only() {
+        let mut buffer = StoreBuffer::EMPTY;
+        buffer.push(X, 1, false);
+        buffer.push(Y, 2, false);
+        buffer.push(X, 3, false);
+        assert_eq!(drainable(&buffer, MemoryModel::Tso), [0]);
+        assert_eq!(buffer.newest(X), Some(3));
+        assert_eq!(buffer.take(0), (X, 1));
+        assert_eq!(drainable(&buffer, MemoryModel::Tso), [0]);
+        assert_eq!(buffer.take(0), (Y, 2));
+        assert_eq!(buffer.newest(Y), None);
+    }
+
+    #[test]
+    fn partial_order_keeps_the_order_at_each_location() {
+        let mut buffer = StoreBuffer::EMPTY;
+        buffer.push(X, 1, false);
+        buffer.push(Y, 2, false);
+        buffer.push(X, 3, false);
+        assert_eq!(drainable(&buffer, MemoryModel::Pso), [0, 1]);
+        assert_eq!(buffer.take(1), (Y, 2));
+        assert_eq!(drainable(&buffer, MemoryModel::Pso), [0]);
+    }
+
+    #[test]
+    fn a_release_waits_for_what_came_before_it_and_holds_nothing_back() {
+        let mut buffer = StoreBuffer::EMPTY;
+        buffer.push(X, 1, false);
+        buffer.push(Y, 2, true);
+        buffer.push(Z, 3, false);
+        assert_eq!(drainable(&buffer, MemoryModel::Pso), [0, 2]);
+        assert_eq!(buffer.take(2), (Z, 3));
+        assert_eq!(buffer.take(0), (X, 1));
+        assert_eq!(drainable(&buffer, MemoryModel::Pso), [0]);
+    }
+
+    #[test]
+    fn a_barrier_holds_back_what_came_after_it_and_goes_with_what_came_before() {
+        let mut buffer = StoreBuffer::EMPTY;
+        buffer.push_barrier();
+        assert!(buffer.is_empty(), "there was nothing to stay behind");
+        buffer.push(X, 1, false);
+        buffer.push_barrier();
+        buffer.push(Y, 2, false);
+        assert_eq!(drainable(&buffer, MemoryModel::Pso), [0]);
+        assert_eq!(buffer.take(0), (X, 1));
+        assert!(!buffer.has_barrier());
+        assert_eq!(drainable(&buffer, MemoryModel::Pso), [0]);
+        assert_eq!(buffer.take(0), (Y, 2));
+        assert!(buffer.is_empty());
+    }
+}

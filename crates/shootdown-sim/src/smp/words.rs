@@ -1,0 +1,66 @@
+//! The words of library state, with a digest of them that is kept up to date: most steps change one word or none, and
+//! every state is hashed.
+
+use std::hash::{Hash, Hasher};
+
+use super::operation::WordId;
+
+/// The words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    values: Box<[u64]>,
+    /// Exclusive or over all words, of what [`mix`] makes of a word and its place.
+    digest: u64,
+}
+
+impl Words {
+    /// Makes so many words, all zero.
+    pub(super) fn new(n_words: usize) -> Self {
+        Words { values: vec![0; n_words].into_boxed_slice(), digest: 0 }
+    }
+
+    pub(super) fn get(&self, word: WordId) -> u64 {
+        self.values[usize::from(word.0)]
+    }
+
+    pub(super) fn set(&mut self, word: WordId, value: u64) {
+        let was = std::mem::replace(&mut self.values[usize::from(word.0)], value);
+        self.digest ^= mix(word, was) ^ mix(word, value);
+    }
+}
+
+impl Hash for Words {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.digest.hash(hasher);
+    }
+}
+
+/// Spreads a word and its place over 64 bits: two rounds of `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014).
+fn mix(word: WordId, value: u64) -> u64 {
+    split_mix(split_mix(u64::from(word.0) + 1) ^ value)
+}
+
+fn split_mix(seed: u64) -> u64 {
+    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_depends_on_what_the_words_are_and_not_on_how_they_came_to_it() {
+        let (x, y) = (WordId(0), WordId(1));
+        let set_all = |writes: &[(WordId, u64)]| {
+            let mut words = Words::new(2);
+            writes.iter().for_each(|(word, value)| words.set(*word, *value));
+            words
+        };
+        assert_eq!(set_all(&[(x, 1), (y, 2)]).digest, set_all(&[(y, 7), (x, 1), (y, 2)]).digest);
+        assert_eq!(set_all(&[(x, 1), (x, 0)]).digest, Words::new(2).digest);
+        assert_ne!(set_all(&[(x, 1)]).digest, set_all(&[(y, 1)]).digest);
+    }
+}
