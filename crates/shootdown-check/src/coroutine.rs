@@ -53,6 +53,7 @@ pub(crate) struct Ask {
 pub(crate) enum Answer {
     Result(u64),
     Interrupt,
+    Tick,
 }
 
 /// Where a CPU's code stops: at something that takes time.
@@ -80,6 +81,7 @@ pub(crate) enum Role {
     Setup,
     Main,
     Handler,
+    Tick,
 }
 
 /// Everything that determines what a task does, apart from the answers it gets.
@@ -100,6 +102,7 @@ impl Code {
                 // A scope, since it does not matter how a CPU came to its end.
                 Role::Main => sim.scope(self.scenario.main),
                 Role::Handler => sim.handle_interrupt(),
+                Role::Tick => sim.handle_tick(),
             }
             sim.idle();
         }));

@@ -13,6 +13,9 @@ use crate::{
 /// scenario's runs are a few hundred steps long.
 const FAIR_ROUNDS: usize = 2_000;
 
+/// Time enough for a tick's handler to come to its end before the next one.
+const ROUNDS_BETWEEN_TICKS: usize = 50;
+
 /// A run of a scenario in some state.
 pub(crate) trait Driver {
     fn scenario(&self) -> &'static Scenario;
@@ -29,19 +32,39 @@ pub(crate) trait Driver {
     fn enabled(&self, acts: &mut Vec<Act>) {
         let scenario = self.scenario();
         let pending: Vec<Operation> = scenario.cpus().map(|cpu| self.pending(cpu)).collect();
-        self.hardware().enabled(&scenario.machine, &pending, acts);
+        self.hardware().enabled(&pending, acts);
     }
 
-    /// Tells whether every CPU has come to its end and no kick is pending.
+    /// Tells whether every CPU has come to its end, no kick is pending and no store on its way.
     fn is_finished(&self) -> bool {
-        self.scenario().cpus().all(|cpu| self.is_idle(cpu) && !self.hardware().cpu(cpu).is_kicked())
+        self.scenario().cpus().all(|cpu| {
+            let here = self.hardware().cpu(cpu);
+            self.is_idle(cpu) && !here.is_kicked() && here.has_drained()
+        })
+    }
+
+    /// Checks what must hold when the scenario is at its end.
+    fn check_end(&self) -> Result<(), Failure> {
+        Ok(self.hardware().check_end()?)
     }
 
     fn is_idle(&self, cpu: CpuId) -> bool {
         self.pending(cpu) == Operation::Idle
     }
 
-    /// Lets one CPU after the other take its turn, with interrupts as soon as they can be taken, until the end.
+    /// What `cpu` does when it is its turn, if anything: stores reach memory before anything else is done, interrupts are
+    /// taken as soon as they can be.
+    fn turn(&self, cpu: CpuId) -> Option<Act> {
+        if !self.hardware().cpu(cpu).has_drained() {
+            return Some(Act::Drain { cpu, place: 0 });
+        }
+        if self.hardware().takes_interrupt(cpu) {
+            return Some(Act::Interrupt { cpu });
+        }
+        (!self.is_idle(cpu)).then_some(Act::Step { cpu, outcome: 0 })
+    }
+
+    /// Lets one CPU after the other take its turn until the end.
     fn finish_fairly(&mut self) -> Result<(), Failure> {
         let mut middle = None;
         let mut has_changed = false;
@@ -49,16 +72,18 @@ pub(crate) trait Driver {
             if round == FAIR_ROUNDS / 2 {
                 middle = Some(self.hardware().clone());
             }
+            let is_tick_due = round % ROUNDS_BETWEEN_TICKS == 0;
             for cpu in self.scenario().cpus() {
-                if self.hardware().cpu(cpu).takes_interrupt() {
-                    self.perform(Act::Interrupt { cpu })?;
-                } else if !self.is_idle(cpu) {
-                    self.perform(Act::Step { cpu, outcome: 0 })?;
+                if is_tick_due && self.hardware().takes_tick(cpu) {
+                    self.perform(Act::Tick { cpu })?;
+                }
+                if let Some(act) = self.turn(cpu) {
+                    self.perform(act)?;
                 }
                 has_changed |= middle.as_ref().is_some_and(|middle| !self.hardware().has_same_memory(middle));
             }
             if self.is_finished() {
-                return Ok(());
+                return self.check_end();
             }
         }
         Err(Failure::Doomed(match has_changed {
@@ -78,6 +103,6 @@ pub(crate) trait Driver {
 }
 
 /// Makes the machine that scenarios begin on, before any setup.
-pub(crate) fn blank() -> Hardware {
-    Hardware::new(PLACES.n_words())
+pub(crate) fn blank(scenario: &Scenario) -> Hardware {
+    Hardware::new(scenario.machine, PLACES.n_words(scenario.machine.cpus))
 }

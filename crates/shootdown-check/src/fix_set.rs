@@ -18,6 +18,14 @@ impl FixSet {
         self.0 & bit(fix) != 0
     }
 
+    /// Returns all sets of no fix, of one, and of two, smaller ones first.
+    pub(crate) fn up_to_two() -> impl Iterator<Item = FixSet> {
+        let singles = || Fix::ALL.into_iter().map(bit);
+        let pairs =
+            move || singles().flat_map(move |one| singles().filter(move |two| one < *two).map(move |two| one | two));
+        std::iter::once(0).chain(singles()).chain(pairs()).map(FixSet)
+    }
+
     /// Returns the fixes in the set.
     pub fn iter(self) -> impl Iterator<Item = Fix> {
         Fix::ALL.into_iter().filter(move |fix| self.contains(*fix))

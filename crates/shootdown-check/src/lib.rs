@@ -20,37 +20,50 @@
 //! assert!(report.finding.is_some());
 //! ```
 //!
-//! What is explored and what is not is said in [`shootdown_sim::smp`]; above all, the simulated memory is sequentially
-//! consistent. Accesses to a word that is owned ([`shootdown::Own`]) count as private; the live driver checks that they
+//! What is explored and what is not is said in [`shootdown_sim::smp`]; above all, stores may reach memory late and out of
+//! order, and loads do not overtake loads. Accesses to a word that is owned ([`shootdown::Own`]) count as private; the live driver checks that they
 //! are, by the memory orders and interrupt masks that the library asked for ([`Race`]).
 
-mod bias;
 mod coroutine;
 mod driver;
 mod failure;
+mod fingerprint;
 mod fix_set;
 pub mod graph;
+pub mod incidents;
+mod invariant;
 pub mod live;
 #[cfg(test)]
 mod lockstep;
 mod machine;
 mod panics;
 mod places;
+mod portfolio;
 mod races;
+mod replay;
 mod report;
 mod rng;
 mod scenario;
 pub mod scenarios;
 mod schedule;
+mod shrink;
+pub mod suite;
+mod svg;
 mod trace;
 
 pub use failure::{Doom, Failure};
+pub use fingerprint::Fingerprint;
 pub use fix_set::FixSet;
 pub use machine::{Sim, TinyPolicy};
 pub use panics::Panic;
 pub use places::WordIndex;
 pub use races::{Actor, Race};
-pub use report::{Finding, Report};
-pub use scenario::Scenario;
+pub use report::{Finding, Report, describe};
+pub use scenario::{Proof, Scenario};
 pub use schedule::{ParseScheduleError, Schedule};
 pub use trace::Trace;
+
+/// The examples in the page about the checker, so that they are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/checker.md")]
+struct Page;

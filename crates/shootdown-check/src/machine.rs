@@ -9,9 +9,9 @@ use std::{panic::Location as Source, sync::atomic::Ordering};
 use corosensei::Yielder;
 use shootdown::{
     At, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Invalidate, Level, Machine, Modify, NoFrame, PerCpu, Pfn,
-    Policy, Shared, Small, Space, SpaceId, TableFrame, UpTo, Vpn, arch::tiny::Tiny, call::Slot,
+    Policy, Shared, Small, Space, SpaceId, TableFrame, UpTo, Vpn, VpnRange, arch::tiny::Tiny, call::Slot,
 };
-use shootdown_sim::smp::{Location, Operation};
+use shootdown_sim::smp::{Access, Location, Operation};
 
 use crate::{
     coroutine::{Answer, Ask, Question},
@@ -65,23 +65,36 @@ impl Sim {
     /// Performs an operation; runs the interrupt handler first, as often as the driver wants.
     #[track_caller]
     fn perform(&self, operation: Operation) -> u64 {
+        self.perform_at(operation, Source::caller())
+    }
+
+    fn perform_at(&self, operation: Operation, at: &'static Source<'static>) -> u64 {
         // Guards dropped by a panic find a machine that does nothing: the panic is the result of this run.
         if std::thread::panicking() {
             return 0;
         }
-        let at = Source::caller();
         loop {
             match self.ask(Question::Operation(operation), at) {
                 Answer::Result(result) => return result,
                 Answer::Interrupt => self.handle_interrupt(),
+                Answer::Tick => self.handle_tick(),
             }
         }
     }
 
-    /// Runs the scenario's interrupt handler and returns from the interrupt.
+    /// Runs the scenario's handler for kicks and returns from the interrupt.
     pub(crate) fn handle_interrupt(&self) {
+        self.handle(self.scenario.handler);
+    }
+
+    /// Runs the scenario's handler for ticks and returns from the interrupt.
+    pub(crate) fn handle_tick(&self) {
+        self.handle(self.scenario.tick);
+    }
+
+    fn handle(&self, handler: fn(&Sim)) {
         // A scope, since nothing of a handler is left when it returns.
-        self.scope(self.scenario.handler);
+        self.scope(handler);
         self.perform(Operation::ReturnFromInterrupt);
     }
 
@@ -123,10 +136,44 @@ impl Sim {
         &PLACES.scratch[index]
     }
 
-    /// Lets user code touch a page. A page that is not mapped faults, which is no violation.
+    /// Lets user code read a page. A page that is not mapped faults, which is no violation.
     #[track_caller]
     pub fn access(&self, page: Vpn) {
-        self.perform(Operation::Access(page));
+        self.touch(page, Access::Read);
+    }
+
+    /// Lets user code write to a page. One that is not mapped for it faults, which is no violation.
+    #[track_caller]
+    pub fn write(&self, page: Vpn) {
+        self.touch(page, Access::Write);
+    }
+
+    #[track_caller]
+    fn touch(&self, page: Vpn, access: Access) {
+        // Whether it faults is nobody's business here; looked at, it would double what comes after.
+        let at = Source::caller();
+        self.scope(|m| {
+            m.perform_at(Operation::Access(page, access), at);
+        });
+    }
+
+    /// Says that an operation on `pages` of the loaded address space has returned: from now on no user code goes to them
+    /// in a way that the tables do not allow. Nobody may be about to map something else there.
+    #[track_caller]
+    pub fn promises(&self, pages: VpnRange) {
+        self.perform(Operation::Promise(pages));
+    }
+
+    /// Says that the owner of a frame knows that it must be written back.
+    #[track_caller]
+    pub fn note_dirty(&self, frame: Pfn) {
+        self.perform(Operation::NoteDirty(frame));
+    }
+
+    /// Writes a frame back: what user code stores in it later must make it dirty again.
+    #[track_caller]
+    pub fn write_back(&self, frame: Pfn) {
+        self.perform(Operation::WriteBack(frame));
     }
 
     /// Lets no user code run on this CPU from now on: it is in a kernel thread, or idle.
@@ -174,7 +221,7 @@ fn location(at: At<'_, WordIndex>) -> Location {
 
 // SAFETY: nothing real depends on this machine: frames are numbers in plain data, and no memory is handed out for them.
 // Still, item by item of the trait's contract:
-// - Memory: `Hardware` performs one operation at a time, so its memory is sequentially consistent, stronger than asked.
+// - Memory: `Hardware` performs one operation at a time. What a store buffer may delay, `Operation::needs` says.
 // - Own words: the driver performs them at once and in program order.
 // - Invalidation: takes effect in the step that performs it; `load_root` drops everything.
 // - Interrupts: `Hardware::enabled` offers no interrupt while they are masked; a kick stays pending until it is taken.

@@ -10,7 +10,7 @@ use std::sync::{
 };
 
 use shootdown::{Descriptor, PerCpu, Shared, Space, SpaceId, Word, call::Slot};
-use shootdown_sim::smp::{FRAMES, MAX_CPUS, WordId};
+use shootdown_sim::smp::{FRAMES, Location, MAX_CPUS, Operation, WordId};
 
 use crate::machine::Sim;
 
@@ -46,6 +46,8 @@ pub(crate) struct Places {
     pub(crate) descriptors: [Descriptor<Sim>; FRAMES],
     pub(crate) scratch: [Shared<Sim>; SCRATCH],
     names: Vec<String>,
+    /// For each number of CPUs, from 1 on.
+    n_words: [usize; MAX_CPUS],
 }
 
 pub(crate) static PLACES: LazyLock<Places> = LazyLock::new(Places::new);
@@ -59,44 +61,55 @@ impl Places {
             descriptors: [const { Descriptor::new() }; FRAMES],
             scratch: [const { Shared::ZERO }; SCRATCH],
             names: Vec::new(),
+            n_words: [0; MAX_CPUS],
         };
         places.adopt();
         places
     }
 
+    /// What belongs to CPUs comes last, CPU after CPU, so that a machine with few of them needs no words for the others.
     fn adopt(&mut self) {
-        let mut names = Vec::new();
-        let mut adopt = |owner: &str, name: &str, word: &WordIndex| {
-            word.adopt(WordId(names.len() as u16));
-            names.push(format!("{name}[{owner}]"));
-        };
-        for (cpu, state) in self.per_cpu.iter().enumerate() {
-            state.visit(&mut |name, word| adopt(&cpu.to_string(), name, word));
-        }
-        for (from, row) in self.slots.iter().enumerate() {
-            for (to, slot) in row.iter().enumerate() {
-                slot.visit(&mut |name, word| adopt(&format!("{from}>{to}"), name, word));
-            }
-        }
+        let names = &mut self.names;
         for (id, space) in self.spaces.iter().enumerate() {
-            space.visit(&mut |name, word| adopt(&id.to_string(), name, word));
+            space.visit(&mut |name, word| adopt(names, &id.to_string(), name, word));
         }
         for (frame, descriptor) in self.descriptors.iter().enumerate() {
-            descriptor.visit(&mut |name, word| adopt(&frame.to_string(), name, word));
+            descriptor.visit(&mut |name, word| adopt(names, &frame.to_string(), name, word));
         }
         for (index, word) in self.scratch.iter().enumerate() {
-            word.visit("scratch", &mut |name, word| adopt(&index.to_string(), name, word));
+            word.visit("scratch", &mut |name, word| adopt(names, &index.to_string(), name, word));
         }
-        self.names = names;
+        for cpu in 0..MAX_CPUS {
+            self.per_cpu[cpu].visit(&mut |name, word| adopt(names, &cpu.to_string(), name, word));
+            for (from, to) in (0..=cpu).map(|other| (cpu, other)).chain((0..cpu).map(|other| (other, cpu))) {
+                self.slots[from][to].visit(&mut |name, word| adopt(names, &format!("{from}>{to}"), name, word));
+            }
+            self.n_words[cpu] = names.len();
+        }
     }
 
-    /// Returns how many words there are.
-    pub(crate) fn n_words(&self) -> usize {
-        self.names.len()
+    /// Returns how many words a machine with so many CPUs uses; they are the first ones.
+    pub(crate) fn n_words(&self, cpus: usize) -> usize {
+        self.n_words[cpus - 1]
     }
 
     /// Returns the name of a word, and in brackets whose it is.
     pub(crate) fn name(&self, word: WordId) -> &str {
         &self.names[usize::from(word.0)]
+    }
+}
+
+fn adopt(names: &mut Vec<String>, owner: &str, name: &str, word: &WordIndex) {
+    word.adopt(WordId(names.len() as u16));
+    names.push(format!("{name}[{owner}]"));
+}
+
+/// The place in memory that an operation reads or writes, if it does.
+pub(crate) fn touched(operation: Operation) -> Option<Location> {
+    match operation {
+        Operation::Load(at, _) | Operation::Store(at, ..) | Operation::Modify(at, ..) | Operation::Update(at, ..) => {
+            Some(at)
+        }
+        _ => None,
     }
 }

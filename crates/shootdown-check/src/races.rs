@@ -6,7 +6,7 @@
 //! so a missing interrupt mask shows as well. Ordered by:
 //!
 //! * releases and acquires, counting only the memory orders that were *asked for*: a missing one shows although the
-//!   simulated memory is sequentially consistent;
+//!   simulated memory is stronger;
 //! * masking: what main code did before it unmasked interrupts comes before the next handler on its CPU, and what a
 //!   handler did comes before whatever main code does after it has masked interrupts again.
 //!

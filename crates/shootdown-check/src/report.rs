@@ -2,16 +2,18 @@
 
 use std::fmt;
 
-use shootdown_sim::smp::{Act, Hardware};
+use shootdown_sim::smp::{Act, Config, Hardware, MemoryModel};
 
-use crate::{failure::Failure, fix_set::FixSet, live, scenario::Scenario, schedule::Schedule, trace::Trace};
+use crate::{
+    failure::Failure, fix_set::FixSet, replay::replay_acts, scenario::Scenario, schedule::Schedule, trace::Trace,
+};
 
 /// A failing run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// How it fails.
     pub failure: Failure,
-    /// The schedule, which [`live::replay`] takes.
+    /// The schedule, which [`live::replay`](crate::live::replay) takes.
     pub schedule: Schedule,
     /// What happens, step by step.
     pub trace: Trace,
@@ -29,9 +31,9 @@ impl Finding {
         acts: Vec<Act>,
         failure: &Failure,
     ) -> Self {
-        let schedule = Schedule { scenario: scenario.name.to_owned(), acts };
-        let replayed = live::replay_acts(scenario, left_out, initial, &schedule.acts)
-            .unwrap_or_else(|error| panic!("{schedule} does not replay: {error}"));
+        let replayed = replay_acts(scenario, left_out, initial, &acts)
+            .unwrap_or_else(|error| panic!("a finding in {} does not replay: {error}", scenario.name));
+        let schedule = Schedule { scenario: scenario.name.to_owned(), fingerprint: replayed.fingerprint, acts };
         assert_eq!(replayed.failure.as_ref(), Some(failure), "{schedule} replays to something else");
         Finding { failure: failure.clone(), schedule, trace: replayed.trace }
     }
@@ -44,8 +46,8 @@ pub struct Report {
     pub scenario: &'static str,
     /// The fixes that were left out.
     pub left_out: FixSet,
-    /// CPUs of the machine.
-    pub n_cpus: usize,
+    /// The machine.
+    pub machine: Config,
     /// States reached.
     pub n_states: usize,
     /// Transitions between them.
@@ -72,22 +74,99 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}, {}: {} CPUs", self.scenario, self.left_out, self.n_cpus)?;
+impl Report {
+    /// Returns what was explored, what was not, and how sure that is.
+    #[must_use]
+    pub fn summary(&self) -> String {
         let extent = match (self.is_exhausted, &self.finding) {
             (true, _) => "all there are",
             (false, Some(_)) => "up to the finding",
             (false, None) => "cut at the limit",
         };
-        let (states, transitions, nodes) = (self.n_states, self.n_transitions, self.n_local_nodes);
-        writeln!(f, "  {states} states ({extent}), {transitions} transitions, {nodes} local nodes")?;
-        writeln!(f, "  not explored: weak memory orders, more CPUs, permissions and dirty bits")?;
-        writeln!(f, "  a state was missed by a hash collision with odds of {:.1e} at most", self.collision_odds())?;
+        format!(
+            "{}, {}: {}\n  {} states ({extent}), {} transitions, {} local nodes\n  not explored: {}\n  a state was missed \
+             by a hash collision with odds of {:.1e} at most\n{}",
+            self.scenario,
+            self.left_out,
+            describe(&self.machine),
+            self.n_states,
+            self.n_transitions,
+            self.n_local_nodes,
+            not_explored(&self.machine),
+            self.collision_odds(),
+            match (&self.finding, self.is_exhausted) {
+                (Some(_), _) => "",
+                (None, true) => "  no failure\n",
+                (None, false) => "  no failure so far\n",
+            }
+        )
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.summary())?;
         match &self.finding {
-            Some(finding) => write!(f, "{}replay: {}", finding.trace, finding.schedule),
-            None if self.is_exhausted => f.write_str("  no failure"),
-            None => f.write_str("  no failure so far"),
+            Some(finding) => write!(f, "{}schedule: {}", finding.trace, finding.schedule),
+            None => Ok(()),
         }
     }
+}
+
+/// Returns what a machine has and can do, in words.
+#[must_use]
+pub fn describe(machine: &Config) -> String {
+    let Config {
+        cpus,
+        memory,
+        serializes,
+        walker_forwards,
+        caches_walks,
+        evicts,
+        sets_dirty,
+        faults_forget,
+        ticks,
+        may_refuse_batches,
+        may_refuse_tables,
+    } = *machine;
+    let memory = match memory {
+        MemoryModel::Sc => "SC",
+        MemoryModel::Tso => "TSO",
+        MemoryModel::Pso => "PSO",
+    };
+    let switches = [
+        (serializes, "interrupts and invalidations drain stores"),
+        (!walker_forwards, "walkers do not see the store buffer"),
+        (caches_walks, "walk caches"),
+        (evicts, "evictions"),
+        (!sets_dirty, "dirty bits by faults"),
+        (faults_forget, "faults forget"),
+        (ticks, "ticks"),
+        (may_refuse_batches, "batches may be refused"),
+        (may_refuse_tables, "tables may be refused"),
+    ];
+    let on = switches.into_iter().filter_map(|(is_on, name)| is_on.then_some(name));
+    std::iter::once(format!("{cpus} CPUs, {memory}")).chain(on.map(str::to_owned)).collect::<Vec<_>>().join(", ")
+}
+
+/// What a machine could do to the library and this one cannot.
+fn not_explored(machine: &Config) -> String {
+    let weaker = match machine.memory {
+        MemoryModel::Sc => "store buffers and any weaker memory",
+        MemoryModel::Tso => "memory weaker than TSO",
+        MemoryModel::Pso => "reordered loads",
+    };
+    let switches = [
+        (!machine.caches_walks, "walk caches"),
+        (!machine.evicts, "evictions"),
+        (!machine.ticks, "ticks"),
+        (!machine.may_refuse_batches, "refused batches"),
+        (!machine.may_refuse_tables, "refused tables"),
+    ];
+    let off = switches.into_iter().filter_map(|(is_off, name)| is_off.then_some(name));
+    std::iter::once(weaker)
+        .chain(off)
+        .chain(["more CPUs and pages", "tags", "global entries"])
+        .collect::<Vec<_>>()
+        .join(", ")
 }

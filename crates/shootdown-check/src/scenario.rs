@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use shootdown::{CpuId, Departure, Fix};
+use shootdown::{CpuId, Departure, Fix, call};
 use shootdown_sim::smp::Config;
 
 use crate::machine::Sim;
@@ -25,13 +25,52 @@ pub struct Scenario {
     pub main: fn(&Sim),
     /// What each CPU does when it takes a kick.
     pub handler: fn(&Sim),
+    /// What each CPU does when its timer ticks, on machines whose timers do.
+    pub tick: fn(&Sim),
     /// What becomes of a CPU's residency bit when it switches away.
     pub departure: Departure,
-    /// Fixes that, each left out alone, make this scenario fail.
-    pub proves: &'static [Fix],
+    /// Fixes that, each left out alone, make this scenario fail, and how.
+    pub proves: &'static [Proof],
+}
+
+/// A fix, and what goes wrong in a scenario without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The fix.
+    pub fix: Fix,
+    /// The [kind](crate::Failure::kind) of the failure with the fewest acts, as `stale-at-free`.
+    pub failure: &'static str,
+}
+
+impl Proof {
+    /// Says that without `fix` the scenario fails with this kind of failure.
+    #[must_use]
+    pub const fn of(fix: Fix, failure: &'static str) -> Self {
+        Proof { fix, failure }
+    }
 }
 
 impl Scenario {
+    /// Two CPUs that do nothing but serve their inboxes: where other scenarios begin.
+    pub const BLANK: Scenario = Scenario {
+        name: "",
+        goal: "",
+        method: "",
+        machine: Config::with_cpus(2),
+        setup: |_| {},
+        main: |_| {},
+        handler: call::serve,
+        tick: |_| {},
+        departure: Departure::ClearsBit,
+        proves: &[],
+    };
+
+    /// Returns how it fails without `fix`, if it proves that.
+    #[must_use]
+    pub fn proof_of(&self, fix: Fix) -> Option<Proof> {
+        self.proves.iter().copied().find(|proof| proof.fix == fix)
+    }
+
     /// Returns its CPUs.
     pub fn cpus(&self) -> impl Iterator<Item = CpuId> + use<> {
         (0..self.machine.cpus as u16).map(CpuId)

@@ -1,36 +1,56 @@
 //! A schedule: which act came after which, as a short string that replays anywhere.
 //!
-//! `NAME:HEX`, where each act is one byte: its kind in the two highest bits, then the CPU in three, then the choice in
-//! three. The kinds are 0 step (choice: outcome), 1 interrupt, 2 walk to the cache (choice: root entry), 3 walk to the
-//! TLB (choice: page, plus 4 if it begins at the cached pointer).
+//! `NAME:FINGERPRINT:HEX`. The fingerprint says which code it is of ([`Fingerprint`]) and thereby what was left out. Each
+//! act is one byte: its kind in the three highest bits, then the CPU in two, then the choice in three. The kinds are 0
+//! step (choice: outcome), 1 interrupt, 2 walk to the cache (choice: root entry), 3 walk to the TLB (choice: page, plus 4
+//! if it begins at the cached pointer), 4 a store reaches memory (choice: its place), 5 eviction (choice: page, or root
+//! entry plus 4). Kind 1 with choice 1 is a tick.
 
 use std::{fmt, str::FromStr};
 
 use shootdown::{CpuId, Vpn};
-use shootdown_sim::smp::{Act, ENTRIES, MAX_CPUS, PAGES, Walk, WalkFrom};
+use shootdown_sim::smp::{Act, ENTRIES, Evicted, MAX_CPUS, MAX_STORES, PAGES, Walk, WalkFrom};
+
+use crate::{fingerprint::Fingerprint, fix_set::FixSet, scenario::Scenario};
 
 const STEP: u8 = 0;
 const INTERRUPT: u8 = 1;
 const TO_CACHE: u8 = 2;
 const TO_TLB: u8 = 3;
+const DRAIN: u8 = 4;
+const EVICT: u8 = 5;
 
 const FROM_CACHE: u8 = 4;
+const POINTER: u8 = 4;
 
 /// The acts of one run of one scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// The scenario's name.
     pub scenario: String,
+    /// Which code it is a schedule of.
+    pub fingerprint: Fingerprint,
     /// What happened, in order.
     pub acts: Vec<Act>,
+}
+
+impl Schedule {
+    /// Finds out which fixes were left out: `None` if it was more than two, or if it is a schedule of a scenario or a
+    /// machine that are no longer what they were.
+    #[must_use]
+    pub fn left_out(&self, scenario: &Scenario) -> Option<FixSet> {
+        self.fingerprint.left_out(scenario)
+    }
 }
 
 /// A string is no schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseScheduleError {
-    /// There is no colon after a name.
-    NoName,
+    /// It is not three parts with colons between them, with a name as the first.
+    NotThreeParts,
+    /// The second part is not 16 hexadecimal digits.
+    NoFingerprint(String),
     /// The number of digits is odd.
     HalfAnAct,
     /// This is not a hexadecimal digit.
@@ -47,10 +67,13 @@ pub enum ParseScheduleError {
 impl fmt::Display for ParseScheduleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ParseScheduleError::NoName => f.write_str("a schedule begins with the scenario's name and a colon"),
-            ParseScheduleError::HalfAnAct => f.write_str("a schedule has two digits for each act"),
+            ParseScheduleError::NotThreeParts => f.write_str("a schedule is NAME:FINGERPRINT:HEX"),
+            ParseScheduleError::NoFingerprint(text) => {
+                write!(f, "a schedule's fingerprint is 16 hexadecimal digits, not {text:?}")
+            }
+            ParseScheduleError::HalfAnAct => f.write_str("a schedule has two hexadecimal digits for each act"),
             ParseScheduleError::NotHex(digit) => write!(f, "{digit:?} is not a hexadecimal digit"),
-            ParseScheduleError::NoAct { byte, index } => write!(f, "byte {index}, {byte:02x}, is no act"),
+            ParseScheduleError::NoAct { byte, index } => write!(f, "act {index}, {byte:02x}, is none of this machine"),
         }
     }
 }
@@ -61,22 +84,33 @@ fn encode(act: Act) -> u8 {
     let (kind, choice) = match act {
         Act::Step { outcome, .. } => (STEP, outcome),
         Act::Interrupt { .. } => (INTERRUPT, 0),
+        Act::Tick { .. } => (INTERRUPT, 1),
         Act::Walk { walk: Walk::ToCache { index }, .. } => (TO_CACHE, index as u8),
         Act::Walk { walk: Walk::ToTlb { page, from: WalkFrom::Root }, .. } => (TO_TLB, page.0 as u8),
         Act::Walk { walk: Walk::ToTlb { page, from: WalkFrom::Cache }, .. } => (TO_TLB, page.0 as u8 | FROM_CACHE),
+        Act::Drain { place, .. } => (DRAIN, place),
+        Act::Evict { what: Evicted::Translation(page), .. } => (EVICT, page.0 as u8),
+        Act::Evict { what: Evicted::Pointer(index), .. } => (EVICT, index as u8 | POINTER),
     };
-    const { assert!(MAX_CPUS <= 8 && PAGES <= FROM_CACHE as usize && ENTRIES <= 8) };
-    kind << 6 | (act.cpu().0 as u8) << 3 | choice
+    const { assert!(MAX_CPUS <= 4 && MAX_STORES <= 8) };
+    const { assert!(PAGES <= FROM_CACHE as usize && PAGES <= POINTER as usize && ENTRIES <= POINTER as usize) };
+    kind << 5 | (act.cpu().0 as u8) << 3 | choice
 }
 
 fn decode(byte: u8) -> Option<Act> {
-    let (kind, cpu, choice) = (byte >> 6, CpuId(u16::from(byte >> 3 & 7)), byte & 7);
+    let (kind, cpu, choice) = (byte >> 5, CpuId(u16::from(byte >> 3 & 3)), byte & 7);
     if usize::from(cpu.0) >= MAX_CPUS {
         return None;
     }
     match kind {
         STEP => Some(Act::Step { cpu, outcome: choice }),
         INTERRUPT if choice == 0 => Some(Act::Interrupt { cpu }),
+        INTERRUPT if choice == 1 => Some(Act::Tick { cpu }),
+        DRAIN if usize::from(choice) < MAX_STORES => Some(Act::Drain { cpu, place: choice }),
+        EVICT if choice & POINTER == 0 => Some(Act::Evict { cpu, what: Evicted::Translation(Vpn(u64::from(choice))) }),
+        EVICT if usize::from(choice & !POINTER) < ENTRIES => {
+            Some(Act::Evict { cpu, what: Evicted::Pointer(usize::from(choice & !POINTER)) })
+        }
         TO_CACHE if usize::from(choice) < ENTRIES => {
             Some(Act::Walk { cpu, walk: Walk::ToCache { index: usize::from(choice) } })
         }
@@ -91,7 +125,7 @@ fn decode(byte: u8) -> Option<Act> {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.scenario)?;
+        write!(f, "{}:{}:", self.scenario, self.fingerprint)?;
         self.acts.iter().try_for_each(|act| write!(f, "{:02x}", encode(*act)))
     }
 }
@@ -100,46 +134,60 @@ impl FromStr for Schedule {
     type Err = ParseScheduleError;
 
     fn from_str(text: &str) -> Result<Self, ParseScheduleError> {
-        let (scenario, digits) = text.split_once(':').ok_or(ParseScheduleError::NoName)?;
+        let parts: Vec<&str> = text.split(':').collect();
+        let [scenario, fingerprint, digits] = parts[..] else {
+            return Err(ParseScheduleError::NotThreeParts);
+        };
         if scenario.is_empty() {
-            return Err(ParseScheduleError::NoName);
+            return Err(ParseScheduleError::NotThreeParts);
         }
-        let digits = digits
-            .chars()
-            .map(|digit| digit.to_digit(16).map(|value| value as u8).ok_or(ParseScheduleError::NotHex(digit)))
-            .collect::<Result<Vec<u8>, _>>()?;
-        if digits.len() % 2 != 0 {
-            return Err(ParseScheduleError::HalfAnAct);
-        }
-        let acts = digits
-            .chunks_exact(2)
-            .map(|pair| pair[0] << 4 | pair[1])
-            .enumerate()
-            .map(|(index, byte)| decode(byte).ok_or(ParseScheduleError::NoAct { byte, index }));
-        Ok(Schedule { scenario: scenario.to_owned(), acts: acts.collect::<Result<_, _>>()? })
+        let fingerprint =
+            Fingerprint::parse(fingerprint).ok_or_else(|| ParseScheduleError::NoFingerprint(fingerprint.to_owned()))?;
+        Ok(Schedule { scenario: scenario.to_owned(), fingerprint, acts: parse_acts(digits)? })
     }
+}
+
+fn parse_acts(digits: &str) -> Result<Vec<Act>, ParseScheduleError> {
+    let digits = digits
+        .chars()
+        .map(|digit| digit.to_digit(16).map(|value| value as u8).ok_or(ParseScheduleError::NotHex(digit)))
+        .collect::<Result<Vec<u8>, _>>()?;
+    if digits.len() % 2 != 0 {
+        return Err(ParseScheduleError::HalfAnAct);
+    }
+    digits
+        .chunks_exact(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .enumerate()
+        .map(|(index, byte)| decode(byte).ok_or(ParseScheduleError::NoAct { byte, index }))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PREFIX: &str = "any:0123456789abcdef:";
+
     #[test]
     fn every_byte_that_is_an_act_survives() {
         let acts: Vec<Act> = (0..=u8::MAX).filter_map(decode).collect();
-        assert_eq!(acts.len(), MAX_CPUS * (8 + 1 + ENTRIES + 2 * PAGES));
-        let schedule = Schedule { scenario: "any".into(), acts };
+        assert_eq!(acts.len(), MAX_CPUS * (8 + 2 + 2 * ENTRIES + 3 * PAGES + MAX_STORES));
+        let schedule = Schedule { acts, ..PREFIX.parse().expect("a schedule without acts") };
         assert_eq!(schedule.to_string().parse(), Ok(schedule));
     }
 
     #[test]
     fn what_is_no_schedule_is_refused_with_its_reason() {
         let parse = |text: &str| text.parse::<Schedule>();
-        assert_eq!(parse("0001"), Err(ParseScheduleError::NoName));
-        assert_eq!(parse(":00"), Err(ParseScheduleError::NoName));
-        assert_eq!(parse("a:000"), Err(ParseScheduleError::HalfAnAct));
-        assert_eq!(parse("a:0g"), Err(ParseScheduleError::NotHex('g')));
-        assert_eq!(parse("a:00ff41"), Err(ParseScheduleError::NoAct { byte: 0xff, index: 1 }));
-        assert_eq!(parse("a:").map(|schedule| schedule.acts), Ok(Vec::new()));
+        for text in ["", "0001", "any:0001", ":0123456789abcdef:00", "any:0123456789abcdef:00:00"] {
+            assert_eq!(parse(text), Err(ParseScheduleError::NotThreeParts), "{text:?}");
+        }
+        assert_eq!(parse("any:0123:00"), Err(ParseScheduleError::NoFingerprint("0123".into())));
+        let parse_acts = |digits: &str| parse(&format!("{PREFIX}{digits}")).map(|schedule| schedule.acts);
+        assert_eq!(parse_acts("000"), Err(ParseScheduleError::HalfAnAct));
+        assert_eq!(parse_acts("0g"), Err(ParseScheduleError::NotHex('g')));
+        assert_eq!(parse_acts("00ff20"), Err(ParseScheduleError::NoAct { byte: 0xff, index: 1 }));
+        assert_eq!(parse_acts(""), Ok(Vec::new()));
     }
 }

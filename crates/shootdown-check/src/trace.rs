@@ -1,38 +1,83 @@
 //! A run as text: a line for each act, a column for each CPU, and the place in the source.
 //!
-//! What a CPU does privately between two acts is left out. Acts of the walker, which no code asked for, begin with `~`;
-//! what an interrupt handler does is indented.
+//! What a CPU does privately between two acts is left out. Acts of the hardware, which no code asked for, begin with `~`;
+//! what an interrupt handler does is indented. A run that can no longer come to its end is told up to the first state
+//! from which that is so, and then what goes on there forever.
 
 use std::{fmt, panic::Location as Source};
 
 use shootdown::{CpuId, Invalidate, Modify, TableFrame};
-use shootdown_sim::smp::{Act, Hardware, Location, Operation, Walk, WalkFrom};
+use shootdown_sim::smp::{Access, Act, Evicted, Hardware, Location, Operation, Walk, WalkFrom};
 
 use crate::{
-    coroutine::Stop, driver::Driver, failure::Failure, fix_set::FixSet, live::Live, places::PLACES, scenario::Scenario,
+    coroutine::Stop,
+    driver::Driver,
+    failure::Failure,
+    fix_set::FixSet,
+    live::Live,
+    places::{PLACES, touched},
+    scenario::Scenario,
 };
+
+/// Rounds of turns in which what goes on forever must have begun again; otherwise it is not told.
+const MAX_ROUNDS: usize = 500;
 
 /// A run, told step by step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    title: String,
-    n_cpus: usize,
-    steps: Vec<Step>,
-    end: String,
+    pub(crate) title: String,
+    pub(crate) n_cpus: usize,
+    pub(crate) steps: Vec<Step>,
+    /// What goes on forever after the last step, if the run has no end.
+    pub(crate) cycle: Vec<Step>,
+    pub(crate) end: String,
+    pub(crate) has_failed: bool,
 }
 
+/// One act.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Step {
-    cpu: CpuId,
-    what: String,
-    at: Option<&'static Source<'static>>,
+pub(crate) struct Step {
+    pub(crate) cpu: CpuId,
+    pub(crate) what: String,
+    pub(crate) at: Option<&'static Source<'static>>,
+    /// Interrupts on top of each other when it happens.
+    pub(crate) depth: usize,
+    pub(crate) kind: StepKind,
+}
+
+/// What an act is to the other CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StepKind {
+    /// Code does something that is nothing of the following.
+    Code,
+    /// Interrupts the CPUs whose bits are set.
+    Kick(u64),
+    /// Takes the interrupt that is pending.
+    TakesKick,
+    /// Tells this CPU that its request was run.
+    Answer(CpuId),
+    /// The hardware does something that no code asked for.
+    Hardware,
 }
 
 impl Trace {
-    /// Returns how many acts it has.
+    /// Returns how many acts it has, up to the failure.
     #[must_use]
     pub fn n_acts(&self) -> usize {
         self.steps.len()
+    }
+
+    /// Returns how many acts go on forever after those, if the run has no end.
+    #[must_use]
+    pub fn n_acts_in_cycle(&self) -> usize {
+        self.cycle.len()
+    }
+}
+
+impl Step {
+    /// Where in the source it comes from, as `file:line`; nothing for hardware.
+    pub(crate) fn source(&self) -> Option<String> {
+        self.at.map(|at| format!("{}:{}", short(at.file()), at.line()))
     }
 }
 
@@ -41,42 +86,109 @@ pub(crate) struct TraceBuilder {
     title: String,
     n_cpus: usize,
     steps: Vec<Step>,
+    cycle: Vec<Step>,
 }
 
 impl TraceBuilder {
     pub(crate) fn new(scenario: &'static Scenario, left_out: FixSet) -> Self {
         let title = format!("{}, {left_out}", scenario.name);
-        TraceBuilder { title, n_cpus: scenario.machine.cpus, steps: Vec::new() }
+        TraceBuilder { title, n_cpus: scenario.machine.cpus, steps: Vec::new(), cycle: Vec::new() }
     }
 
     /// Hears that `act` is about to happen.
     pub(crate) fn push(&mut self, live: &Live, act: Act) {
-        let cpu = act.cpu();
-        let what = match act {
-            Act::Step { outcome, .. } => performs(live.hardware(), cpu, live.pending(cpu), outcome),
-            Act::Interrupt { .. } => "takes the kick".to_owned(),
-            Act::Walk { walk, .. } => speculates(live.hardware(), cpu, walk),
-        };
-        let at = match (act, live.stop(cpu)) {
-            (Act::Step { .. }, Stop::Operation(_, at)) => Some(*at),
-            _ => None,
-        };
-        let indent = "  ".repeat(live.hardware().cpu(cpu).depth());
-        self.steps.push(Step { cpu, what: format!("{indent}{what}"), at });
+        self.steps.push(step(live, act));
+    }
+
+    /// Brings the run to its end, with every CPU taking its turn, and listens to what goes on if there is none.
+    pub(crate) fn finish(&mut self, live: &mut Live) -> Result<(), Failure> {
+        let finished = live.finish_fairly();
+        if let Err(Failure::Doomed(_)) = finished {
+            // It goes round by now.
+            self.cycle = cycle(live);
+        }
+        finished
     }
 
     pub(crate) fn end(self, failure: Option<&Failure>) -> Trace {
+        let TraceBuilder { title, n_cpus, steps, cycle } = self;
         let end = failure.map_or_else(|| "the end, without a failure".to_owned(), Failure::to_string);
-        Trace { title: self.title, n_cpus: self.n_cpus, steps: self.steps, end }
+        Trace { title, n_cpus, steps, cycle, end, has_failed: failure.is_some() }
     }
+}
+
+/// Lets every CPU take its turn until everything is as it was, and returns what happened on the way.
+fn cycle(live: &mut Live) -> Vec<Step> {
+    let state = |live: &Live| {
+        let stops: Vec<Stop> = live.scenario().cpus().map(|cpu| live.stop(cpu).clone()).collect();
+        (live.hardware().clone(), stops)
+    };
+    let first = state(live);
+    let mut steps = Vec::new();
+    for _ in 0..MAX_ROUNDS {
+        for cpu in live.scenario().cpus() {
+            if let Some(act) = live.turn(cpu) {
+                steps.push(step(live, act));
+                if live.perform(act).is_err() {
+                    return Vec::new();
+                }
+            }
+        }
+        if state(live) == first {
+            return steps;
+        }
+    }
+    Vec::new()
+}
+
+fn step(live: &Live, act: Act) -> Step {
+    let cpu = act.cpu();
+    let (what, kind) = match act {
+        Act::Step { outcome, .. } => {
+            let operation = live.pending(cpu);
+            (performs(live.hardware(), cpu, operation, outcome), kind(cpu, operation))
+        }
+        Act::Interrupt { .. } => ("takes the kick".to_owned(), StepKind::TakesKick),
+        Act::Tick { .. } => ("takes a tick".to_owned(), StepKind::Hardware),
+        Act::Walk { walk, .. } => (speculates(live.hardware(), cpu, walk), StepKind::Hardware),
+        Act::Drain { place, .. } => (drains(live.hardware(), cpu, place), StepKind::Hardware),
+        Act::Evict { what, .. } => (evicts(what), StepKind::Hardware),
+    };
+    let at = match (act, live.stop(cpu)) {
+        (Act::Step { .. }, Stop::Operation(_, at)) => Some(*at),
+        _ => None,
+    };
+    Step { cpu, what, at, depth: live.hardware().cpu(cpu).depth(), kind }
+}
+
+fn kind(cpu: CpuId, operation: Operation) -> StepKind {
+    match (operation, touched(operation)) {
+        (Operation::Kick(targets), _) => StepKind::Kick(targets),
+        (Operation::Load(..), _) | (_, None) => StepKind::Code,
+        (_, Some(at)) => match slot_of(at) {
+            // A slot's target writes to it only to say that it is done.
+            Some((from, to)) if to == cpu => StepKind::Answer(from),
+            _ => StepKind::Code,
+        },
+    }
+}
+
+/// The sender and the target of the slot that a word is in, if it is in one; its name says so.
+fn slot_of(at: Location) -> Option<(CpuId, CpuId)> {
+    let Location::Word(word) = at else {
+        return None;
+    };
+    let (_, whose) = PLACES.name(word).strip_suffix(']')?.rsplit_once('[')?;
+    let (from, to) = whose.split_once('>')?;
+    Some((CpuId(from.parse().ok()?), CpuId(to.parse().ok()?)))
 }
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut widths: Vec<usize> = (0..self.n_cpus).map(|cpu| format!("CPU {cpu}").len()).collect();
-        for step in &self.steps {
+        for step in self.steps.iter().chain(&self.cycle) {
             let width = &mut widths[usize::from(step.cpu.0)];
-            *width = step.what.chars().count().max(*width);
+            *width = (2 * step.depth + step.what.chars().count()).max(*width);
         }
         writeln!(f, "{}", self.title)?;
         write!(f, "    ")?;
@@ -85,18 +197,24 @@ impl fmt::Display for Trace {
         }
         writeln!(f, "  source")?;
         for (number, step) in (1..).zip(&self.steps) {
-            write!(f, "{number:>4}")?;
-            for (cpu, width) in widths.iter().enumerate() {
-                let what = if cpu == usize::from(step.cpu.0) { step.what.as_str() } else { "" };
-                write!(f, "  {what:<width$}")?;
-            }
-            match step.at {
-                Some(at) => writeln!(f, "  {}:{}", short(at.file()), at.line())?,
-                None => writeln!(f, "  hardware")?,
-            }
+            write_line(f, &format!("{number:>4}"), step, &widths)?;
         }
-        writeln!(f, "  => {}", self.end)
+        writeln!(f, "  => {}", self.end)?;
+        if !self.cycle.is_empty() {
+            writeln!(f, "  again and again:")?;
+        }
+        self.cycle.iter().try_for_each(|step| write_line(f, "    ", step, &widths))
     }
+}
+
+fn write_line(f: &mut fmt::Formatter<'_>, label: &str, step: &Step, widths: &[usize]) -> fmt::Result {
+    f.write_str(label)?;
+    for (cpu, width) in widths.iter().enumerate() {
+        let what = if cpu == usize::from(step.cpu.0) { step.what.as_str() } else { "" };
+        let indent = if what.is_empty() { 0 } else { 2 * step.depth };
+        write!(f, "  {:indent$}{what:<rest$}", "", rest = width - indent)?;
+    }
+    writeln!(f, "  {}", step.source().as_deref().unwrap_or("hardware"))
 }
 
 /// The file's path within its crate.
@@ -124,7 +242,7 @@ fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) 
         Operation::Mask => "masks interrupts".to_owned(),
         Operation::Restore(0) => "unmasks interrupts".to_owned(),
         Operation::Restore(_) => "leaves interrupts masked".to_owned(),
-        Operation::Kick(targets) => format!("kicks{}", cpus(targets)),
+        Operation::Kick(targets) => format!("kicks {}", cpus(targets)),
         Operation::AllocTable | Operation::AllocFrame => match result.checked_sub(1) {
             Some(frame) => format!("takes frame {frame}"),
             None => "finds no frame".to_owned(),
@@ -133,15 +251,20 @@ fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) 
         Operation::FreeFrame(frame) => format!("frees frame {}", frame.0),
         Operation::AllocBatch if result == 0 => "is refused a batch".to_owned(),
         Operation::AllocBatch => "takes a batch".to_owned(),
-        Operation::Access(page) => match after.cpu(cpu).translation(page) {
-            Some(to) => format!("uses page {} in frame {}", page.0, to.frame.0),
-            None => format!("faults on page {}", page.0),
+        Operation::Access(page, access) => match after.cpu(cpu).translation(page) {
+            // A violation may be about to happen, so it is the translation that counts and not the result.
+            Some(to) if access == Access::Read => format!("uses page {} in frame {}", page.0, to.frame.0),
+            Some(to) if to.is_writable => format!("writes to page {} in frame {}", page.0, to.frame.0),
+            _ => format!("faults on page {}", page.0),
         },
+        Operation::WriteBack(frame) => format!("writes frame {} back", frame.0),
         Operation::ReturnFromInterrupt => "returns".to_owned(),
         Operation::OwnGet(_)
         | Operation::OwnSet(..)
         | Operation::StopUser
         | Operation::ResumeUser
+        | Operation::NoteDirty(_)
+        | Operation::Promise(_)
         | Operation::Idle => format!("{operation:?}"),
     }
 }
@@ -169,6 +292,20 @@ fn speculates(hardware: &Hardware, cpu: CpuId, walk: Walk) -> String {
     }
 }
 
+fn drains(hardware: &Hardware, cpu: CpuId, place: u8) -> String {
+    match hardware.waiting_store(cpu, place) {
+        Some((at, new)) => format!("~ {} = {} reaches memory", name(at), value(at, new)),
+        None => "~ no store is on its way".to_owned(),
+    }
+}
+
+fn evicts(what: Evicted) -> String {
+    match what {
+        Evicted::Translation(page) => format!("~ loses page {}", page.0),
+        Evicted::Pointer(index) => format!("~ loses the table below root entry {index}"),
+    }
+}
+
 fn name(at: Location) -> String {
     match at {
         Location::Word(word) => PLACES.name(word).to_owned(),
@@ -186,5 +323,7 @@ fn value(at: Location, value: u64) -> String {
 }
 
 fn cpus(targets: u64) -> String {
-    (0..u64::BITS).filter(|cpu| targets >> cpu & 1 != 0).map(|cpu| format!(" CPU {cpu}")).collect()
+    let names: Vec<String> =
+        (0..u64::BITS).filter(|cpu| targets >> cpu & 1 != 0).map(|cpu| format!("CPU {cpu}")).collect();
+    names.join(", ")
 }

@@ -2,28 +2,24 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use shootdown::{CpuId, CpuSet, Departure, Machine, Masked, Modify};
+use shootdown::{CpuId, CpuSet, Machine, Masked, Modify};
 use shootdown_check::{
     Doom, Failure, Scenario, Sim,
     graph::{self, Limits},
     live,
 };
-use shootdown_sim::smp::Config;
 
 /// Each CPU kicks the other and waits, deaf, until the other's handler has run: what hung Alpha.
 static DEAF_TO_EACH_OTHER: Scenario = Scenario {
     name: "deaf_to_each_other",
     goal: "Two CPUs wait for each other's interrupt handlers.",
     method: "Both mask interrupts, kick the other, and wait without serving anything.",
-    machine: Config { cpus: 2, may_refuse_batches: false, caches_walks: false },
-    setup: |_| {},
     main: |m| {
         let _masked = Masked::new(m);
         call_other(m);
     },
     handler: |m| m.scratch(here(m)).store(m, 1, Release),
-    departure: Departure::ClearsBit,
-    proves: &[],
+    ..Scenario::BLANK
 };
 
 /// The same with interrupts open, which is right.

@@ -2,7 +2,7 @@
 
 use shootdown::{CpuId, Fix, Pfn, Vpn};
 use shootdown_check::{
-    Failure, Report, Scenario,
+    Failure, Proof, Report, Scenario,
     graph::{self, Limits},
     live, scenarios,
 };
@@ -39,16 +39,10 @@ fn with_all_fixes_no_random_run_of_any_scenario_fails() {
 #[test]
 fn without_a_fix_each_scenario_that_proves_it_fails_on_both_drivers() {
     for scenario in scenarios::ALL {
-        for fix in scenario.proves {
+        for Proof { fix, failure } in scenario.proves {
             let report = check(scenario, &[*fix]);
             let shortest = report.finding.unwrap_or_else(|| panic!("{} holds without {fix:?}", scenario.name));
-            println!(
-                "{} without {}: {} acts, {}",
-                scenario.name,
-                fix.name(),
-                shortest.trace.n_acts(),
-                shortest.failure
-            );
+            assert_eq!(shortest.failure.kind(), *failure, "{} without {fix:?}", scenario.name);
 
             let replayed = live::replay(scenario, &[*fix], &shortest.schedule).expect("the schedule replays");
             assert_eq!(replayed.failure.as_ref(), Some(&shortest.failure));

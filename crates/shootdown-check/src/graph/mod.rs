@@ -6,6 +6,7 @@
 //! known, those from which the end cannot be reached are found exactly (`doom`).
 
 mod doom;
+mod fingerprint;
 mod search;
 mod state;
 mod unfold;

@@ -1,11 +1,11 @@
 //! Breadth-first search over all states, with fingerprints for those that were seen.
 
-use std::{collections::VecDeque, hash::BuildHasher};
+use std::collections::VecDeque;
 
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::FxHashMap;
 use shootdown_sim::smp::{Act, Hardware};
 
-use super::{Limits, Product, Unfolding, doom, state::State};
+use super::{Limits, Product, Unfolding, doom, fingerprint::fingerprint, state::State};
 use crate::{
     driver::Driver,
     failure::Failure,
@@ -52,10 +52,6 @@ impl Reached {
     }
 }
 
-fn fingerprint(state: &State) -> u64 {
-    FxBuildHasher.hash_one(state)
-}
-
 /// How a search ended.
 enum Ended {
     Exhausted,
@@ -80,7 +76,7 @@ pub(super) fn run(scenario: &'static Scenario, left_out: FixSet, initial: &Hardw
     Report {
         scenario: scenario.name,
         left_out,
-        n_cpus: scenario.machine.cpus,
+        machine: scenario.machine,
         n_states: reached.came_by.len(),
         n_transitions: reached.transitions.len(),
         n_local_nodes: unfolding.n_nodes(),
@@ -102,6 +98,9 @@ fn explore(
     while let Some((idx, state)) = waiting.pop_front() {
         let product = Product { scenario, unfolding: &mut *unfolding, state };
         if product.is_finished() {
+            if let Err(failure) = product.check_end() {
+                return Ended::Failed(failure, reached.way_to(idx));
+            }
             reached.ends.push(idx);
             continue;
         }

@@ -73,7 +73,12 @@ impl State {
                 *self.position(cpu) = unfolding.handler(cpu);
                 self.settle(unfolding, cpu)
             }
-            Act::Walk { cpu, walk } => Ok(self.hardware.speculate(cpu, walk)?),
+            Act::Tick { cpu } => {
+                self.hardware.tick(cpu);
+                *self.position(cpu) = unfolding.tick(cpu);
+                self.settle(unfolding, cpu)
+            }
+            Act::Walk { .. } | Act::Drain { .. } | Act::Evict { .. } => Ok(self.hardware.happen(act)?),
         }
     }
 

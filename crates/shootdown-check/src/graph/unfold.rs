@@ -46,20 +46,26 @@ pub(crate) struct Unfolding {
     exits: FxHashMap<Exit, NodeId>,
     mains: Vec<NodeId>,
     handlers: Vec<NodeId>,
+    /// None where timers do not tick.
+    ticks: Vec<NodeId>,
 }
 
 impl Unfolding {
-    /// Runs every CPU's main code and handler up to their first operation.
+    /// Runs every CPU's main code and handlers up to their first operation.
     pub(crate) fn new(scenario: &'static Scenario, left_out: FixSet) -> Self {
-        let mut unfolding =
-            Unfolding { nodes: Vec::new(), exits: FxHashMap::default(), mains: Vec::new(), handlers: Vec::new() };
-        for cpu in scenario.cpus() {
-            let main = unfolding.begin(Code { scenario, left_out, cpu, role: Role::Main });
-            let handler = unfolding.begin(Code { scenario, left_out, cpu, role: Role::Handler });
-            unfolding.mains.push(main);
-            unfolding.handlers.push(handler);
-        }
-        unfolding
+        let mut unfolding = Unfolding {
+            nodes: Vec::new(),
+            exits: FxHashMap::default(),
+            mains: Vec::new(),
+            handlers: Vec::new(),
+            ticks: Vec::new(),
+        };
+        let mut begin = |role| -> Vec<NodeId> {
+            scenario.cpus().map(|cpu| unfolding.begin(Code { scenario, left_out, cpu, role })).collect()
+        };
+        let (mains, handlers) = (begin(Role::Main), begin(Role::Handler));
+        let ticks = if scenario.machine.ticks { begin(Role::Tick) } else { Vec::new() };
+        Unfolding { mains, handlers, ticks, ..unfolding }
     }
 
     /// The beginning of the CPU's main code.
@@ -67,9 +73,14 @@ impl Unfolding {
         self.mains[usize::from(cpu.0)]
     }
 
-    /// The beginning of the CPU's interrupt handler.
+    /// The beginning of the CPU's handler for kicks.
     pub(crate) fn handler(&self, cpu: CpuId) -> NodeId {
         self.handlers[usize::from(cpu.0)]
+    }
+
+    /// The beginning of the CPU's handler for ticks.
+    pub(crate) fn tick(&self, cpu: CpuId) -> NodeId {
+        self.ticks[usize::from(cpu.0)]
     }
 
     pub(crate) fn n_nodes(&self) -> usize {

@@ -1,16 +1,13 @@
 //! A handler that makes a call itself, on top of code that was making one.
 
-use shootdown::{CpuId, CpuSet, Departure, Machine, call};
+use shootdown::{CpuId, CpuSet, Machine, call};
 
-use super::script::TWO_CPUS;
 use crate::{machine::Sim, scenario::Scenario};
 
 pub(super) static CALLING_HANDLER: Scenario = Scenario {
     name: "calling_handler",
     goal: "A handler waits for a request of the code below it, which is posted but has not interrupted its target yet.",
     method: "Both CPUs call each other, and the handler of CPU 0 calls CPU 1 once more.",
-    machine: TWO_CPUS,
-    setup: |_| {},
     main: call_other,
     handler: |m| {
         call::serve(m);
@@ -18,8 +15,7 @@ pub(super) static CALLING_HANDLER: Scenario = Scenario {
             call_other(m);
         }
     },
-    departure: Departure::ClearsBit,
-    proves: &[],
+    ..Scenario::BLANK
 };
 
 fn call_other(m: &Sim) {

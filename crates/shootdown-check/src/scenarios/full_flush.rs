@@ -1,20 +1,18 @@
 //! A CPU that drops everything and records how far it has come by that.
 
-use shootdown::{CpuId, Departure, Machine, Stale, VpnRange, call};
+use shootdown::{CpuId, Machine, Stale, VpnRange};
 
-use super::script::{FLUSHING, PAGE_0, TWO_CPUS, create, unmap};
+use super::script::{FLUSHING, PAGE_0, create, unmap};
 use crate::{machine::Sim, scenario::Scenario};
 
 pub(super) static FULL_FLUSH: Scenario = Scenario {
     name: "full_flush",
     goal: "A CPU records a generation whose edit came after its invalidation, and then skips the request for it.",
     method: "CPU 1 flushes the whole address space while CPU 0 unmaps a page that either may cache at any time.",
-    machine: TWO_CPUS,
     setup,
     main,
-    handler: call::serve,
-    departure: Departure::ClearsBit,
     proves: FLUSHING,
+    ..Scenario::BLANK
 };
 
 fn setup(m: &Sim) {

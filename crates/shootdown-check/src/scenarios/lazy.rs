@@ -3,10 +3,10 @@
 //! It may be left out of a flush of leaves if it catches up before it runs user code again, but not out of one that
 //! frees tables, since its walker goes on reading them (Linux b956575bed91).
 
-use shootdown::{CpuId, Departure, Machine, VpnRange, call};
+use shootdown::{CpuId, Machine, VpnRange};
 
 use super::script::{
-    FLUSHING, PAGE_0, TWO_CACHING_CPUS, TWO_CPUS, become_lazy, create, return_to_user, unmap, unmap_with_tables,
+    FLUSHING, FLUSHING_WALKERS, PAGE_0, TWO_CACHING_CPUS, become_lazy, create, return_to_user, unmap, unmap_with_tables,
 };
 use crate::{machine::Sim, scenario::Scenario};
 
@@ -14,7 +14,6 @@ pub(super) static LEAF: Scenario = Scenario {
     name: "lazy",
     goal: "A CPU that was left out of a flush because it was lazy comes back and uses a stale translation.",
     method: "CPU 1 becomes lazy, comes back and touches the page, while CPU 0 unmaps it.",
-    machine: TWO_CPUS,
     setup,
     main: |m| {
         if m.cpu() == CpuId(0) {
@@ -23,9 +22,8 @@ pub(super) static LEAF: Scenario = Scenario {
             pause(m);
         }
     },
-    handler: call::serve,
-    departure: Departure::ClearsBit,
     proves: FLUSHING,
+    ..Scenario::BLANK
 };
 
 pub(super) static TABLE: Scenario = Scenario {
@@ -33,6 +31,7 @@ pub(super) static TABLE: Scenario = Scenario {
     goal: "A page table is freed while a lazy CPU's walker still points at it.",
     method: "CPU 1 becomes lazy, comes back and touches the page, while CPU 0 unmaps the page and its table.",
     machine: TWO_CACHING_CPUS,
+    proves: FLUSHING_WALKERS,
     main: |m| {
         if m.cpu() == CpuId(0) {
             unmap_with_tables(m, VpnRange::from_len(PAGE_0, 2));

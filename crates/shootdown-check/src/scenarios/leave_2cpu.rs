@@ -3,9 +3,9 @@
 //! The mirror image of arriving: its bit leaves the residency mask, and after that nobody tells it of flushes, so its
 //! TLB and walk cache must be empty by then.
 
-use shootdown::{CpuId, Departure, Machine, VpnRange, call, residency};
+use shootdown::{CpuId, Machine, VpnRange, residency};
 
-use super::script::{FLUSHING, PAGE_0, TWO_CACHING_CPUS, create, unmap_with_tables};
+use super::script::{FLUSHING_WALKERS, PAGE_0, TWO_CACHING_CPUS, create, unmap_with_tables};
 use crate::{machine::Sim, scenario::Scenario};
 
 pub(super) static LEAVE: Scenario = Scenario {
@@ -22,9 +22,8 @@ pub(super) static LEAVE: Scenario = Scenario {
             residency::leave(m);
         }
     },
-    handler: call::serve,
-    departure: Departure::ClearsBit,
-    proves: FLUSHING,
+    proves: FLUSHING_WALKERS,
+    ..Scenario::BLANK
 };
 
 pub(super) static SWITCH_AWAY: Scenario = Scenario {

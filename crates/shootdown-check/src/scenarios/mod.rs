@@ -1,9 +1,13 @@
 //! The scenarios, one idea to a file.
 
 mod calling_handler;
+mod dirty_2cpu;
+mod everything;
 mod full_flush;
 mod lazy;
 mod leave_2cpu;
+mod map_2cpu;
+pub mod models;
 mod mutual_shootdown;
 mod refused_batch;
 mod script;
@@ -17,7 +21,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 17] = [
+pub static ALL: [&Scenario; 25] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -35,10 +39,29 @@ pub static ALL: [&Scenario; 17] = [
     &leave_2cpu::SWITCH_AWAY,
     &two_senders::TWO_SENDERS,
     &calling_handler::CALLING_HANDLER,
+    &map_2cpu::MAP_2CPU,
+    &dirty_2cpu::UNMAP,
+    &dirty_2cpu::PROTECT,
+    &dirty_2cpu::WRITE_BACK,
+    &everything::TICKS,
+    &everything::TWO_CPUS,
+    &everything::THREE_CPUS,
+    &models::UNMAP_LEAVE_3CPU,
 ];
 
-/// Returns the scenario of this name.
+/// Returns all scenarios, and after them the models of others' protocols.
+pub fn all_and_models() -> impl Iterator<Item = &'static Scenario> {
+    ALL.into_iter().chain(models::ALL)
+}
+
+/// Tells whether a scenario is a model of somebody else's protocol, which is expected to fail.
+#[must_use]
+pub fn is_model(scenario: &Scenario) -> bool {
+    models::ALL.iter().any(|model| model.name == scenario.name)
+}
+
+/// Returns the scenario or model of this name.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static Scenario> {
-    ALL.into_iter().find(|scenario| scenario.name == name)
+    all_and_models().find(|scenario| scenario.name == name)
 }

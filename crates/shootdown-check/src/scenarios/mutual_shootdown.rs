@@ -3,21 +3,19 @@
 //! With interrupts masked this is what hung Alpha, where `smp_call_function` waited with interrupts off; here a CPU
 //! that waits serves its own inbox.
 
-use shootdown::{CpuId, Departure, Machine, Masked, Vpn, VpnRange, call};
+use shootdown::{CpuId, Machine, Masked, Vpn, VpnRange};
 
-use super::script::{FLUSHING, TWO_CPUS, create, unmap};
+use super::script::{FLUSHING, create, unmap};
 use crate::{machine::Sim, scenario::Scenario};
 
 pub(super) static OPEN: Scenario = Scenario {
     name: "mutual_shootdown",
     goal: "Two CPUs that flush each other's TLB wait for each other forever.",
     method: "Each unmaps a page of its own at the same time, with interrupts open.",
-    machine: TWO_CPUS,
     setup,
     main: unmap_own_page,
-    handler: call::serve,
-    departure: Departure::ClearsBit,
     proves: FLUSHING,
+    ..Scenario::BLANK
 };
 
 pub(super) static HALF_MASKED: Scenario = Scenario {

@@ -1,6 +1,6 @@
 //! A gather that gets no memory flushes early and goes on.
 
-use shootdown::{CpuId, Departure, Machine, VpnRange, call};
+use shootdown::{CpuId, Machine, VpnRange};
 use shootdown_sim::smp::Config;
 
 use super::script::{FLUSHING, PAGE_0, PAGE_1, TWO_CPUS, create, unmap};
@@ -13,9 +13,8 @@ pub(super) static REFUSED_BATCH: Scenario = Scenario {
     machine: Config { may_refuse_batches: true, ..TWO_CPUS },
     setup,
     main,
-    handler: call::serve,
-    departure: Departure::ClearsBit,
     proves: FLUSHING,
+    ..Scenario::BLANK
 };
 
 fn setup(m: &Sim) {

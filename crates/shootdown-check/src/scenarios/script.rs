@@ -1,18 +1,29 @@
 //! What the scripts of several scenarios have in common.
 
-use shootdown::{Attributes, Fix, Frame, Gather, Vpn, VpnRange, residency};
+use shootdown::{Attributes, Fix, Frame, FrameSink, Gather, Pfn, TablesGuard, Vpn, VpnRange, residency};
 use shootdown_sim::smp::Config;
 
-use crate::machine::Sim;
+use crate::{machine::Sim, scenario::Proof};
 
 /// The steps without which any flush of a page that another CPU uses goes wrong.
-pub(super) const FLUSHING: &[Fix] = &[Fix::FlushBeforeFree, Fix::WaitForAcks, Fix::FlushRemote];
+pub(super) const FLUSHING: &[Proof] = &[
+    Proof::of(Fix::FlushBeforeFree, "stale-at-free"),
+    Proof::of(Fix::WaitForAcks, "stale-at-free"),
+    Proof::of(Fix::FlushRemote, "stale-at-free"),
+];
+
+/// The same where the other CPU runs no user code, so that only its walker can still reach what is freed.
+pub(super) const FLUSHING_WALKERS: &[Proof] = &[
+    Proof::of(Fix::FlushBeforeFree, "stale-at-free"),
+    Proof::of(Fix::WaitForAcks, "walker-in-freed-table"),
+    Proof::of(Fix::FlushRemote, "walker-in-freed-table"),
+];
 
 pub(super) const PAGE_0: Vpn = Vpn(0);
 pub(super) const PAGE_1: Vpn = Vpn(1);
 
 /// Two CPUs whose walkers begin at the root every time: enough where no table is freed.
-pub(super) const TWO_CPUS: Config = Config { cpus: 2, may_refuse_batches: false, caches_walks: false };
+pub(super) const TWO_CPUS: Config = Config::with_cpus(2);
 
 /// Two CPUs with walk caches.
 pub(super) const TWO_CACHING_CPUS: Config = Config { caches_walks: true, ..TWO_CPUS };
@@ -20,12 +31,17 @@ pub(super) const TWO_CACHING_CPUS: Config = Config { caches_walks: true, ..TWO_C
 /// Creates the address space and maps its first pages, on the first CPU to run this. Tables for them lie in one
 /// subtree.
 pub(super) fn create(m: &Sim, n_pages: u64) {
+    create_with(m, n_pages, Attributes::USER_READ);
+}
+
+/// The same with other permissions.
+pub(super) fn create_with(m: &Sim, n_pages: u64, attributes: Attributes) {
     let space = m.user_space();
     space.create(m).expect("the machine has a frame for the root");
     let mut tables = space.lock(m);
     for page in (0..n_pages).map(Vpn) {
         let frame = m.alloc_frame();
-        tables.map(page, frame, Attributes::USER_READ).expect("the machine has frames for the tables");
+        tables.map(page, frame, attributes).expect("the machine has frames for the tables");
     }
 }
 
@@ -35,11 +51,10 @@ pub(super) fn unmap(m: &Sim, pages: VpnRange) {
     let space = m.user_space();
     let mut gather = Gather::new(m, space, &sink);
     let tables = space.lock(m);
-    while let Some(leaf) = tables.next_leaf(pages) {
-        gather.unhook(leaf);
-    }
+    unhook_leaves(m, &mut gather, &tables, pages);
     drop(tables);
     gather.finish();
+    m.promises(pages);
 }
 
 /// Unmaps pages, and the tables that translate nothing else, and gives the frames back.
@@ -48,12 +63,42 @@ pub(super) fn unmap_with_tables(m: &Sim, pages: VpnRange) {
     let space = m.user_space();
     let mut gather = Gather::new(m, space, &sink);
     let mut tables = space.lock(m);
-    while let Some(leaf) = tables.next_leaf(pages) {
-        gather.unhook(leaf);
-    }
+    unhook_leaves(m, &mut gather, &tables, pages);
     gather.unhook_tables(&mut tables, pages, pages);
     drop(tables);
     gather.finish();
+    m.promises(pages);
+}
+
+fn unhook_leaves<S: FrameSink<Sim>>(
+    m: &Sim,
+    gather: &mut Gather<'_, Sim, S>,
+    tables: &TablesGuard<'_, Sim>,
+    pages: VpnRange,
+) {
+    while let Some(leaf) = tables.next_leaf(pages) {
+        if let Some(unhooked) = gather.unhook(leaf)
+            && unhooked.attributes.dirty
+        {
+            m.note_dirty(unhooked.frame);
+        }
+    }
+}
+
+/// Changes what a page permits, notes that it was dirty if it is not any more, and returns its frame.
+pub(super) fn change(m: &Sim, page: Vpn, to: impl Fn(Attributes) -> Attributes) -> Pfn {
+    let sink = |m: &Sim, frame: Frame| m.free_frame(frame);
+    let space = m.user_space();
+    let mut gather = Gather::new(m, space, &sink);
+    let tables = space.lock(m);
+    let leaf = tables.find(page).expect("the page is mapped");
+    let (frame, attributes) = (leaf.frame(), to(leaf.attributes()));
+    if gather.change(leaf, attributes).dirty && !attributes.dirty {
+        m.note_dirty(frame);
+    }
+    drop(tables);
+    gather.finish();
+    frame
 }
 
 /// Leaves user mode for a kernel thread that needs no address space.

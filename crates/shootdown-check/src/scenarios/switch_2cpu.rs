@@ -1,20 +1,18 @@
 //! A CPU that comes to an address space while it is being flushed.
 
-use shootdown::{CpuId, Departure, Machine, VpnRange, call};
+use shootdown::{CpuId, Machine, VpnRange};
 
-use super::script::{FLUSHING, PAGE_0, TWO_CPUS, create, unmap};
+use super::script::{FLUSHING, PAGE_0, create, unmap};
 use crate::{machine::Sim, scenario::Scenario};
 
 pub(super) static SWITCH_2CPU: Scenario = Scenario {
     name: "switch_2cpu",
     goal: "A CPU that was not yet in the residency mask caches the old translation after the flush left it out.",
     method: "CPU 1 switches to the address space and touches the page, while CPU 0 unmaps it.",
-    machine: TWO_CPUS,
     setup,
     main,
-    handler: call::serve,
-    departure: Departure::ClearsBit,
     proves: FLUSHING,
+    ..Scenario::BLANK
 };
 
 fn setup(m: &Sim) {

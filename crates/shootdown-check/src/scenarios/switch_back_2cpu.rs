@@ -3,7 +3,10 @@
 use shootdown::{CpuId, Departure, Fix, Machine};
 
 use super::{script::create, switch_2cpu::SWITCH_2CPU};
-use crate::{machine::Sim, scenario::Scenario};
+use crate::{
+    machine::Sim,
+    scenario::{Proof, Scenario},
+};
 
 pub(super) static SWITCH_BACK_2CPU: Scenario = Scenario {
     name: "switch_back_2cpu",
@@ -11,7 +14,12 @@ pub(super) static SWITCH_BACK_2CPU: Scenario = Scenario {
     method: "CPU 1 leaves its bit behind, then switches back and touches the page, while CPU 0 unmaps it.",
     setup,
     departure: Departure::LeavesBit,
-    proves: &[Fix::FlushBeforeFree, Fix::WaitForAcks, Fix::FlushRemote, Fix::ShowSwitching],
+    proves: &[
+        Proof::of(Fix::FlushBeforeFree, "stale-at-free"),
+        Proof::of(Fix::WaitForAcks, "stale-at-free"),
+        Proof::of(Fix::FlushRemote, "stale-at-free"),
+        Proof::of(Fix::ShowSwitching, "stale-at-free"),
+    ],
     ..SWITCH_2CPU
 };
 

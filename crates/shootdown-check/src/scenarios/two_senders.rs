@@ -1,6 +1,6 @@
 //! Two CPUs call a third at the same time: only the first to find its inbox empty interrupts it.
 
-use shootdown::{CpuId, CpuSet, Departure, Machine, call};
+use shootdown::{CpuId, CpuSet, Machine, call};
 use shootdown_sim::smp::Config;
 
 use super::script::TWO_CPUS;
@@ -13,11 +13,8 @@ pub(super) static TWO_SENDERS: Scenario = Scenario {
     goal: "A request that did not interrupt its target, since another one had, is never answered.",
     method: "CPU 0 and CPU 1 both call CPU 2, which does nothing but take interrupts.",
     machine: Config { cpus: 3, ..TWO_CPUS },
-    setup: |_| {},
     main,
-    handler: call::serve,
-    departure: Departure::ClearsBit,
-    proves: &[],
+    ..Scenario::BLANK
 };
 
 fn main(m: &Sim) {

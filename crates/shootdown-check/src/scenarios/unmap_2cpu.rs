@@ -1,20 +1,18 @@
 //! The base bug of the field: a page is reused while another CPU still reaches it.
 
-use shootdown::{CpuId, Departure, Machine, VpnRange, call};
+use shootdown::{CpuId, Machine, VpnRange};
 
-use super::script::{FLUSHING, PAGE_0, TWO_CPUS, create, unmap};
+use super::script::{FLUSHING, PAGE_0, create, unmap};
 use crate::{machine::Sim, scenario::Scenario};
 
 pub(super) static UNMAP_2CPU: Scenario = Scenario {
     name: "unmap_2cpu",
     goal: "A frame is freed while some TLB still translates to it.",
     method: "CPU 0 unmaps the page that CPU 1 touches twice, while both walkers may cache it at any time.",
-    machine: TWO_CPUS,
     setup,
     main,
-    handler: call::serve,
-    departure: Departure::ClearsBit,
     proves: FLUSHING,
+    ..Scenario::BLANK
 };
 
 fn setup(m: &Sim) {

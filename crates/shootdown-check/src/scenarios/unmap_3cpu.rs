@@ -1,6 +1,6 @@
 //! One shootdown with two targets: one CPU's answer must not stand in for the other's.
 
-use shootdown::{CpuId, Departure, Machine, VpnRange, call};
+use shootdown::{CpuId, Machine, VpnRange};
 use shootdown_sim::smp::Config;
 
 use super::script::{FLUSHING, PAGE_0, TWO_CPUS, create, unmap};
@@ -13,9 +13,8 @@ pub(super) static UNMAP_3CPU: Scenario = Scenario {
     machine: Config { cpus: 3, ..TWO_CPUS },
     setup,
     main,
-    handler: call::serve,
-    departure: Departure::ClearsBit,
     proves: FLUSHING,
+    ..Scenario::BLANK
 };
 
 fn setup(m: &Sim) {

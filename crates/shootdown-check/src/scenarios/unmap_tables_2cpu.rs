@@ -1,6 +1,6 @@
 //! Freeing a page table: the other CPU's walk cache may point at it although its TLB holds nothing.
 
-use shootdown::{CpuId, Departure, Machine, VpnRange, call};
+use shootdown::{CpuId, Machine, VpnRange};
 
 use super::script::{FLUSHING, PAGE_0, TWO_CACHING_CPUS, create, unmap_with_tables};
 use crate::{machine::Sim, scenario::Scenario};
@@ -12,9 +12,8 @@ pub(super) static UNMAP_TABLES_2CPU: Scenario = Scenario {
     machine: TWO_CACHING_CPUS,
     setup,
     main,
-    handler: call::serve,
-    departure: Departure::ClearsBit,
     proves: FLUSHING,
+    ..Scenario::BLANK
 };
 
 fn setup(m: &Sim) {

@@ -1,28 +1,38 @@
-//! How a random run chooses: some CPUs are slow in it, and some walkers.
+//! Choosing by chance, with some CPUs slow in a run, and some walkers.
 //!
 //! With equal chances all CPUs come along at the same pace, and a failure that needs one to sleep while another does a
 //! lot is practically never met. So each run draws a speed for each CPU and one for each walker.
 
 use shootdown_sim::smp::{Act, MAX_CPUS};
 
+use super::Choice;
 use crate::rng::Rng;
 
 const SPEEDS: [usize; 3] = [1, 8, 64];
 
 /// The speeds of one run.
-pub(crate) struct Bias {
+pub(super) struct RandomWalk {
     cpus: [usize; MAX_CPUS],
     walkers: [usize; MAX_CPUS],
 }
 
-impl Bias {
-    pub(crate) fn draw(rng: &mut Rng) -> Self {
+impl RandomWalk {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
         let mut speeds = || [(); MAX_CPUS].map(|()| SPEEDS[rng.below(SPEEDS.len())]);
-        Bias { cpus: speeds(), walkers: speeds() }
+        RandomWalk { cpus: speeds(), walkers: speeds() }
     }
 
-    /// Picks one of `acts`, of which there is one at least.
-    pub(crate) fn pick(&self, acts: &[Act], rng: &mut Rng) -> Act {
+    fn speed(&self, act: Act) -> usize {
+        let cpu = usize::from(act.cpu().0);
+        match act {
+            Act::Step { .. } | Act::Interrupt { .. } => self.cpus[cpu],
+            _ => self.walkers[cpu],
+        }
+    }
+}
+
+impl Choice for RandomWalk {
+    fn pick(&mut self, acts: &[Act], rng: &mut Rng) -> Act {
         let mut left = rng.below(acts.iter().map(|act| self.speed(*act)).sum());
         for act in acts {
             match left.checked_sub(self.speed(*act)) {
@@ -31,13 +41,5 @@ impl Bias {
             }
         }
         unreachable!("the number is below the sum")
-    }
-
-    fn speed(&self, act: Act) -> usize {
-        let cpu = usize::from(act.cpu().0);
-        match act {
-            Act::Walk { .. } => self.walkers[cpu],
-            Act::Step { .. } | Act::Interrupt { .. } => self.cpus[cpu],
-        }
     }
 }

@@ -1,0 +1,73 @@
+//! Steps of the protocols that a checker must notice to be missing: each is taken away, and an invariant must break.
+
+use shootdown::Fix;
+
+use super::{
+    Incident,
+    State::{Holds, NotApplicable, NotYet, Shown},
+    incident,
+};
+
+/// The mutations.
+pub(super) const MUTATIONS: &[Incident] = &[
+    incident("M1", "Frames are freed before the flush", Shown("unmap_2cpu", Fix::FlushBeforeFree)),
+    incident("M2", "Walk caches are not flushed when a table is freed", Holds("unmap_tables_2cpu")),
+    incident("M3", "Without memory for a batch, frames are freed at once", Holds("refused_batch")),
+    incident("M4", "A lazy CPU is skipped when a table is freed", Holds("lazy_table")),
+    incident("M5", "A lazy CPU is skipped when a table is unshared", NotYet("shared page tables")),
+    incident("M6", "Nobody looks whether a CPU is switching", Shown("switch_back_2cpu", Fix::ShowSwitching)),
+    incident(
+        "M7",
+        "A CPU reads the generation before it says that it is switching",
+        Shown("switch_back_2cpu", Fix::ShowSwitching),
+    ),
+    incident("M8", "A partial flush counts as all flushes up to its generation", Holds("full_flush")),
+    incident("M9", "Gathers do not notice each other", NotYet("gathers that notice each other")),
+    incident(
+        "M10",
+        "The flush forced by another gather forgets that tables were freed",
+        NotYet("gathers that notice each other"),
+    ),
+    incident("M11", "Nobody looks for the flushes that reclaim owes", NotYet("reclaim that batches its flushes")),
+    incident("M12", "A barrier counts for others' invalidations", NotYet("broadcast invalidation")),
+    incident("M13", "The reverse mapping is removed before the flush", NotYet("reverse mappings and write-back")),
+    incident("M14", "A move drops the lock before the flush", NotYet("a moving script")),
+    incident("M15", "Unsharing does not wait for lockless walkers", NotYet("shared page tables")),
+    incident("M16", "The last sharer waits for its own walkers only", NotYet("shared page tables")),
+    incident("M17", "Unsharing is settled after its lock is dropped", NotYet("shared page tables")),
+    incident("M18", "Unsharing is recorded as a change of leaves", NotYet("shared page tables")),
+    incident("M19", "A driver's mapping is unlinked before the flush", NotYet("drivers that look mappings up")),
+    incident("M20", "An early flush forgets the driver's pages", NotYet("drivers that look mappings up")),
+    incident(
+        "M21",
+        "A gather skips its flush although the address space still runs",
+        NotApplicable("there is no gather that skips its flush"),
+    ),
+    incident("M22", "Two CPUs wait with interrupts masked and serve nothing", Holds("mutual_shootdown_masked")),
+    incident("M23", "An interrupt is lost and nobody polls", NotYet("interrupts that are lost")),
+    incident("M24", "The same, and a third CPU relies on the first", NotYet("interrupts that are lost")),
+    incident("M25", "An interrupt sends between another's queueing and its kick", Holds("calling_handler")),
+    incident(
+        "M26",
+        "A request without a wait lies on its sender's stack",
+        NotApplicable("requests are copied to slots that never go away"),
+    ),
+    incident("M27", "A CPU goes offline with requests in its queue", NotYet("CPUs that go and come")),
+    incident("M28", "A CPU comes back with its TLB as it was", NotYet("CPUs that go and come")),
+    incident("M29", "A roll-over hands out a tag that is running", NotYet("address-space tags")),
+    incident("M30", "A second roll-over forgets the tags that were reserved", NotYet("address-space tags")),
+    incident("M31", "Alpha: a new tag that was revoked is kept", NotYet("address-space tags")),
+    incident("M32", "A CPU's use of an address space shows without a barrier", Holds("switch_2cpu")),
+    incident("M33", "Alpha: a lazy CPU invalidates under its own tag", NotYet("address-space tags")),
+    incident("M34", "A kernel slot is filled after a root was copied", NotYet("kernel mappings")),
+    incident("M35", "A kernel address is freed before its flush", NotYet("kernel mappings")),
+    incident("M36", "A purge looks at free blocks only", NotYet("kernel mappings")),
+    incident("M37", "A device is not told that it may do more", NotYet("secondary TLBs")),
+    incident("M38", "A wait that was queued counts as one that is over", NotYet("secondary TLBs")),
+    incident(
+        "M39",
+        "A huge leaf is replaced by a table in one step",
+        NotYet("leaves of several sizes in the explorer"),
+    ),
+    incident("M40", "Each of many unsharings waits for walkers by itself", NotYet("shared page tables")),
+];

@@ -1,0 +1,57 @@
+//! Machines on which everything that can happen does.
+
+use shootdown::{Attributes, CpuId, Machine, VpnRange};
+use shootdown_sim::smp::Config;
+
+use super::{
+    script::{FLUSHING, PAGE_0, create_with, unmap_with_tables},
+    unmap_2cpu::UNMAP_2CPU,
+};
+use crate::{machine::Sim, scenario::Scenario};
+
+/// Ticks alone, to see that endless ones neither hide a state without a way out nor make one up.
+pub(super) static TICKS: Scenario = Scenario {
+    name: "ticks",
+    method: "As unmap_2cpu, and timers interrupt both CPUs whenever they can.",
+    machine: Config { ticks: true, ..UNMAP_2CPU.machine },
+    ..UNMAP_2CPU
+};
+
+pub(super) static TWO_CPUS: Scenario = Scenario {
+    name: "everything_2cpu",
+    goal: "Two things that the machine can do go wrong only together.",
+    method: "CPU 0 unmaps a page and its table while CPU 1 writes to the page, with all that hardware may do by itself.",
+    machine: Config {
+        caches_walks: true,
+        evicts: true,
+        ticks: true,
+        may_refuse_batches: true,
+        may_refuse_tables: true,
+        ..Config::with_cpus(2)
+    },
+    setup,
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            unmap_with_tables(m, VpnRange::from_len(PAGE_0, 2));
+        } else {
+            m.write(PAGE_0);
+        }
+    },
+    proves: FLUSHING,
+    ..Scenario::BLANK
+};
+
+pub(super) static THREE_CPUS: Scenario = Scenario {
+    name: "unmap_tables_3cpu",
+    goal: "A page table is freed when one of two targets has answered.",
+    method: "CPU 0 unmaps a page and its table while the walkers of all CPUs may cache the way to it.",
+    machine: Config { caches_walks: true, ..Config::with_cpus(3) },
+    ..TWO_CPUS
+};
+
+fn setup(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        create_with(m, 1, Attributes::USER_WRITE);
+    }
+    m.user_space().switch_to(m);
+}

@@ -1,0 +1,13 @@
+//! Models of protocols that others ship, written after their public descriptions. They prove no fix and say nothing of
+//! the library: each is expected to fail, and there is a scenario in which the library passes the same script.
+
+mod ack_counter;
+mod bounded_queue;
+mod early_free;
+mod script;
+
+pub(super) use self::ack_counter::OURS as UNMAP_LEAVE_3CPU;
+use crate::scenario::Scenario;
+
+/// All models.
+pub static ALL: [&Scenario; 3] = [&ack_counter::ACK_COUNTER, &bounded_queue::BOUNDED_QUEUE, &early_free::EARLY_FREE];

@@ -1,0 +1,163 @@
+//! Everything that is to be checked: each scenario with all fixes kept, and without each fix that it proves.
+//!
+//! Scenarios run on several threads; their verdicts come in the order in which they were asked for.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    fix_set::FixSet,
+    graph::{self, Limits},
+    report::Report,
+    scenario::Scenario,
+    scenarios,
+};
+
+/// What no machine of any scenario does.
+pub const NOWHERE_EXPLORED: &str = "reordered loads, more than 3 CPUs, 4 pages or 2 levels, tags, global entries";
+
+/// One thing to check, and what must come of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// The scenario.
+    pub scenario: &'static Scenario,
+    /// The fixes that are left out.
+    pub left_out: FixSet,
+    /// What must come of it.
+    pub expected: Expected,
+}
+
+/// What must come of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Every interleaving comes to its end without a failure.
+    Pass,
+    /// Some interleaving fails; the shortest does in this way, if one is named.
+    Violation(Option<&'static str>),
+}
+
+impl Case {
+    /// Says what must come of a scenario without some fixes: a violation if it is a model of somebody else's protocol,
+    /// or proves one of them.
+    #[must_use]
+    pub fn new(scenario: &'static Scenario, left_out: FixSet) -> Self {
+        let mut proofs = left_out.iter().filter_map(|fix| scenario.proof_of(fix));
+        let expected = match (proofs.next(), proofs.next()) {
+            (Some(proof), None) => Expected::Violation(Some(proof.failure)),
+            (None, _) if !scenarios::is_model(scenario) => Expected::Pass,
+            _ => Expected::Violation(None),
+        };
+        Case { scenario, left_out, expected }
+    }
+
+    /// Checks it with the graph driver.
+    #[must_use]
+    pub fn check(self, limits: Limits) -> Verdict {
+        let began = Instant::now();
+        let left_out: Vec<_> = self.left_out.iter().collect();
+        let report = graph::check(self.scenario, &left_out, limits);
+        Verdict { case: self, report, took: began.elapsed() }
+    }
+}
+
+/// What came of a case.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// The case.
+    pub case: Case,
+    /// What the graph driver did.
+    pub report: Report,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Verdict {
+    /// Tells whether it is the expected one. A search that was cut without a finding never is: it proves nothing.
+    #[must_use]
+    pub fn is_expected(&self) -> bool {
+        match (self.case.expected, &self.report.finding) {
+            (Expected::Pass, _) => self.report.is_proof(),
+            (Expected::Violation(_), None) => false,
+            (Expected::Violation(kind), Some(finding)) => kind.is_none_or(|kind| kind == finding.failure.kind()),
+        }
+    }
+}
+
+/// Returns all there is to check, scenario by scenario, models of others' protocols last.
+#[must_use]
+pub fn cases() -> Vec<Case> {
+    let of_scenario = |scenario: &'static Scenario| {
+        let without = scenario.proves.iter().map(|proof| FixSet::from(&[proof.fix][..]));
+        std::iter::once(FixSet::NONE).chain(without).map(move |left_out| Case::new(scenario, left_out))
+    };
+    scenarios::all_and_models().flat_map(of_scenario).collect()
+}
+
+/// Checks cases on several threads and hands on the verdicts in the order of the cases.
+pub fn run(cases: &[Case], limits: Limits, n_threads: usize, mut each: impl FnMut(Verdict)) {
+    let next = AtomicUsize::new(0);
+    let (done, verdicts) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..n_threads {
+            let (next, done) = (&next, done.clone());
+            scope.spawn(move || {
+                while let Some((idx, case)) = take(next, cases) {
+                    // Nobody listens any more if `each` has panicked.
+                    if done.send((idx, case.check(limits))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        let mut early = BTreeMap::new();
+        let mut n_handed_on = 0;
+        for (idx, verdict) in verdicts {
+            early.insert(idx, verdict);
+            while let Some(verdict) = early.remove(&n_handed_on) {
+                each(verdict);
+                n_handed_on += 1;
+            }
+        }
+    });
+}
+
+fn take(next: &AtomicUsize, cases: &[Case]) -> Option<(usize, Case)> {
+    let idx = next.fetch_add(1, Relaxed);
+    Some((idx, *cases.get(idx)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_come_in_the_order_of_the_cases_however_many_threads_there_are() {
+        let cases = &cases()[..12];
+        let run = |n_threads| {
+            let mut seen = Vec::new();
+            run(cases, Limits::default(), n_threads, |verdict| {
+                assert!(verdict.is_expected(), "{}", verdict.report);
+                seen.push(verdict.report);
+            });
+            seen
+        };
+        let alone = run(1);
+        assert_eq!(alone.len(), cases.len());
+        assert_eq!(alone, run(3));
+    }
+
+    #[test]
+    fn a_search_that_was_cut_is_not_what_was_expected() {
+        let case = cases()[0];
+        assert_eq!(case.expected, Expected::Pass);
+        assert!(!case.check(Limits { max_states: 10 }).is_expected());
+    }
+}
