@@ -1,9 +1,10 @@
 //! The `shootdown` command.
 //!
-//! Thin: it reads arguments, calls the libraries and prints. Exit status: 0 if all is well, 1 if a violation was found,
-//! 2 if it was asked wrongly or given input it cannot use.
+//! Thin: it reads arguments, calls the libraries and prints. Exit status: 0 if all is well, 1 if a violation was found
+//! (or, by `check`, not found), 2 if it was asked wrongly or given input it cannot use.
 
 mod bundled;
+mod check;
 mod progress;
 mod replay;
 mod table;
@@ -24,6 +25,8 @@ struct Arguments {
 enum Command {
     /// Replay a recorded workload on a simulated machine, beside what the kernel itself counted.
     Replay(replay::Arguments),
+    /// Explore every interleaving of the library's own code, and show the shortest that breaks it.
+    Check(check::Arguments),
 }
 
 /// Nothing wrong was found.
@@ -36,6 +39,7 @@ const UNUSABLE: u8 = 2;
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
     };
     ExitCode::from(result.unwrap_or_else(|error| {
         eprintln!("error: {error}");
