@@ -8,8 +8,8 @@ use std::{panic::Location as Source, sync::atomic::Ordering};
 
 use corosensei::Yielder;
 use shootdown::{
-    At, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Invalidate, Level, Machine, Modify, NoFrame, PerCpu, Pfn,
-    Policy, Shared, Small, Space, SpaceId, TableFrame, UpTo, Vpn, VpnRange, arch::tiny::Tiny, call::Slot,
+    At, Counter, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Invalidate, Level, Machine, Modify, NoFrame, PerCpu,
+    Pfn, Policy, Shared, Small, Space, SpaceId, TableFrame, UpTo, Vpn, VpnRange, arch::tiny::Tiny, call::Slot,
 };
 use shootdown_sim::smp::{Access, Location, Operation};
 
@@ -17,6 +17,7 @@ use crate::{
     coroutine::{Answer, Ask, Question},
     fix_set::FixSet,
     places::{PLACES, WordIndex},
+    reach,
     scenario::Scenario,
 };
 
@@ -342,6 +343,10 @@ unsafe impl Machine for Sim {
 
     fn departure(&self) -> Departure {
         self.scenario.departure
+    }
+
+    fn count(&self, counter: Counter, _times: u64) {
+        reach::note(counter);
     }
 
     fn keeps(&self, fix: Fix) -> bool {

@@ -5,7 +5,8 @@ use std::fmt;
 use shootdown_sim::smp::{Act, Config, Hardware, MemoryModel};
 
 use crate::{
-    failure::Failure, fix_set::FixSet, replay::replay_acts, scenario::Scenario, schedule::Schedule, trace::Trace,
+    failure::Failure, fix_set::FixSet, reach::Reach, replay::replay_acts, scenario::Scenario, schedule::Schedule,
+    trace::Trace,
 };
 
 /// A failing run.
@@ -56,15 +57,17 @@ pub struct Report {
     pub n_local_nodes: usize,
     /// Every state that can be reached was reached. Otherwise the search ended at a finding or at its limit.
     pub is_exhausted: bool,
+    /// What the scenario was to come by, and did not in any state.
+    pub missed: Vec<Reach>,
     /// The failing run with the fewest acts, if there is one.
     pub finding: Option<Finding>,
 }
 
 impl Report {
-    /// Tells whether every interleaving was explored and none fails.
+    /// Tells whether every interleaving was explored, none fails, and the scenario came by what it is about.
     #[must_use]
     pub fn is_proof(&self) -> bool {
-        self.is_exhausted && self.finding.is_none()
+        self.is_exhausted && self.finding.is_none() && self.missed.is_empty()
     }
 
     /// Returns how likely it is, at most, that some state was taken for another one: states are told apart by 64 bits.
@@ -99,7 +102,20 @@ impl Report {
                 (None, true) => "  no failure\n",
                 (None, false) => "  no failure so far\n",
             }
-        )
+        ) + &self.never_reached()
+    }
+}
+
+impl Report {
+    /// Says what the scenario did not come by.
+    fn never_reached(&self) -> String {
+        match self.missed[..] {
+            [] => String::new(),
+            _ => format!(
+                "  never reached: {}\n",
+                self.missed.iter().map(|reach| reach.name()).collect::<Vec<_>>().join(", ")
+            ),
+        }
     }
 }
 

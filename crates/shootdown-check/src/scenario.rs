@@ -5,7 +5,7 @@ use std::fmt;
 use shootdown::{CpuId, Departure, Fix, call};
 use shootdown_sim::smp::Config;
 
-use crate::machine::Sim;
+use crate::{machine::Sim, reach::Reach};
 
 /// A script for a few CPUs.
 ///
@@ -29,6 +29,8 @@ pub struct Scenario {
     pub tick: fn(&Sim),
     /// What becomes of a CPU's residency bit when it switches away.
     pub departure: Departure,
+    /// What must happen at least once, with all fixes kept.
+    pub reaches: &'static [Reach],
     /// Fixes that, each left out alone, make this scenario fail, and how.
     pub proves: &'static [Proof],
 }
@@ -62,6 +64,7 @@ impl Scenario {
         handler: call::serve,
         tick: |_| {},
         departure: Departure::ClearsBit,
+        reaches: &[],
         proves: &[],
     };
 

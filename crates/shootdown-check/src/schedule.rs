@@ -80,7 +80,8 @@ impl fmt::Display for ParseScheduleError {
 
 impl std::error::Error for ParseScheduleError {}
 
-fn encode(act: Act) -> u8 {
+/// Returns the byte that stands for an act.
+pub(crate) fn encode(act: Act) -> u8 {
     let (kind, choice) = match act {
         Act::Step { outcome, .. } => (STEP, outcome),
         Act::Interrupt { .. } => (INTERRUPT, 0),
@@ -97,7 +98,8 @@ fn encode(act: Act) -> u8 {
     kind << 5 | (act.cpu().0 as u8) << 3 | choice
 }
 
-fn decode(byte: u8) -> Option<Act> {
+/// Returns the act that a byte stands for, if it does for one.
+pub(crate) fn decode(byte: u8) -> Option<Act> {
     let (kind, cpu, choice) = (byte >> 5, CpuId(u16::from(byte >> 3 & 3)), byte & 7);
     if usize::from(cpu.0) >= MAX_CPUS {
         return None;

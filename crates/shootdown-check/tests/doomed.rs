@@ -8,6 +8,7 @@ use shootdown_check::{
     graph::{self, Limits},
     live,
 };
+use shootdown_sim::smp::Config;
 
 /// Each CPU kicks the other and waits, deaf, until the other's handler has run: what hung Alpha.
 static DEAF_TO_EACH_OTHER: Scenario = Scenario {
@@ -35,6 +36,13 @@ static NEVER_KICKED: Scenario = Scenario {
     },
     ..DEAF_TO_EACH_OTHER
 };
+
+/// The same with timers that tick and do nothing.
+static TICKS_ONLY: Scenario =
+    Scenario { name: "ticks_only", machine: Config { ticks: true, ..Scenario::BLANK.machine }, ..NEVER_KICKED };
+
+/// The same with timers that do the handler's work.
+static TICKS_POLL: Scenario = Scenario { name: "ticks_poll", tick: NEVER_KICKED.handler, ..TICKS_ONLY };
 
 /// Each CPU waits for its own number in a word that both write.
 static EACH_FOR_ITSELF: Scenario = Scenario {
@@ -98,6 +106,15 @@ fn two_cpus_that_hear_each_other_come_to_their_end() {
 #[test]
 fn a_kick_that_is_never_sent_dooms_the_waiter() {
     assert_doomed(&NEVER_KICKED, Doom::LostKick, 0);
+}
+
+#[test]
+fn ticks_save_a_waiter_only_if_they_do_what_it_waits_for() {
+    let report = graph::check(&TICKS_ONLY, &[], Limits::default());
+    assert_eq!(report.finding.map(|finding| finding.failure), Some(Failure::Doomed(Doom::LostKick)));
+    let report = graph::check(&TICKS_POLL, &[], Limits::default());
+    assert!(report.is_proof(), "{report}");
+    assert_eq!(live::search(&TICKS_POLL, &[], 1, 1_000).finding, None);
 }
 
 #[test]

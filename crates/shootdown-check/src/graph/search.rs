@@ -10,8 +10,10 @@ use crate::{
     driver::Driver,
     failure::Failure,
     fix_set::FixSet,
+    reach::Missing,
     report::{Finding, Report},
     scenario::Scenario,
+    schedule::{decode, encode},
 };
 
 /// A state's number, in the order in which states were reached.
@@ -21,20 +23,35 @@ pub(super) type StateIdx = u32;
 #[derive(Default)]
 struct Reached {
     by_fingerprint: FxHashMap<u64, StateIdx>,
-    /// How each was reached first; the first state was not.
-    came_by: Vec<Option<(StateIdx, Act)>>,
+    /// How each was reached first.
+    came_by: Vec<CameBy>,
     /// The transitions, by the numbers of the states at both ends.
     transitions: Vec<(StateIdx, StateIdx)>,
     /// States in which the scenario is at its end.
     ends: Vec<StateIdx>,
+    /// What the scenario must come by and has not yet.
+    missing: Missing,
+}
+
+/// The state before, and the act as a byte.
+#[derive(Clone, Copy)]
+struct CameBy {
+    before: StateIdx,
+    act: u8,
+}
+
+impl CameBy {
+    /// Where the first state came from.
+    const NOWHERE: CameBy = CameBy { before: StateIdx::MAX, act: 0 };
 }
 
 impl Reached {
     /// Takes note of a state; tells its number and whether it is new.
-    fn insert(&mut self, state: &State, came_by: Option<(StateIdx, Act)>) -> (StateIdx, bool) {
+    fn insert(&mut self, state: &State, came_by: CameBy) -> (StateIdx, bool) {
         let next = StateIdx::try_from(self.came_by.len()).expect("the limit is below 2^32 states");
         let idx = *self.by_fingerprint.entry(fingerprint(state)).or_insert(next);
         if idx == next {
+            self.missing.look(state.hardware());
             self.came_by.push(came_by);
         }
         (idx, idx == next)
@@ -43,8 +60,9 @@ impl Reached {
     /// The acts that lead to a state, one of the shortest ways.
     fn way_to(&self, mut idx: StateIdx) -> Vec<Act> {
         let mut acts = Vec::new();
-        while let Some((before, act)) = self.came_by[idx as usize] {
-            acts.push(act);
+        while self.came_by[idx as usize].before != CameBy::NOWHERE.before {
+            let CameBy { before, act } = self.came_by[idx as usize];
+            acts.push(decode(act).expect("the byte was made of an act"));
             idx = before;
         }
         acts.reverse();
@@ -62,7 +80,7 @@ enum Ended {
 /// Explores a scenario from its initial state.
 pub(super) fn run(scenario: &'static Scenario, left_out: FixSet, initial: &Hardware, limits: Limits) -> Report {
     let mut unfolding = Unfolding::new(scenario, left_out);
-    let mut reached = Reached::default();
+    let mut reached = Reached { missing: Missing::new(scenario.reaches), ..Reached::default() };
     let ended = match State::start(&mut unfolding, scenario, initial) {
         Ok(start) => explore(scenario, &mut unfolding, &mut reached, start, limits),
         Err(failure) => Ended::Failed(failure, Vec::new()),
@@ -73,6 +91,7 @@ pub(super) fn run(scenario: &'static Scenario, left_out: FixSet, initial: &Hardw
         Ended::AtLimit => None,
         Ended::Failed(failure, acts) => Some((failure, acts)),
     };
+    let missed = if is_exhausted { std::mem::take(&mut reached.missing).finish() } else { Vec::new() };
     Report {
         scenario: scenario.name,
         left_out,
@@ -81,6 +100,7 @@ pub(super) fn run(scenario: &'static Scenario, left_out: FixSet, initial: &Hardw
         n_transitions: reached.transitions.len(),
         n_local_nodes: unfolding.n_nodes(),
         is_exhausted,
+        missed,
         finding: failed.map(|(failure, acts)| Finding::new(scenario, left_out, initial, acts, &failure)),
     }
 }
@@ -93,7 +113,7 @@ fn explore(
     start: State,
     limits: Limits,
 ) -> Ended {
-    let mut waiting = VecDeque::from([(reached.insert(&start, None).0, start)]);
+    let mut waiting = VecDeque::from([(reached.insert(&start, CameBy::NOWHERE).0, start)]);
     let mut acts = Vec::new();
     while let Some((idx, state)) = waiting.pop_front() {
         let product = Product { scenario, unfolding: &mut *unfolding, state };
@@ -113,7 +133,7 @@ fn explore(
                 way.push(act);
                 return Ended::Failed(failure, way);
             }
-            let (next_idx, is_new) = reached.insert(&next, Some((idx, act)));
+            let (next_idx, is_new) = reached.insert(&next, CameBy { before: idx, act: encode(act) });
             reached.transitions.push((idx, next_idx));
             if is_new {
                 waiting.push_back((next_idx, next));

@@ -1,8 +1,8 @@
 //! A handler that makes a call itself, on top of code that was making one.
 
-use shootdown::{CpuId, CpuSet, Machine, call};
+use shootdown::{Counter, CpuId, CpuSet, Machine, call};
 
-use crate::{machine::Sim, scenario::Scenario};
+use crate::{machine::Sim, reach::Reach, scenario::Scenario};
 
 pub(super) static CALLING_HANDLER: Scenario = Scenario {
     name: "calling_handler",
@@ -15,6 +15,7 @@ pub(super) static CALLING_HANDLER: Scenario = Scenario {
             call_other(m);
         }
     },
+    reaches: &[Reach::Counted(Counter::RemoteRequest)],
     ..Scenario::BLANK
 };
 

@@ -6,6 +6,7 @@ use shootdown::{Attributes, CpuId, Fix, Machine, VpnRange};
 use super::script::{FLUSHING, PAGE_0, change, create_with, unmap};
 use crate::{
     machine::Sim,
+    reach::Reach,
     scenario::{Proof, Scenario},
 };
 
@@ -22,6 +23,7 @@ pub(super) static UNMAP: Scenario = Scenario {
         }
     },
     proves: FLUSHING,
+    reaches: &[Reach::Stale],
     ..Scenario::BLANK
 };
 
@@ -39,6 +41,7 @@ pub(super) static PROTECT: Scenario = Scenario {
         }
     },
     proves: &[Proof::of(Fix::WaitForAcks, "stale-after-return"), Proof::of(Fix::FlushRemote, "stale-after-return")],
+    reaches: &[Reach::Stale],
     ..Scenario::BLANK
 };
 

@@ -1,13 +1,13 @@
 //! Machines on which everything that can happen does.
 
-use shootdown::{Attributes, CpuId, Machine, VpnRange};
+use shootdown::{Attributes, Counter, CpuId, Machine, VpnRange};
 use shootdown_sim::smp::Config;
 
 use super::{
     script::{FLUSHING, PAGE_0, create_with, unmap_with_tables},
     unmap_2cpu::UNMAP_2CPU,
 };
-use crate::{machine::Sim, scenario::Scenario};
+use crate::{machine::Sim, reach::Reach, scenario::Scenario};
 
 /// Ticks alone, to see that endless ones neither hide a state without a way out nor make one up.
 pub(super) static TICKS: Scenario = Scenario {
@@ -38,6 +38,7 @@ pub(super) static TWO_CPUS: Scenario = Scenario {
         }
     },
     proves: FLUSHING,
+    reaches: &[Reach::Stale, Reach::Counted(Counter::BatchRefused)],
     ..Scenario::BLANK
 };
 
@@ -46,6 +47,7 @@ pub(super) static THREE_CPUS: Scenario = Scenario {
     goal: "A page table is freed when one of two targets has answered.",
     method: "CPU 0 unmaps a page and its table while the walkers of all CPUs may cache the way to it.",
     machine: Config { caches_walks: true, ..Config::with_cpus(3) },
+    reaches: &[Reach::Stale, Reach::Counted(Counter::TableReleased)],
     ..TWO_CPUS
 };
 

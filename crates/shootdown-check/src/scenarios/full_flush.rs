@@ -1,9 +1,9 @@
 //! A CPU that drops everything and records how far it has come by that.
 
-use shootdown::{CpuId, Machine, Stale, VpnRange};
+use shootdown::{Counter, CpuId, Machine, Stale, VpnRange};
 
 use super::script::{FLUSHING, PAGE_0, create, unmap};
-use crate::{machine::Sim, scenario::Scenario};
+use crate::{machine::Sim, reach::Reach, scenario::Scenario};
 
 pub(super) static FULL_FLUSH: Scenario = Scenario {
     name: "full_flush",
@@ -12,6 +12,7 @@ pub(super) static FULL_FLUSH: Scenario = Scenario {
     setup,
     main,
     proves: FLUSHING,
+    reaches: &[Reach::Stale, Reach::Counted(Counter::FlushEverything)],
     ..Scenario::BLANK
 };
 

@@ -3,12 +3,12 @@
 //! It may be left out of a flush of leaves if it catches up before it runs user code again, but not out of one that
 //! frees tables, since its walker goes on reading them (Linux b956575bed91).
 
-use shootdown::{CpuId, Machine, VpnRange};
+use shootdown::{Counter, CpuId, Machine, VpnRange};
 
 use super::script::{
     FLUSHING, FLUSHING_WALKERS, PAGE_0, TWO_CACHING_CPUS, become_lazy, create, return_to_user, unmap, unmap_with_tables,
 };
-use crate::{machine::Sim, scenario::Scenario};
+use crate::{machine::Sim, reach::Reach, scenario::Scenario};
 
 pub(super) static LEAF: Scenario = Scenario {
     name: "lazy",
@@ -23,6 +23,7 @@ pub(super) static LEAF: Scenario = Scenario {
         }
     },
     proves: FLUSHING,
+    reaches: &[Reach::Stale, Reach::Counted(Counter::SkippedLazy)],
     ..Scenario::BLANK
 };
 
@@ -39,6 +40,7 @@ pub(super) static TABLE: Scenario = Scenario {
             pause(m);
         }
     },
+    reaches: &[Reach::Stale, Reach::Counted(Counter::TableReleased)],
     ..LEAF
 };
 
@@ -63,6 +65,7 @@ pub(super) static ARRIVAL: Scenario = Scenario {
             m.access(PAGE_0);
         }
     },
+    reaches: &[Reach::Counted(Counter::SkippedLazy)],
     ..LEAF
 };
 

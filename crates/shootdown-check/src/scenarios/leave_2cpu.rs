@@ -3,10 +3,10 @@
 //! The mirror image of arriving: its bit leaves the residency mask, and after that nobody tells it of flushes, so its
 //! TLB and walk cache must be empty by then.
 
-use shootdown::{CpuId, Machine, VpnRange, residency};
+use shootdown::{Counter, CpuId, Machine, VpnRange, residency};
 
 use super::script::{FLUSHING_WALKERS, PAGE_0, TWO_CACHING_CPUS, create, unmap_with_tables};
-use crate::{machine::Sim, scenario::Scenario};
+use crate::{machine::Sim, reach::Reach, scenario::Scenario};
 
 pub(super) static LEAVE: Scenario = Scenario {
     name: "leave_2cpu",
@@ -23,6 +23,7 @@ pub(super) static LEAVE: Scenario = Scenario {
         }
     },
     proves: FLUSHING_WALKERS,
+    reaches: &[Reach::Stale, Reach::Counted(Counter::RemoteRequest)],
     ..Scenario::BLANK
 };
 

@@ -3,10 +3,10 @@
 //! With interrupts masked this is what hung Alpha, where `smp_call_function` waited with interrupts off; here a CPU
 //! that waits serves its own inbox.
 
-use shootdown::{CpuId, Machine, Masked, Vpn, VpnRange};
+use shootdown::{Counter, CpuId, Machine, Masked, Vpn, VpnRange};
 
 use super::script::{FLUSHING, create, unmap};
-use crate::{machine::Sim, scenario::Scenario};
+use crate::{machine::Sim, reach::Reach, scenario::Scenario};
 
 pub(super) static OPEN: Scenario = Scenario {
     name: "mutual_shootdown",
@@ -15,6 +15,7 @@ pub(super) static OPEN: Scenario = Scenario {
     setup,
     main: unmap_own_page,
     proves: FLUSHING,
+    reaches: &[Reach::Stale, Reach::Counted(Counter::RemoteRequest)],
     ..Scenario::BLANK
 };
 

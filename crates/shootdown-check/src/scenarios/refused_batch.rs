@@ -1,10 +1,10 @@
 //! A gather that gets no memory flushes early and goes on.
 
-use shootdown::{CpuId, Machine, VpnRange};
+use shootdown::{Counter, CpuId, Machine, VpnRange};
 use shootdown_sim::smp::Config;
 
 use super::script::{FLUSHING, PAGE_0, PAGE_1, TWO_CPUS, create, unmap};
-use crate::{machine::Sim, scenario::Scenario};
+use crate::{machine::Sim, reach::Reach, scenario::Scenario};
 
 pub(super) static REFUSED_BATCH: Scenario = Scenario {
     name: "refused_batch",
@@ -14,6 +14,7 @@ pub(super) static REFUSED_BATCH: Scenario = Scenario {
     setup,
     main,
     proves: FLUSHING,
+    reaches: &[Reach::Stale, Reach::Counted(Counter::BatchRefused)],
     ..Scenario::BLANK
 };
 

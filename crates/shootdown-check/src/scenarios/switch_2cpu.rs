@@ -3,7 +3,7 @@
 use shootdown::{CpuId, Machine, VpnRange};
 
 use super::script::{FLUSHING, PAGE_0, create, unmap};
-use crate::{machine::Sim, scenario::Scenario};
+use crate::{machine::Sim, reach::Reach, scenario::Scenario};
 
 pub(super) static SWITCH_2CPU: Scenario = Scenario {
     name: "switch_2cpu",
@@ -12,6 +12,7 @@ pub(super) static SWITCH_2CPU: Scenario = Scenario {
     setup,
     main,
     proves: FLUSHING,
+    reaches: &[Reach::Stale],
     ..Scenario::BLANK
 };
 

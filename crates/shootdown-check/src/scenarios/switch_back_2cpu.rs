@@ -1,10 +1,11 @@
 //! A CPU that comes back to an address space in whose mask its bit has stayed.
 
-use shootdown::{CpuId, Departure, Fix, Machine};
+use shootdown::{Counter, CpuId, Departure, Fix, Machine};
 
 use super::{script::create, switch_2cpu::SWITCH_2CPU};
 use crate::{
     machine::Sim,
+    reach::Reach,
     scenario::{Proof, Scenario},
 };
 
@@ -20,6 +21,7 @@ pub(super) static SWITCH_BACK_2CPU: Scenario = Scenario {
         Proof::of(Fix::FlushRemote, "stale-at-free"),
         Proof::of(Fix::ShowSwitching, "stale-at-free"),
     ],
+    reaches: &[Reach::Stale, Reach::Counted(Counter::SkippedNotLoaded)],
     ..SWITCH_2CPU
 };
 

@@ -1,10 +1,10 @@
 //! Two CPUs call a third at the same time: only the first to find its inbox empty interrupts it.
 
-use shootdown::{CpuId, CpuSet, Machine, call};
+use shootdown::{Counter, CpuId, CpuSet, Machine, call};
 use shootdown_sim::smp::Config;
 
 use super::script::TWO_CPUS;
-use crate::{machine::Sim, scenario::Scenario};
+use crate::{machine::Sim, reach::Reach, scenario::Scenario};
 
 const TARGET: CpuId = CpuId(2);
 
@@ -14,6 +14,7 @@ pub(super) static TWO_SENDERS: Scenario = Scenario {
     method: "CPU 0 and CPU 1 both call CPU 2, which does nothing but take interrupts.",
     machine: Config { cpus: 3, ..TWO_CPUS },
     main,
+    reaches: &[Reach::Counted(Counter::Kick)],
     ..Scenario::BLANK
 };
 

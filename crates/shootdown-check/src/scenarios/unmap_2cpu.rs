@@ -3,7 +3,7 @@
 use shootdown::{CpuId, Machine, VpnRange};
 
 use super::script::{FLUSHING, PAGE_0, create, unmap};
-use crate::{machine::Sim, scenario::Scenario};
+use crate::{machine::Sim, reach::Reach, scenario::Scenario};
 
 pub(super) static UNMAP_2CPU: Scenario = Scenario {
     name: "unmap_2cpu",
@@ -12,6 +12,7 @@ pub(super) static UNMAP_2CPU: Scenario = Scenario {
     setup,
     main,
     proves: FLUSHING,
+    reaches: &[Reach::Stale],
     ..Scenario::BLANK
 };
 

@@ -4,7 +4,7 @@ use shootdown::{CpuId, Machine, VpnRange};
 use shootdown_sim::smp::Config;
 
 use super::script::{FLUSHING, PAGE_0, TWO_CPUS, create, unmap};
-use crate::{machine::Sim, scenario::Scenario};
+use crate::{machine::Sim, reach::Reach, scenario::Scenario};
 
 pub(super) static UNMAP_3CPU: Scenario = Scenario {
     name: "unmap_3cpu",
@@ -14,6 +14,7 @@ pub(super) static UNMAP_3CPU: Scenario = Scenario {
     setup,
     main,
     proves: FLUSHING,
+    reaches: &[Reach::Stale],
     ..Scenario::BLANK
 };
 

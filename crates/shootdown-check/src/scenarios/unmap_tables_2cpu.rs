@@ -1,9 +1,9 @@
 //! Freeing a page table: the other CPU's walk cache may point at it although its TLB holds nothing.
 
-use shootdown::{CpuId, Machine, VpnRange};
+use shootdown::{Counter, CpuId, Machine, VpnRange};
 
 use super::script::{FLUSHING, PAGE_0, TWO_CACHING_CPUS, create, unmap_with_tables};
-use crate::{machine::Sim, scenario::Scenario};
+use crate::{machine::Sim, reach::Reach, scenario::Scenario};
 
 pub(super) static UNMAP_TABLES_2CPU: Scenario = Scenario {
     name: "unmap_tables_2cpu",
@@ -13,6 +13,7 @@ pub(super) static UNMAP_TABLES_2CPU: Scenario = Scenario {
     setup,
     main,
     proves: FLUSHING,
+    reaches: &[Reach::Stale, Reach::Counted(Counter::TableReleased)],
     ..Scenario::BLANK
 };
 

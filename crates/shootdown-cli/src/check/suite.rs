@@ -72,6 +72,7 @@ impl Columns {
         let Verdict { case, report, took } = verdict;
         let came_to = match &report.finding {
             Some(finding) => format!("{} ({})", finding.failure.kind(), finding.failure.invariant()),
+            None if !report.missed.is_empty() => "misses its point".to_owned(),
             None if report.is_exhausted => "pass".to_owned(),
             None => "cut at the limit".to_owned(),
         };

@@ -114,6 +114,20 @@ impl Hardware {
         Ok(())
     }
 
+    /// Tells whether some CPU remembers a translation that the tables in memory no longer give it.
+    #[must_use]
+    pub fn remembers_stale(&self) -> bool {
+        (0..self.config.cpus as u16).map(CpuId).any(|cpu| {
+            let state = self.cpu(cpu);
+            state.root.is_some_and(|root| {
+                state.translations().any(|(page, to)| {
+                    let allowed = self.leaf_seen_by(cpu, TableFrame(root), page);
+                    !allowed.is_some_and(|allowed| to.is_within(&allowed))
+                })
+            })
+        })
+    }
+
     /// Checks what must hold when all code has come to its end.
     ///
     /// # Errors

@@ -192,6 +192,17 @@ fn a_walk_that_was_cut_in_half_ends_in_the_old_table() {
     assert_eq!(found(true), [[0], [1]]);
 }
 
+/// SDM §4.10.2.3 and §4.10.3.2: speculative walks begin at cached pointers as well.
+#[test]
+fn a_translation_may_be_cached_through_a_table_that_was_unhooked() {
+    let unhook_and_clear = [store(ROOT_ENTRY, 0), INVALIDATE_LEAF, Operation::Complete, store(LEAF, 0), READ];
+    let found = |caches_walks| {
+        ends(Config { cpus: 1, caches_walks, ..machine(Sc) }, Some(Attributes::USER_READ), &[&unhook_and_clear])
+    };
+    assert_eq!(found(false), [[0]]);
+    assert_eq!(found(true), [[0], [1]]);
+}
+
 /// SDM §4.10.4.1: a load of the root drops everything that is not global.
 #[test]
 fn a_load_of_the_root_forgets_translations_and_tables() {
