@@ -25,12 +25,12 @@ fn walk_both(scenario: &'static Scenario, left_out: FixSet, seed: u64, n_acts: u
     while n_done < n_acts {
         let mut live = Live::start(scenario, left_out, &initial).expect("a run begins");
         let mut graph = Product::start(scenario, &mut unfolding, &initial).expect("a run begins");
-        n_done += walk_once(&mut live, &mut graph, &mut rng);
+        n_done += walk_once(left_out, &mut live, &mut graph, &mut rng);
     }
     n_done
 }
 
-fn walk_once(live: &mut Live, graph: &mut Product<'_>, rng: &mut Rng) -> usize {
+fn walk_once(left_out: FixSet, live: &mut Live, graph: &mut Product<'_>, rng: &mut Rng) -> usize {
     let (mut live_acts, mut graph_acts) = (Vec::new(), Vec::new());
     for n_done in 0..MAX_ACTS_IN_A_WALK {
         assert_same(live, graph);
@@ -42,6 +42,10 @@ fn walk_once(live: &mut Live, graph: &mut Product<'_>, rng: &mut Rng) -> usize {
         }
         let act = live_acts[rng.below(live_acts.len())];
         let results: [Result<(), Failure>; 2] = [live.perform(act), graph.perform(act)];
+        // Only the live driver looks for races, and there is one to find only where something was left out.
+        if left_out != FixSet::NONE && matches!(results[0], Err(Failure::Race(_))) {
+            return n_done;
+        }
         assert_eq!(results[0], results[1], "{act:?} fails on one driver");
         if results[0].is_err() {
             return n_done;

@@ -50,7 +50,11 @@ fn without_a_fix_each_scenario_that_proves_it_fails_on_both_drivers() {
 
             let searched = live::search(scenario, &[*fix], SEED, N_RUNS);
             let random = searched.finding.unwrap_or_else(|| panic!("{} {fix:?}, seed {SEED}", scenario.name));
-            assert!(random.trace.n_acts() >= shortest.trace.n_acts(), "the graph's trace is the shortest");
+            // Only the live driver sees races, which may come earlier; and to it a run is doomed if going on fairly does
+            // not end it, which may happen where another way out was left.
+            if let Failure::Violation(_) = random.failure {
+                assert!(random.trace.n_acts() >= shortest.trace.n_acts(), "the graph's trace is the shortest");
+            }
         }
     }
 }

@@ -154,7 +154,16 @@ fn what_is_left_out_is_found_without_a_panic() {
         let options = Options { without: vec![fix], ..Options::default() };
         let reports: Vec<Report> = (1..=40).filter_map(|seed| play(seed, 1_500, &options).ok()).collect();
         let n_stale: u64 = reports.iter().map(|report| report.stale_accesses).sum();
-        // Nothing interrupts a switch on this machine, so saying that one is under way makes no difference.
-        assert_eq!(n_stale > 0, fix != Fix::ShowSwitching, "{}", fix.name());
+        // The others are about what happens between two steps of a CPU, where nothing does on this machine.
+        let is_seen = [
+            Fix::FlushBeforeFree,
+            Fix::WaitForAcks,
+            Fix::FlushRemote,
+            Fix::DropWalkCaches,
+            Fix::TellLazyOfTables,
+            Fix::CatchUp,
+        ]
+        .contains(&fix);
+        assert_eq!(n_stale > 0, is_seen, "{}: {n_stale}", fix.name());
     }
 }

@@ -109,7 +109,9 @@ impl Operation {
 pub fn wait<M: Machine, R: Small>(m: &M, ready: impl Fn(&M) -> Option<R> + Sync) -> R {
     m.spin(|m| {
         ready(m).or_else(|| {
-            serve(m);
+            if m.keeps(Fix::ServeWhileWaiting) {
+                serve(m);
+            }
             None
         })
     })
@@ -131,7 +133,7 @@ pub(crate) fn post<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, operation: Oper
     }
     // Masked from the first slot to the kick: a handler on top of us that called the same target would find its inbox
     // non-empty, not kick it, and wait for an interrupt that we have not raised yet.
-    let _masked = Masked::new(m);
+    let _masked = m.keeps(Fix::MaskWhilePosting).then(|| Masked::new(m));
     let words = operation.encode();
     let mut to_kick = CpuSet::EMPTY;
     for target in targets.iter() {
@@ -219,13 +221,24 @@ pub fn serve<M: Machine>(m: &M) {
         // ORDER(post/drain): the summary first, then the words; see `post_one`.
         let words = if M::Cpus::WORDS == 1 { 1 } else { inbox.summary.modify(m, Modify::Swap(0), AcqRel) };
         for word in Bits(words) {
-            let senders = inbox.senders.word(word).modify(m, Modify::Swap(0), AcqRel);
+            let senders = take_senders(m, inbox.senders.word(word));
             for bit in Bits(senders) {
                 let sender = CpuId((word * M::Cpus::CPUS_PER_WORD + bit) as u16);
                 m.scope(|m| answer(m, sender));
             }
         }
     });
+}
+
+/// Empties one word of an inbox and returns who was in it.
+fn take_senders<M: Machine>(m: &M, word: &Shared<M>) -> u64 {
+    if m.keeps(Fix::AtomicDrain) {
+        // ORDER(post/drain): we see the slots of those whose bits we take.
+        return word.modify(m, Modify::Swap(0), AcqRel);
+    }
+    let senders = word.load(m, Acquire);
+    word.store(m, 0, Relaxed);
+    senders
 }
 
 /// Runs the request that `sender` has posted to this CPU and hands the slot back.

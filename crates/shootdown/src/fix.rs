@@ -26,11 +26,62 @@ pub enum Fix {
     /// Without, where residency bits stay behind: a flusher takes it for a CPU that has loaded something else, and the
     /// CPU has read the generation already, so neither sees the other (Linux fea4e317f9e7, of 2025).
     ShowSwitching,
+    /// Interrupts stay masked from the first slot that is filled to the kick.
+    ///
+    /// Without: a handler in between calls the same target, finds its inbox no longer empty, kicks nobody, and waits for an
+    /// interrupt that the code below it has not raised. Linux asks for preemption off and interrupts on around
+    /// `smp_call_function`, and calls from handlers are forbidden there.
+    MaskWhilePosting,
+    /// An inbox is emptied in one step.
+    ///
+    /// Without: a sender that posts between the look and the clearing is forgotten, and since it found the inbox in use it
+    /// has not kicked either. A lost call hangs its sender for ever.
+    AtomicDrain,
+    /// Whoever waits serves its own inbox meanwhile.
+    ///
+    /// Without: two CPUs that flush with interrupts masked wait for each other (the Alpha hangs of 2026; asterinas issue
+    /// 1602).
+    ServeWhileWaiting,
+    /// An entry is cleared and read in one step.
+    ///
+    /// Without: the dirty bit that another CPU's walker sets in between is lost, and with it a store to the page.
+    AtomicUnhook,
+    /// When a table is freed, cached pointers to it are invalidated too, and not only translations.
+    ///
+    /// Without: a walker goes on reading a frame that is no table any more (Linux c2ff4764e03e, for shared tables).
+    DropWalkCaches,
+    /// A lazy CPU hears of freed tables.
+    ///
+    /// Without: it uses no translation, but its walker follows a cached pointer by itself (Linux b956575bed91).
+    TellLazyOfTables,
+    /// A CPU that comes back from lazy mode looks at the generation and drops what it missed.
+    ///
+    /// Without: it goes on with translations that flushes left it alone with. Half of the bargain that makes lazy mode
+    /// legal; the other half is `lazy/shootdown`.
+    CatchUp,
+    /// A CPU that has missed a request drops everything, and not only what the newest request names.
+    ///
+    /// Without: requests that arrive out of order leave what the missed one was about (the comment in Linux's
+    /// `flush_tlb_func`).
+    DropAllWhenBehind,
 }
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 4] = [Fix::FlushBeforeFree, Fix::WaitForAcks, Fix::FlushRemote, Fix::ShowSwitching];
+    pub const ALL: [Fix; 12] = [
+        Fix::FlushBeforeFree,
+        Fix::WaitForAcks,
+        Fix::FlushRemote,
+        Fix::ShowSwitching,
+        Fix::MaskWhilePosting,
+        Fix::AtomicDrain,
+        Fix::ServeWhileWaiting,
+        Fix::AtomicUnhook,
+        Fix::DropWalkCaches,
+        Fix::TellLazyOfTables,
+        Fix::CatchUp,
+        Fix::DropAllWhenBehind,
+    ];
 
     /// Returns the name used on command lines and in reports.
     #[must_use]
@@ -40,6 +91,14 @@ impl Fix {
             Fix::WaitForAcks => "wait-for-acks",
             Fix::FlushRemote => "flush-remote",
             Fix::ShowSwitching => "show-switching",
+            Fix::MaskWhilePosting => "mask-while-posting",
+            Fix::AtomicDrain => "atomic-drain",
+            Fix::ServeWhileWaiting => "serve-while-waiting",
+            Fix::AtomicUnhook => "atomic-unhook",
+            Fix::DropWalkCaches => "drop-walk-caches",
+            Fix::TellLazyOfTables => "tell-lazy-of-tables",
+            Fix::CatchUp => "catch-up",
+            Fix::DropAllWhenBehind => "drop-all-when-behind",
         }
     }
 

@@ -124,7 +124,8 @@ pub(crate) fn flush_here<M: Machine>(m: &M, request: Request) -> bool {
             return false;
         }
         // Single invalidations are enough only if nothing else was missed in between.
-        if is_cheaper_singly::<M>(request.stale) && seen + 1 == request.generation {
+        let is_next = seen + 1 == request.generation || !m.keeps(Fix::DropAllWhenBehind);
+        if is_cheaper_singly::<M>(request.stale) && is_next {
             invalidate_pages(m, request.stale);
             here.set_seen(m, request.generation);
         } else {

@@ -154,11 +154,19 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
                 if limits.covers(span) && tables.is_empty(child) {
                     self.make_room();
                     tables.take(at);
-                    self.record(Stale::table(left.start, level));
+                    self.record(self.stale_table(left.start, level));
                     self.hold(Held::Table(child));
                 }
             }
             left.start = span.end;
+        }
+    }
+
+    fn stale_table(&self, page: Vpn, level: Level) -> Stale {
+        if self.m.keeps(Fix::DropWalkCaches) {
+            Stale::table(page, level)
+        } else {
+            Stale::leaves(VpnRange::from_len(page, 1), level)
         }
     }
 

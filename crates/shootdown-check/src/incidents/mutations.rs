@@ -11,9 +11,13 @@ use super::{
 /// The mutations.
 pub(super) const MUTATIONS: &[Incident] = &[
     incident("M1", "Frames are freed before the flush", Shown("unmap_2cpu", Fix::FlushBeforeFree)),
-    incident("M2", "Walk caches are not flushed when a table is freed", Holds("unmap_tables_2cpu")),
+    incident(
+        "M2",
+        "Walk caches are not flushed when a table is freed",
+        Shown("unmap_tables_2cpu", Fix::DropWalkCaches),
+    ),
     incident("M3", "Without memory for a batch, frames are freed at once", Holds("refused_batch")),
-    incident("M4", "A lazy CPU is skipped when a table is freed", Holds("lazy_table")),
+    incident("M4", "A lazy CPU is skipped when a table is freed", Shown("lazy_table", Fix::TellLazyOfTables)),
     incident("M5", "A lazy CPU is skipped when a table is unshared", NotYet("shared page tables")),
     incident("M6", "Nobody looks whether a CPU is switching", Shown("switch_back_2cpu", Fix::ShowSwitching)),
     incident(
@@ -21,7 +25,11 @@ pub(super) const MUTATIONS: &[Incident] = &[
         "A CPU reads the generation before it says that it is switching",
         Shown("switch_back_2cpu", Fix::ShowSwitching),
     ),
-    incident("M8", "A partial flush counts as all flushes up to its generation", Holds("full_flush")),
+    incident(
+        "M8",
+        "A partial flush counts as all flushes up to its generation",
+        Shown("mutual_shootdown", Fix::DropAllWhenBehind),
+    ),
     incident("M9", "Gathers do not notice each other", NotYet("gathers that notice each other")),
     incident(
         "M10",
@@ -43,10 +51,18 @@ pub(super) const MUTATIONS: &[Incident] = &[
         "A gather skips its flush although the address space still runs",
         NotApplicable("there is no gather that skips its flush"),
     ),
-    incident("M22", "Two CPUs wait with interrupts masked and serve nothing", Holds("mutual_shootdown_masked")),
+    incident(
+        "M22",
+        "Two CPUs wait with interrupts masked and serve nothing",
+        Shown("mutual_shootdown_masked", Fix::ServeWhileWaiting),
+    ),
     incident("M23", "An interrupt is lost and nobody polls", NotYet("interrupts that are lost")),
     incident("M24", "The same, and a third CPU relies on the first", NotYet("interrupts that are lost")),
-    incident("M25", "An interrupt sends between another's queueing and its kick", Holds("calling_handler")),
+    incident(
+        "M25",
+        "An interrupt sends between another's queueing and its kick",
+        Shown("calling_handler", Fix::MaskWhilePosting),
+    ),
     incident(
         "M26",
         "A request without a wait lies on its sender's stack",

@@ -29,7 +29,7 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-TBL",
         "A page table is freed, when no memory for a batch is left, before walk caches let go of it",
-        Holds("unmap_tables_2cpu"),
+        Shown("unmap_tables_2cpu", Fix::DropWalkCaches),
     ),
     incident(
         "R-PAE",
@@ -39,7 +39,7 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-LAZY1",
         "A lazy CPU is skipped and its walker goes on reading a freed table (b956575bed91)",
-        Holds("lazy_table"),
+        Shown("lazy_table", Fix::TellLazyOfTables),
     ),
     incident("R-LAZY2", "A lazy CPU is skipped when a shared table is let go of, not freed", NotYet(NO_SHARED)),
     incident(
@@ -65,7 +65,7 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-GEN",
         "A later, partial flush is run first and makes the earlier, full one look done",
-        Holds("full_flush"),
+        Shown("mutual_shootdown", Fix::DropAllWhenBehind),
     ),
     incident("R-TRIM", "Somebody else clears a CPU's residency bit while that CPU sets it", Holds("leave_2cpu")),
     incident(
@@ -224,7 +224,7 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-IPI1",
         "Two CPUs call each other with interrupts masked and wait forever",
-        Holds("mutual_shootdown_masked"),
+        Shown("mutual_shootdown_masked", Fix::ServeWhileWaiting),
     ),
     incident(
         "R-IPI2",
@@ -239,7 +239,7 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-IPI4",
         "An interrupt calls the CPU that the interrupted code was about to interrupt",
-        Holds("calling_handler"),
+        Shown("calling_handler", Fix::MaskWhilePosting),
     ),
     incident(
         "R-IPI5",
@@ -250,7 +250,7 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-IPI7",
         "Two senders on one queue: a request runs twice or never (e6cd1e07a185, 6dc19899958e)",
-        Holds("two_senders"),
+        Shown("two_senders", Fix::AtomicDrain),
     ),
     incident("R-IPI8", "Who need not be told is decided first, and changes before the request is sent", Holds("lazy")),
     incident(

@@ -1,8 +1,12 @@
 //! A handler that makes a call itself, on top of code that was making one.
 
-use shootdown::{Counter, CpuId, CpuSet, Machine, call};
+use shootdown::{Counter, CpuId, CpuSet, Fix, Machine, call};
 
-use crate::{machine::Sim, reach::Reach, scenario::Scenario};
+use crate::{
+    machine::Sim,
+    reach::Reach,
+    scenario::{Proof, Scenario},
+};
 
 pub(super) static CALLING_HANDLER: Scenario = Scenario {
     name: "calling_handler",
@@ -16,6 +20,7 @@ pub(super) static CALLING_HANDLER: Scenario = Scenario {
         }
     },
     reaches: &[Reach::Counted(Counter::RemoteRequest)],
+    proves: &[Proof::of(Fix::MaskWhilePosting, "lost-kick")],
     ..Scenario::BLANK
 };
 

@@ -3,7 +3,7 @@
 
 use shootdown::{Attributes, CpuId, Fix, Machine, VpnRange};
 
-use super::script::{FLUSHING, PAGE_0, change, create_with, unmap};
+use super::script::{FLUSHING, PAGE_0, and, change, create_with, unmap};
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -22,7 +22,7 @@ pub(super) static UNMAP: Scenario = Scenario {
             write_twice(m);
         }
     },
-    proves: FLUSHING,
+    proves: &and(FLUSHING, Proof::of(Fix::AtomicUnhook, "lost-store")),
     reaches: &[Reach::Stale],
     ..Scenario::BLANK
 };

@@ -37,7 +37,7 @@ pub(super) static TWO_CPUS: Scenario = Scenario {
             m.write(PAGE_0);
         }
     },
-    proves: FLUSHING,
+    proves: &FLUSHING,
     reaches: &[Reach::Stale, Reach::Counted(Counter::BatchRefused)],
     ..Scenario::BLANK
 };

@@ -11,7 +11,7 @@ pub(super) static FULL_FLUSH: Scenario = Scenario {
     method: "CPU 1 flushes the whole address space while CPU 0 unmaps a page that either may cache at any time.",
     setup,
     main,
-    proves: FLUSHING,
+    proves: &FLUSHING,
     reaches: &[Reach::Stale, Reach::Counted(Counter::FlushEverything)],
     ..Scenario::BLANK
 };

@@ -3,12 +3,17 @@
 //! It may be left out of a flush of leaves if it catches up before it runs user code again, but not out of one that
 //! frees tables, since its walker goes on reading them (Linux b956575bed91).
 
-use shootdown::{Counter, CpuId, Machine, VpnRange};
+use shootdown::{Counter, CpuId, Fix, Machine, VpnRange};
 
 use super::script::{
-    FLUSHING, FLUSHING_WALKERS, PAGE_0, TWO_CACHING_CPUS, become_lazy, create, return_to_user, unmap, unmap_with_tables,
+    FLUSHING, FLUSHING_WALKERS, PAGE_0, TWO_CACHING_CPUS, and, become_lazy, create, return_to_user, unmap,
+    unmap_with_tables,
 };
-use crate::{machine::Sim, reach::Reach, scenario::Scenario};
+use crate::{
+    machine::Sim,
+    reach::Reach,
+    scenario::{Proof, Scenario},
+};
 
 pub(super) static LEAF: Scenario = Scenario {
     name: "lazy",
@@ -22,7 +27,7 @@ pub(super) static LEAF: Scenario = Scenario {
             pause(m);
         }
     },
-    proves: FLUSHING,
+    proves: &and(FLUSHING, Proof::of(Fix::CatchUp, "stale-in-use")),
     reaches: &[Reach::Stale, Reach::Counted(Counter::SkippedLazy)],
     ..Scenario::BLANK
 };
@@ -32,7 +37,7 @@ pub(super) static TABLE: Scenario = Scenario {
     goal: "A page table is freed while a lazy CPU's walker still points at it.",
     method: "CPU 1 becomes lazy, comes back and touches the page, while CPU 0 unmaps the page and its table.",
     machine: TWO_CACHING_CPUS,
-    proves: FLUSHING_WALKERS,
+    proves: &and(FLUSHING_WALKERS, Proof::of(Fix::TellLazyOfTables, "walker-in-freed-table")),
     main: |m| {
         if m.cpu() == CpuId(0) {
             unmap_with_tables(m, VpnRange::from_len(PAGE_0, 2));
@@ -66,6 +71,7 @@ pub(super) static ARRIVAL: Scenario = Scenario {
         }
     },
     reaches: &[Reach::Counted(Counter::SkippedLazy)],
+    proves: &FLUSHING,
     ..LEAF
 };
 

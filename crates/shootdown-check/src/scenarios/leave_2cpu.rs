@@ -22,7 +22,7 @@ pub(super) static LEAVE: Scenario = Scenario {
             residency::leave(m);
         }
     },
-    proves: FLUSHING_WALKERS,
+    proves: &FLUSHING_WALKERS,
     reaches: &[Reach::Stale, Reach::Counted(Counter::RemoteRequest)],
     ..Scenario::BLANK
 };

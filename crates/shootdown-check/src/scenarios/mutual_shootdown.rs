@@ -3,10 +3,14 @@
 //! With interrupts masked this is what hung Alpha, where `smp_call_function` waited with interrupts off; here a CPU
 //! that waits serves its own inbox.
 
-use shootdown::{Counter, CpuId, Machine, Masked, Vpn, VpnRange};
+use shootdown::{Counter, CpuId, Fix, Machine, Masked, Vpn, VpnRange};
 
-use super::script::{FLUSHING, create, unmap};
-use crate::{machine::Sim, reach::Reach, scenario::Scenario};
+use super::script::{FLUSHING, and, create, unmap};
+use crate::{
+    machine::Sim,
+    reach::Reach,
+    scenario::{Proof, Scenario},
+};
 
 pub(super) static OPEN: Scenario = Scenario {
     name: "mutual_shootdown",
@@ -14,7 +18,7 @@ pub(super) static OPEN: Scenario = Scenario {
     method: "Each unmaps a page of its own at the same time, with interrupts open.",
     setup,
     main: unmap_own_page,
-    proves: FLUSHING,
+    proves: &and(FLUSHING, Proof::of(Fix::DropAllWhenBehind, "stale-at-free")),
     reaches: &[Reach::Stale, Reach::Counted(Counter::RemoteRequest)],
     ..Scenario::BLANK
 };
@@ -31,6 +35,7 @@ pub(super) static HALF_MASKED: Scenario = Scenario {
             unmap_own_page(m);
         }
     },
+    proves: &FLUSHING,
     ..OPEN
 };
 
@@ -42,6 +47,7 @@ pub(super) static MASKED: Scenario = Scenario {
         let _masked = Masked::new(m);
         unmap_own_page(m);
     },
+    proves: &and(FLUSHING, Proof::of(Fix::ServeWhileWaiting, "deadlock")),
     ..OPEN
 };
 

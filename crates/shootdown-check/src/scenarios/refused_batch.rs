@@ -13,7 +13,7 @@ pub(super) static REFUSED_BATCH: Scenario = Scenario {
     machine: Config { may_refuse_batches: true, ..TWO_CPUS },
     setup,
     main,
-    proves: FLUSHING,
+    proves: &FLUSHING,
     reaches: &[Reach::Stale, Reach::Counted(Counter::BatchRefused)],
     ..Scenario::BLANK
 };

@@ -6,18 +6,24 @@ use shootdown_sim::smp::Config;
 use crate::{machine::Sim, scenario::Proof};
 
 /// The steps without which any flush of a page that another CPU uses goes wrong.
-pub(super) const FLUSHING: &[Proof] = &[
+pub(super) const FLUSHING: [Proof; 3] = [
     Proof::of(Fix::FlushBeforeFree, "stale-at-free"),
     Proof::of(Fix::WaitForAcks, "stale-at-free"),
     Proof::of(Fix::FlushRemote, "stale-at-free"),
 ];
 
 /// The same where the other CPU runs no user code, so that only its walker can still reach what is freed.
-pub(super) const FLUSHING_WALKERS: &[Proof] = &[
+pub(super) const FLUSHING_WALKERS: [Proof; 3] = [
     Proof::of(Fix::FlushBeforeFree, "stale-at-free"),
     Proof::of(Fix::WaitForAcks, "walker-in-freed-table"),
     Proof::of(Fix::FlushRemote, "walker-in-freed-table"),
 ];
+
+/// Adds one to the usual proofs.
+pub(super) const fn and(usual: [Proof; 3], more: Proof) -> [Proof; 4] {
+    let [first, second, third] = usual;
+    [first, second, third, more]
+}
 
 pub(super) const PAGE_0: Vpn = Vpn(0);
 pub(super) const PAGE_1: Vpn = Vpn(1);

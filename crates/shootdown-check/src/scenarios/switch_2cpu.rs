@@ -11,7 +11,7 @@ pub(super) static SWITCH_2CPU: Scenario = Scenario {
     method: "CPU 1 switches to the address space and touches the page, while CPU 0 unmaps it.",
     setup,
     main,
-    proves: FLUSHING,
+    proves: &FLUSHING,
     reaches: &[Reach::Stale],
     ..Scenario::BLANK
 };

@@ -1,10 +1,14 @@
 //! Two CPUs call a third at the same time: only the first to find its inbox empty interrupts it.
 
-use shootdown::{Counter, CpuId, CpuSet, Machine, call};
+use shootdown::{Counter, CpuId, CpuSet, Fix, Machine, call};
 use shootdown_sim::smp::Config;
 
 use super::script::TWO_CPUS;
-use crate::{machine::Sim, reach::Reach, scenario::Scenario};
+use crate::{
+    machine::Sim,
+    reach::Reach,
+    scenario::{Proof, Scenario},
+};
 
 const TARGET: CpuId = CpuId(2);
 
@@ -15,6 +19,7 @@ pub(super) static TWO_SENDERS: Scenario = Scenario {
     machine: Config { cpus: 3, ..TWO_CPUS },
     main,
     reaches: &[Reach::Counted(Counter::Kick)],
+    proves: &[Proof::of(Fix::AtomicDrain, "lost-kick")],
     ..Scenario::BLANK
 };
 

@@ -11,7 +11,7 @@ pub(super) static UNMAP_2CPU: Scenario = Scenario {
     method: "CPU 0 unmaps the page that CPU 1 touches twice, while both walkers may cache it at any time.",
     setup,
     main,
-    proves: FLUSHING,
+    proves: &FLUSHING,
     reaches: &[Reach::Stale],
     ..Scenario::BLANK
 };

@@ -13,7 +13,7 @@ pub(super) static UNMAP_3CPU: Scenario = Scenario {
     machine: Config { cpus: 3, ..TWO_CPUS },
     setup,
     main,
-    proves: FLUSHING,
+    proves: &FLUSHING,
     reaches: &[Reach::Stale],
     ..Scenario::BLANK
 };

@@ -1,9 +1,13 @@
 //! Freeing a page table: the other CPU's walk cache may point at it although its TLB holds nothing.
 
-use shootdown::{Counter, CpuId, Machine, VpnRange};
+use shootdown::{Counter, CpuId, Fix, Machine, VpnRange};
 
-use super::script::{FLUSHING, PAGE_0, TWO_CACHING_CPUS, create, unmap_with_tables};
-use crate::{machine::Sim, reach::Reach, scenario::Scenario};
+use super::script::{FLUSHING, PAGE_0, TWO_CACHING_CPUS, and, create, unmap_with_tables};
+use crate::{
+    machine::Sim,
+    reach::Reach,
+    scenario::{Proof, Scenario},
+};
 
 pub(super) static UNMAP_TABLES_2CPU: Scenario = Scenario {
     name: "unmap_tables_2cpu",
@@ -12,7 +16,7 @@ pub(super) static UNMAP_TABLES_2CPU: Scenario = Scenario {
     machine: TWO_CACHING_CPUS,
     setup,
     main,
-    proves: FLUSHING,
+    proves: &and(FLUSHING, Proof::of(Fix::DropWalkCaches, "walker-in-freed-table")),
     reaches: &[Reach::Stale, Reach::Counted(Counter::TableReleased)],
     ..Scenario::BLANK
 };

@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering::*;
 use super::{descriptor::create, leaves::Leaves};
 use crate::{
     addr::{EntryAt, Level, Pfn, TableFrame, Vpn, VpnRange},
+    fix::Fix,
     format::{Attributes, Entry, EntryFormat},
     frame::{Frame, NoFrame},
     lock::Guard,
@@ -206,7 +207,12 @@ impl<M: Machine> TablesGuard<'_, M> {
         // One step, so that a dirty bit set by another CPU's walker at the last moment comes out with it.
         // ORDER(edit/generation): the flush that follows bumps the generation; whoever sees the new generation walks
         // tables without this entry.
-        m.modify(At::Entry(at), Modify::Swap(0), AcqRel)
+        if m.keeps(Fix::AtomicUnhook) {
+            return m.modify(At::Entry(at), Modify::Swap(0), AcqRel);
+        }
+        let was = m.load(At::Entry(at), Relaxed);
+        m.store(At::Entry(at), 0, Release);
+        was
     }
 }
 
