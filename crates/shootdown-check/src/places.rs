@@ -18,7 +18,7 @@ use crate::machine::Sim;
 const SPACES: usize = 2;
 
 /// Words for scenarios' own use.
-const SCRATCH: usize = 2;
+const SCRATCH: usize = MAX_CPUS;
 
 /// A word of library state: the number of a machine word plus one, 0 until adopted.
 pub struct WordIndex(AtomicU16);

@@ -1,6 +1,6 @@
 //! Breadth-first search over all states, with fingerprints for those that were seen.
 
-use std::collections::VecDeque;
+use std::mem;
 
 use rustc_hash::FxHashMap;
 use shootdown_sim::smp::{Act, Hardware};
@@ -91,7 +91,7 @@ pub(super) fn run(scenario: &'static Scenario, left_out: FixSet, initial: &Hardw
         Ended::AtLimit => None,
         Ended::Failed(failure, acts) => Some((failure, acts)),
     };
-    let missed = if is_exhausted { std::mem::take(&mut reached.missing).finish() } else { Vec::new() };
+    let missed = if is_exhausted { mem::take(&mut reached.missing).finish() } else { Vec::new() };
     Report {
         scenario: scenario.name,
         left_out,
@@ -113,35 +113,40 @@ fn explore(
     start: State,
     limits: Limits,
 ) -> Ended {
-    let mut waiting = VecDeque::from([(reached.insert(&start, CameBy::NOWHERE).0, start)]);
+    // States of which the next are not known yet, and those. They are large, so they stay where they are.
+    let mut layer = vec![(reached.insert(&start, CameBy::NOWHERE).0, start)];
+    let mut next_layer = Vec::new();
     let mut acts = Vec::new();
-    while let Some((idx, state)) = waiting.pop_front() {
-        let product = Product { scenario, unfolding: &mut *unfolding, state };
-        if product.is_finished() {
-            if let Err(failure) = product.check_end() {
-                return Ended::Failed(failure, reached.way_to(idx));
+    while !layer.is_empty() {
+        for (idx, state) in &mut layer {
+            let product = Product { scenario, unfolding: &mut *unfolding, state: &mut *state };
+            if product.is_finished() {
+                if let Err(failure) = product.check_end() {
+                    return Ended::Failed(failure, reached.way_to(*idx));
+                }
+                reached.ends.push(*idx);
+                continue;
             }
-            reached.ends.push(idx);
-            continue;
-        }
-        product.enabled(&mut acts);
-        let state = product.state;
-        for act in acts.drain(..) {
-            let mut next = state.clone();
-            if let Err(failure) = next.perform(unfolding, act) {
-                let mut way = reached.way_to(idx);
-                way.push(act);
-                return Ended::Failed(failure, way);
+            product.enabled(&mut acts);
+            for act in acts.drain(..) {
+                let mut next = state.clone();
+                if let Err(failure) = next.perform(unfolding, act) {
+                    let mut way = reached.way_to(*idx);
+                    way.push(act);
+                    return Ended::Failed(failure, way);
+                }
+                let (next_idx, is_new) = reached.insert(&next, CameBy { before: *idx, act: encode(act) });
+                reached.transitions.push((*idx, next_idx));
+                if is_new {
+                    next_layer.push((next_idx, next));
+                }
             }
-            let (next_idx, is_new) = reached.insert(&next, CameBy { before: idx, act: encode(act) });
-            reached.transitions.push((idx, next_idx));
-            if is_new {
-                waiting.push_back((next_idx, next));
+            if reached.came_by.len() > limits.max_states {
+                return Ended::AtLimit;
             }
         }
-        if reached.came_by.len() >= limits.max_states && !waiting.is_empty() {
-            return Ended::AtLimit;
-        }
+        mem::swap(&mut layer, &mut next_layer);
+        next_layer.clear();
     }
     Ended::Exhausted
 }

@@ -1,5 +1,7 @@
 //! A state of the product: the hardware, and for each CPU where its code is.
 
+use std::borrow::BorrowMut;
+
 use shootdown::CpuId;
 use shootdown_sim::smp::{Act, Hardware, MAX_CPUS, MAX_DEPTH, Operation};
 
@@ -109,10 +111,10 @@ impl State {
 }
 
 /// A state together with what gives it meaning.
-pub(crate) struct Product<'u> {
+pub(crate) struct Product<'u, S = State> {
     pub(crate) scenario: &'static Scenario,
     pub(crate) unfolding: &'u mut Unfolding,
-    pub(crate) state: State,
+    pub(crate) state: S,
 }
 
 impl<'u> Product<'u> {
@@ -127,20 +129,20 @@ impl<'u> Product<'u> {
     }
 }
 
-impl Driver for Product<'_> {
+impl<S: BorrowMut<State>> Driver for Product<'_, S> {
     fn scenario(&self) -> &'static Scenario {
         self.scenario
     }
 
     fn hardware(&self) -> &Hardware {
-        self.state.hardware()
+        self.state.borrow().hardware()
     }
 
     fn pending(&self, cpu: CpuId) -> Operation {
-        self.state.pending(self.unfolding, cpu)
+        self.state.borrow().pending(self.unfolding, cpu)
     }
 
     fn perform(&mut self, act: Act) -> Result<(), Failure> {
-        self.state.perform(self.unfolding, act)
+        self.state.borrow_mut().perform(self.unfolding, act)
     }
 }

@@ -8,7 +8,9 @@ use super::operation::WordId;
 /// The words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Words {
-    values: Box<[u64]>,
+    /// Sign-extended to 64 bits: library words are small numbers, or all ones but a few bits. Half the size is half the
+    /// time to copy a state.
+    values: Box<[i32]>,
     /// Exclusive or over all words, of what [`mix`] makes of a word and its place.
     digest: u64,
 }
@@ -20,12 +22,14 @@ impl Words {
     }
 
     pub(super) fn get(&self, word: WordId) -> u64 {
-        self.values[usize::from(word.0)]
+        widen(self.values[usize::from(word.0)])
     }
 
     pub(super) fn set(&mut self, word: WordId, value: u64) {
-        let was = std::mem::replace(&mut self.values[usize::from(word.0)], value);
-        self.digest ^= mix(word, was) ^ mix(word, value);
+        let narrow = value as i32;
+        assert_eq!(widen(narrow), value, "a library word outgrows what the machine keeps of it");
+        let was = std::mem::replace(&mut self.values[usize::from(word.0)], narrow);
+        self.digest ^= mix(word, widen(was)) ^ mix(word, value);
     }
 }
 
@@ -33,6 +37,10 @@ impl Hash for Words {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.digest.hash(hasher);
     }
+}
+
+const fn widen(value: i32) -> u64 {
+    value as i64 as u64
 }
 
 /// Spreads a word and its place over 64 bits: two rounds of `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014).
@@ -50,6 +58,21 @@ fn split_mix(seed: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_numbers_and_masks_are_kept_whole() {
+        let mut words = Words::new(1);
+        for value in [0, 77, u64::from(i32::MAX.unsigned_abs()), u64::MAX, !1] {
+            words.set(WordId(0), value);
+            assert_eq!(words.get(WordId(0)), value);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "outgrows")]
+    fn a_number_that_is_not_kept_whole_is_refused() {
+        Words::new(1).set(WordId(0), 1 << 31);
+    }
 
     #[test]
     fn the_digest_depends_on_what_the_words_are_and_not_on_how_they_came_to_it() {
