@@ -51,7 +51,7 @@ pub enum Masks {
 const BATCH_WORDS: usize = 510;
 
 struct Cpu {
-    library: PerCpu<Sequential>,
+    per_cpu: PerCpu<Sequential>,
     is_masked: Cell<bool>,
     counters: [Cell<u64>; Counter::COUNT],
 }
@@ -93,7 +93,7 @@ impl Sequential {
             current: Cell::new(CpuId(0)),
             kicked: Cell::new(CpuSet::EMPTY),
             cpus: (0..n_cpus)
-                .map(|_| Cpu { library: PerCpu::new(), is_masked: Cell::new(false), counters: zeroed() })
+                .map(|_| Cpu { per_cpu: PerCpu::new(), is_masked: Cell::new(false), counters: zeroed() })
                 .collect(),
             slots: Arena::new(|_| Slot::new()),
             spaces: Arena::new(|index| Space::new(SpaceId(index as u32))),
@@ -363,7 +363,7 @@ unsafe impl Machine for Sequential {
 
     #[inline]
     fn per_cpu(&self, cpu: CpuId) -> &PerCpu<Sequential> {
-        &self.cpu_of(cpu).library
+        &self.cpu_of(cpu).per_cpu
     }
 
     fn slot(&self, from: CpuId, to: CpuId) -> &Slot<Sequential> {
