@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use shootdown_sim::smp::{Act, Config, Hardware, MemoryModel};
+use shootdown_sim::smp::{Act, Config, Hardware, MemoryModel, TlbModel};
 
 use crate::{
     failure::Failure, fix_set::FixSet, reach::Reach, replay::replay_acts, scenario::Scenario, schedule::Schedule,
@@ -143,8 +143,10 @@ pub fn describe(machine: &Config) -> String {
         memory,
         serializes,
         walker_forwards,
+        tlb,
         caches_walks,
         evicts,
+        sets_accessed,
         sets_dirty,
         faults_forget,
         ticks,
@@ -159,8 +161,10 @@ pub fn describe(machine: &Config) -> String {
     let switches = [
         (serializes, "interrupts and invalidations drain stores"),
         (!walker_forwards, "walkers do not see the store buffer"),
+        (tlb == TlbModel::MaySets, "may-sets"),
         (caches_walks, "walk caches"),
         (evicts, "evictions"),
+        (sets_accessed, "accessed bits"),
         (!sets_dirty, "dirty bits by faults"),
         (faults_forget, "faults forget"),
         (ticks, "ticks"),
@@ -180,7 +184,8 @@ fn not_explored(machine: &Config) -> String {
     };
     let switches = [
         (!machine.caches_walks, "walk caches"),
-        (!machine.evicts, "evictions"),
+        (!machine.evicts && machine.tlb == TlbModel::Fills, "evictions"),
+        (!machine.sets_accessed, "accessed bits"),
         (!machine.ticks, "ticks"),
         (!machine.may_refuse_batches, "refused batches"),
         (!machine.may_refuse_tables, "refused tables"),

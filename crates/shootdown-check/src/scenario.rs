@@ -10,6 +10,7 @@ use crate::{machine::Sim, reach::Reach};
 /// A script for a few CPUs.
 ///
 /// One idea each: what two scenarios show separately is explored in a fraction of the states that one for both needs.
+#[derive(Clone, Copy)]
 pub struct Scenario {
     /// Its name on command lines and in schedules.
     pub name: &'static str,

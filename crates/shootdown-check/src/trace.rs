@@ -6,8 +6,8 @@
 
 use std::{fmt, panic::Location as Source};
 
-use shootdown::{CpuId, Invalidate, Modify, TableFrame};
-use shootdown_sim::smp::{Access, Act, Evicted, Hardware, Location, Operation, Walk, WalkFrom};
+use shootdown::{CpuId, Invalidate, Modify, TableFrame, Vpn};
+use shootdown_sim::smp::{Access, Act, Evicted, Hardware, Location, Operation, Translation, Walk, WalkFrom};
 
 use crate::{
     coroutine::Stop,
@@ -251,12 +251,7 @@ fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) 
         Operation::FreeFrame(frame) => format!("frees frame {}", frame.0),
         Operation::AllocBatch if result == 0 => "is refused a batch".to_owned(),
         Operation::AllocBatch => "takes a batch".to_owned(),
-        Operation::Access(page, access) => match after.cpu(cpu).translation(page) {
-            // A violation may be about to happen, so it is the translation that counts and not the result.
-            Some(to) if access == Access::Read => format!("uses page {} in frame {}", page.0, to.frame.0),
-            Some(to) if to.is_writable => format!("writes to page {} in frame {}", page.0, to.frame.0),
-            _ => format!("faults on page {}", page.0),
-        },
+        Operation::Access(page, access) => accesses(&after, cpu, page, access),
         Operation::WriteBack(frame) => format!("writes frame {} back", frame.0),
         Operation::ReturnFromInterrupt => "returns".to_owned(),
         Operation::OwnGet(_)
@@ -277,6 +272,19 @@ fn modifies(at: Location, modify: Modify, was: u64, is: u64) -> String {
     }
 }
 
+fn accesses(after: &Hardware, cpu: CpuId, page: Vpn, access: Access) -> String {
+    // A violation may be about to happen, so it is the translations that count and not the result.
+    let serves = |to: &Translation| access == Access::Read || to.is_writable;
+    let mut frames: Vec<u64> = after.cpu(cpu).translations(page).filter(serves).map(|to| to.frame.0).collect();
+    frames.dedup();
+    let frames: Vec<String> = frames.into_iter().map(|frame| frame.to_string()).collect();
+    let verb = if access == Access::Read { "uses" } else { "writes to" };
+    match frames[..] {
+        [] => format!("faults on page {}", page.0),
+        _ => format!("{verb} page {} in frame {}", page.0, frames.join(" or ")),
+    }
+}
+
 fn speculates(hardware: &Hardware, cpu: CpuId, walk: Walk) -> String {
     let mut after = hardware.clone();
     let is_possible = after.speculate(cpu, walk).is_ok();
@@ -284,7 +292,7 @@ fn speculates(hardware: &Hardware, cpu: CpuId, walk: Walk) -> String {
         Walk::ToCache { index } => format!("~ caches the table below root entry {index}"),
         Walk::ToTlb { page, from } => {
             let from = if from == WalkFrom::Cache { ", through the cached table" } else { "" };
-            match after.cpu(cpu).translation(page).filter(|_| is_possible) {
+            match after.cpu(cpu).translations(page).next().filter(|_| is_possible) {
                 Some(to) => format!("~ caches page {} in frame {}{from}", page.0, to.frame.0),
                 None => format!("~ walks to page {}{from}", page.0),
             }

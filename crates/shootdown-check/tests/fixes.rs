@@ -1,4 +1,5 @@
-//! Every scenario holds with all fixes, and fails without each fix it proves; on both drivers.
+//! Every scenario holds in random runs with all fixes, and fails without each fix it proves; on both drivers. That it
+//! holds in all runs is in `counts.rs`.
 
 use shootdown::{CpuId, Fix, Pfn, Vpn};
 use shootdown_check::{
@@ -17,15 +18,6 @@ fn check(scenario: &'static Scenario, left_out: &[Fix]) -> Report {
 
 fn unmap_2cpu() -> &'static Scenario {
     scenarios::by_name("unmap_2cpu").expect("the scenario exists")
-}
-
-#[test]
-fn with_all_fixes_no_interleaving_of_any_scenario_fails() {
-    for scenario in scenarios::ALL {
-        let report = check(scenario, &[]);
-        println!("{report}");
-        assert!(report.is_proof(), "{report}");
-    }
 }
 
 #[test]

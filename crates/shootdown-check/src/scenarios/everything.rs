@@ -1,7 +1,7 @@
 //! Machines on which everything that can happen does.
 
 use shootdown::{Attributes, Counter, CpuId, Machine, VpnRange};
-use shootdown_sim::smp::Config;
+use shootdown_sim::smp::{Config, TlbModel};
 
 use super::{
     script::{FLUSHING, PAGE_0, create_with, unmap_with_tables},
@@ -24,6 +24,7 @@ pub(super) static TWO_CPUS: Scenario = Scenario {
     machine: Config {
         caches_walks: true,
         evicts: true,
+        sets_accessed: true,
         ticks: true,
         may_refuse_batches: true,
         may_refuse_tables: true,
@@ -51,9 +52,17 @@ pub(super) static THREE_CPUS: Scenario = Scenario {
     ..TWO_CPUS
 };
 
+/// All at once on three CPUs, which is too much for explicit fills.
+pub(super) static THREE_CPUS_WITH_MAY_SETS: Scenario = Scenario {
+    name: "everything_3cpu",
+    goal: "Two things that the machine can do go wrong only together, and only between three CPUs.",
+    machine: Config { cpus: 3, tlb: TlbModel::MaySets, ticks: false, ..TWO_CPUS.machine },
+    ..TWO_CPUS
+};
+
 fn setup(m: &Sim) {
     if m.cpu() == CpuId(0) {
-        create_with(m, 1, Attributes::USER_WRITE);
+        create_with(m, 1, Attributes { accessed: false, ..Attributes::USER_WRITE });
     }
     m.user_space().switch_to(m);
 }

@@ -14,6 +14,7 @@ mod script;
 mod switch_2cpu;
 mod switch_back_2cpu;
 mod two_senders;
+mod two_unmappers_3cpu;
 mod unmap_2cpu;
 mod unmap_3cpu;
 mod unmap_tables_2cpu;
@@ -21,7 +22,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 25] = [
+pub static ALL: [&Scenario; 27] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -46,6 +47,8 @@ pub static ALL: [&Scenario; 25] = [
     &everything::TICKS,
     &everything::TWO_CPUS,
     &everything::THREE_CPUS,
+    &everything::THREE_CPUS_WITH_MAY_SETS,
+    &two_unmappers_3cpu::TWO_UNMAPPERS_3CPU,
     &models::UNMAP_LEAVE_3CPU,
 ];
 

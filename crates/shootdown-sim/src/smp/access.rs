@@ -1,76 +1,122 @@
 //! User code touching pages: through the TLB, through a walk, or into a fault.
 
-use shootdown::{Attributes, CpuId, EntryFormat, Vpn, arch::tiny::Tiny};
+use shootdown::{Attributes, CpuId, Vpn};
 
 use super::{
-    act::WalkFrom,
-    cpu::{Standing, Translation},
+    config::TlbModel,
     hardware::Hardware,
-    operation::{Access, Location},
+    operation::Access,
+    tlb::{Standing, Translation},
     violation::Violation,
+    walk::Found,
 };
 
 const DONE: u64 = 1;
 const FAULT: u64 = 0;
 
+/// How an access can go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Through a translation that the TLB holds.
+    Remembered(Translation),
+    /// Through a walk.
+    Walk(Found),
+    /// Nowhere.
+    Fault,
+    /// Astray.
+    Violation(Violation),
+}
+
 impl Hardware {
-    /// Lets user code of `cpu` touch `page`; outcome 0 walks from the root where a walk is needed.
-    pub(super) fn access(&mut self, cpu: CpuId, page: Vpn, access: Access, outcome: u8) -> Result<u64, Violation> {
-        let from = if outcome == 0 { WalkFrom::Root } else { WalkFrom::Cache };
-        let remembered = self.cpu(cpu).translation(page);
-        if let Some(translation) = remembered {
-            self.check_standing(cpu, page, translation)?;
-        }
-        let is_done = match (access, remembered) {
-            (Access::Read, Some(_)) => true,
-            (Access::Read, None) => self.fill(cpu, page, from)?.is_some(),
-            // A remembered translation that forbids it faults, whatever memory says by now (SDM 3A §4.10.4.3, rev 75).
-            (Access::Write, Some(translation)) if !translation.is_writable => false,
-            (Access::Write, Some(translation)) if translation.is_dirty => self.write(translation),
-            (Access::Write, _) => self.write_through_memory(cpu, page, from)?,
+    /// How many ways an access can go now, at least one.
+    pub(super) fn n_ways(&self, cpu: CpuId, page: Vpn, access: Access) -> usize {
+        self.ways(cpu, page, access).len()
+    }
+
+    /// Lets user code of `cpu` touch `page`, in one of the ways in which it can.
+    pub(super) fn access(&mut self, cpu: CpuId, page: Vpn, access: Access, way: usize) -> Result<u64, Violation> {
+        self.check_standing(cpu, page)?;
+        let way = self.ways(cpu, page, access)[way];
+        let is_done = match way {
+            Way::Remembered(translation) => {
+                self.note_write(access, translation);
+                true
+            }
+            Way::Walk(found) => self.access_by_walk(cpu, page, access, found)?,
+            Way::Fault => false,
+            Way::Violation(violation) => return Err(violation),
         };
         if !is_done && self.config.faults_forget {
-            self.cpu_mut(cpu).forget_path(page);
+            self.cpu_mut(cpu).tlb.forget_path(page);
         }
         Ok(if is_done { DONE } else { FAULT })
     }
 
-    fn check_standing(&self, cpu: CpuId, page: Vpn, translation: Translation) -> Result<(), Violation> {
-        match translation.standing {
+    fn ways(&self, cpu: CpuId, page: Vpn, access: Access) -> Vec<Way> {
+        let mut ways = Vec::new();
+        let mut add = |way| {
+            if !ways.contains(&way) {
+                ways.push(way);
+            }
+        };
+        let mut may_walk = true;
+        for translation in self.cpu(cpu).tlb.of_page(page) {
+            let way = match access {
+                Access::Read => Some(Way::Remembered(translation)),
+                // A remembered translation that forbids it faults, whatever memory says by now (SDM 3A §4.10.4.3, rev 75).
+                Access::Write if !translation.is_writable => Some(Way::Fault),
+                Access::Write => translation.is_dirty.then_some(Way::Remembered(translation)),
+            };
+            way.into_iter().for_each(&mut add);
+            // A may-set may as well hold nothing.
+            may_walk = way.is_none() || self.config.tlb == TlbModel::MaySets;
+        }
+        if may_walk {
+            self.walks(cpu, page).for_each(|walked| match walked {
+                Ok(Some(found)) => add(Way::Walk(found)),
+                Ok(None) => add(Way::Fault),
+                Err(violation) => add(Way::Violation(violation)),
+            });
+        }
+        ways
+    }
+
+    /// Checks what the TLB holds for `page`.
+    fn check_standing(&self, cpu: CpuId, page: Vpn) -> Result<(), Violation> {
+        self.cpu(cpu).tlb.of_page(page).try_for_each(|translation| match translation.standing {
             Standing::Good => Ok(()),
             Standing::Revoked => Err(Violation::RevokedInUse { cpu, page }),
             Standing::Freed => Err(Violation::StaleInUse { cpu, page, frame: translation.frame }),
-        }
+        })
     }
 
-    /// Writes after a walk that makes sure that the entry is dirty: reading it, checking it and setting the bit are one
-    /// locked operation (SDM 3A §8.1.2.1, rev 75).
-    fn write_through_memory(&mut self, cpu: CpuId, page: Vpn, from: WalkFrom) -> Result<bool, Violation> {
-        let Some(found) = self.fill(cpu, page, from)? else {
-            return Ok(false);
-        };
+    /// Goes through a leaf that a walk has found; a write makes sure that it is dirty: reading the leaf, checking it and
+    /// setting the bit are one locked operation (SDM 3A §8.1.2.1, rev 75).
+    fn access_by_walk(&mut self, cpu: CpuId, page: Vpn, access: Access, found: Found) -> Result<bool, Violation> {
+        self.fill(cpu, page, found)?;
+        if access == Access::Read {
+            return Ok(true);
+        }
         let mut translation = found.translation;
         if !translation.is_writable || !(translation.is_dirty || self.config.sets_dirty) {
             return Ok(false);
         }
-        let at = Location::Entry(found.at);
-        let raw = self.peek_from(cpu, at);
-        let dirty = Attributes { dirty: true, ..Tiny::attributes(raw) };
-        self.poke(at, Tiny::with_attributes(raw, dirty));
+        self.mark(cpu, found.at, |attributes| Attributes { dirty: true, ..attributes });
         translation.is_dirty = true;
-        self.cpu_mut(cpu).tlb[page.0 as usize] = Some(translation);
-        Ok(self.write(translation))
+        self.remember(cpu, page, translation);
+        self.note_write(access, translation);
+        Ok(true)
     }
 
-    fn write(&mut self, translation: Translation) -> bool {
-        self.frame_mut(translation.frame).is_written = true;
-        true
+    fn note_write(&mut self, access: Access, translation: Translation) {
+        if access == Access::Write {
+            self.frame_mut(translation.frame).is_written = true;
+        }
     }
 
     /// Lets user code run on `cpu` again.
     pub(super) fn resume_user(&mut self, cpu: CpuId) -> Result<(), Violation> {
         self.cpu_mut(cpu).runs_user = true;
-        let here = self.cpu(cpu);
-        here.translations().try_for_each(|(page, translation)| self.check_standing(cpu, page, translation))
+        (0..super::PAGES as u64).map(Vpn).try_for_each(|page| self.check_standing(cpu, page))
     }
 }

@@ -14,6 +14,17 @@ pub enum MemoryModel {
     Pso,
 }
 
+/// How it is told what TLBs and walk caches hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlbModel {
+    /// Exactly: each fill, each eviction is something that happens. Traces show what was filled when.
+    Fills,
+    /// As all that they may hold: whatever a walk could have found since the last invalidation. Nothing happens by
+    /// itself, so there are far fewer states; and where several translations of a page could have been filled, any of
+    /// them may be used after any other, as if the TLB held all of them.
+    MaySets,
+}
+
 /// What a machine can do, beyond its geometry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -29,10 +40,15 @@ pub struct Config {
     /// stands between a store to an entry and its use. On arm64 it does not, hence `dsb` (Arm ARM D8.2.6, "ordering of
     /// translation table updates").
     pub walker_forwards: bool,
+    /// How it is told what TLBs and walk caches hold.
+    pub tlb: TlbModel,
     /// Walkers cache pointers to tables, so that walks begin in the middle.
     pub caches_walks: bool,
-    /// What TLBs and walk caches hold may go at any time.
+    /// What TLBs and walk caches hold may go at any time. May-sets hold it as well as not, so to them it makes no
+    /// difference.
     pub evicts: bool,
+    /// A walker sets the accessed bit of a leaf in memory before it caches the translation. Otherwise it has none.
+    pub sets_accessed: bool,
     /// A store through a clean entry sets its dirty bit in memory. Otherwise it faults.
     pub sets_dirty: bool,
     /// A fault drops what led to it from the TLB and the walk cache (SDM 3A §4.10.4.1, rev 75).
@@ -54,8 +70,10 @@ impl Config {
             memory: MemoryModel::Pso,
             serializes: false,
             walker_forwards: false,
+            tlb: TlbModel::Fills,
             caches_walks: false,
             evicts: false,
+            sets_accessed: false,
             sets_dirty: true,
             faults_forget: false,
             ticks: false,

@@ -3,11 +3,10 @@
 use shootdown::{CpuId, Entry, EntryAt, EntryFormat, Level, Pfn, TableFrame, Vpn, VpnRange, arch::tiny::Tiny};
 
 use super::{
-    act::WalkFrom,
-    cpu::{Standing, Translation},
     frame::{Frame, FrameKind},
     hardware::Hardware,
     operation::Location,
+    tlb::{Standing, Translation},
     violation::Violation,
     walk::translation,
 };
@@ -17,7 +16,7 @@ impl Hardware {
     pub(super) fn free_table(&mut self, table: Pfn) -> Result<(), Violation> {
         self.free(table, FrameKind::Table)?;
         for (number, cpu) in (0..).zip(&self.cpus) {
-            if cpu.root == Some(table) || cpu.walk_cache.contains(&Some(table)) {
+            if cpu.root == Some(table) || cpu.tlb.points_at(table) {
                 return Err(Violation::WalkerInFreedTable { cpu: CpuId(number), table });
             }
         }
@@ -32,12 +31,12 @@ impl Hardware {
         self.free(frame, FrameKind::Data)?;
         for (number, cpu) in (0..).zip(&mut self.cpus) {
             let is_stale = |to: &Translation| to.frame == frame && to.standing != Standing::Freed;
-            let page = cpu.translations().find(|(_, to)| is_stale(to)).map(|(page, _)| page);
+            let page = cpu.tlb.translations().find(|(_, to)| is_stale(to)).map(|(page, _)| page);
             match page {
                 Some(page) if cpu.runs_user => {
                     return Err(Violation::StaleAtFree { cpu: CpuId(number), page, frame });
                 }
-                _ => cpu.mark_freed(frame),
+                _ => cpu.tlb.mark_freed(frame),
             }
         }
         Ok(())
@@ -98,19 +97,17 @@ impl Hardware {
     }
 
     fn promise_about(&mut self, cpu: CpuId, page: Vpn, allowed: Option<Translation>) -> Result<(), Violation> {
-        let is_beyond = |to: Translation| !allowed.is_some_and(|allowed| to.is_within(&allowed));
+        let is_beyond = |to: &Translation| !allowed.is_some_and(|allowed| to.is_within(&allowed));
         // What walks can find now would be remembered as good.
-        for from in [WalkFrom::Root, WalkFrom::Cache] {
-            if self.find_leaf(cpu, page, from)?.is_some_and(|found| is_beyond(found.translation)) {
+        for walked in self.walks(cpu, page) {
+            if walked?.is_some_and(|found| is_beyond(&found.translation)) {
                 return Err(Violation::StaleAfterReturn { cpu, page });
             }
         }
-        if self.cpu(cpu).translation(page).is_some_and(is_beyond) {
-            if self.cpu(cpu).runs_user {
-                return Err(Violation::StaleAfterReturn { cpu, page });
-            }
-            self.cpu_mut(cpu).mark_revoked(page);
+        if self.cpu(cpu).runs_user && self.cpu(cpu).tlb.of_page(page).any(|to| is_beyond(&to)) {
+            return Err(Violation::StaleAfterReturn { cpu, page });
         }
+        self.cpu_mut(cpu).tlb.mark_revoked(page, is_beyond);
         Ok(())
     }
 
@@ -120,7 +117,7 @@ impl Hardware {
         (0..self.config.cpus as u16).map(CpuId).any(|cpu| {
             let state = self.cpu(cpu);
             state.root.is_some_and(|root| {
-                state.translations().any(|(page, to)| {
+                state.tlb.translations().any(|(page, to)| {
                     let allowed = self.leaf_seen_by(cpu, TableFrame(root), page);
                     !allowed.is_some_and(|allowed| to.is_within(&allowed))
                 })

@@ -5,12 +5,12 @@ use std::{
     sync::atomic::Ordering::{self, SeqCst},
 };
 
-use shootdown::{CpuId, Entry, EntryAt, EntryFormat, Level, Modify, Pfn, TableFrame, arch::tiny::Tiny};
+use shootdown::{CpuId, Entry, EntryAt, EntryFormat, Invalidate, Level, Modify, Pfn, TableFrame, arch::tiny::Tiny};
 
 use super::{
     ENTRIES, FRAMES, MAX_CPUS,
     act::Act,
-    config::{Config, MemoryModel},
+    config::{Config, MemoryModel, TlbModel},
     cpu::Cpu,
     frame::{Frame, FrameKind},
     operation::{Location, Needs, Operation, releases},
@@ -136,8 +136,8 @@ impl Hardware {
             }
             acts.extend(self.drains(cpu));
             self.push_walks(cpu, acts);
-            if self.config.evicts {
-                acts.extend(here.remembered().map(|what| Act::Evict { cpu, what }));
+            if self.config.evicts && self.config.tlb == TlbModel::Fills {
+                acts.extend(here.tlb.evictable().map(|what| Act::Evict { cpu, what }));
             }
         }
     }
@@ -172,8 +172,7 @@ impl Hardware {
             // Outcome 0 gives it, outcome 1 refuses it.
             Operation::AllocBatch if self.config.may_refuse_batches => 2,
             Operation::AllocTable if self.config.may_refuse_tables => 2,
-            // Outcome 0 begins at the root, outcome 1 at the cached pointer.
-            Operation::Access(page, _) if self.has_other_way(cpu, page) => 2,
+            Operation::Access(page, access) => self.n_ways(cpu, page, access) as u8,
             _ => 1,
         }
     }
@@ -219,7 +218,7 @@ impl Hardware {
             Act::Walk { cpu, walk } => self.speculate(cpu, walk),
             Act::Drain { cpu, place } => self.drain(cpu, usize::from(place)),
             Act::Evict { cpu, what } => {
-                self.cpu_mut(cpu).evict(what);
+                self.cpu_mut(cpu).tlb.evict(what);
                 Ok(())
             }
             Act::Step { .. } | Act::Interrupt { .. } | Act::Tick { .. } => panic!("{act:?} needs the code of its CPU"),
@@ -241,7 +240,7 @@ impl Hardware {
         let (at, value) = self.cpu_mut(cpu).stores.take(place);
         self.check_entry(cpu, at)?;
         self.poke(at, value);
-        Ok(())
+        self.extend_may_sets()
     }
 
     /// Returns where the store at this place is on its way to, and what it stores there.
@@ -259,6 +258,14 @@ impl Hardware {
     /// If the operation is [`Operation::Idle`], which is none, or has to wait.
     pub fn step(&mut self, cpu: CpuId, operation: Operation, outcome: u8) -> Result<u64, Violation> {
         assert!(self.is_ready(cpu, operation), "{operation:?} waits for stores");
+        let result = self.perform(cpu, operation, outcome)?;
+        if operation.concerns_walkers() {
+            self.extend_may_sets()?;
+        }
+        Ok(result)
+    }
+
+    fn perform(&mut self, cpu: CpuId, operation: Operation, outcome: u8) -> Result<u64, Violation> {
         match operation {
             Operation::Load(at, _) => return self.load(cpu, at),
             Operation::Store(at, value, order) => self.store(cpu, at, value, order)?,
@@ -270,10 +277,10 @@ impl Hardware {
             Operation::OwnGet(word) => return Ok(self.peek(Location::Word(word))),
             Operation::OwnSet(word, value) => self.poke(Location::Word(word), value),
             Operation::Complete => {}
-            Operation::Invalidate(what) => self.cpu_mut(cpu).forget(what),
+            Operation::Invalidate(what) => self.cpu_mut(cpu).tlb.forget(what),
             Operation::LoadRoot(root) => {
                 let here = self.cpu_mut(cpu);
-                here.forget_everything();
+                here.tlb.forget(Invalidate::All);
                 here.root = root.map(|table| table.0);
             }
             Operation::Mask => {
@@ -287,7 +294,7 @@ impl Hardware {
             Operation::FreeTable(table) => self.free_table(table.0)?,
             Operation::FreeFrame(frame) => self.free_data(frame)?,
             Operation::AllocBatch => return Ok(u64::from(outcome == 0)),
-            Operation::Access(page, access) => return self.access(cpu, page, access, outcome),
+            Operation::Access(page, access) => return self.access(cpu, page, access, usize::from(outcome)),
             Operation::NoteDirty(frame) => self.frame_mut(frame).is_noted_dirty = true,
             Operation::WriteBack(frame) => self.write_back(frame),
             Operation::Promise(pages) => self.promise(cpu, pages)?,

@@ -14,12 +14,13 @@
 //! **Translations.** Each CPU has one TLB entry for each page and one cached table pointer for each root entry.
 //! While a root is loaded its walker may at any time read an entry of the root into the walk cache, and read a leaf
 //! into the TLB, through the cached pointer or from the root; so a walk may be cut in half at any place, and a lazy CPU
-//! walks too. A store through a clean entry sets the dirty bit in memory, or faults.
+//! walks too. Each of these is something that happens, or the machine keeps account of all that may have happened
+//! ([`TlbModel`]). A store through a clean entry sets the dirty bit in memory, or faults.
 //!
 //! **Interrupts.** Kicks stay pending until they are taken, and merge. A timer may tick whenever interrupts are open.
 //!
 //! **What is not modelled.** Loads that overtake loads. Tags and global entries. Entries that are not present are not
-//! cached. Accessed bits. An invalidation takes effect at once, and not later.
+//! cached. An invalidation takes effect at once, and not later.
 
 mod access;
 mod act;
@@ -30,15 +31,17 @@ mod ghost;
 mod hardware;
 mod operation;
 mod store_buffer;
+mod tlb;
 mod violation;
 mod walk;
 mod words;
 
 pub use act::{Act, Evicted, Walk, WalkFrom};
-pub use config::{Config, MemoryModel};
-pub use cpu::{Cpu, Standing, Translation};
+pub use config::{Config, MemoryModel, TlbModel};
+pub use cpu::Cpu;
 pub use hardware::Hardware;
 pub use operation::{Access, Location, Operation, WordId};
+pub use tlb::{Standing, Translation};
 pub use violation::Violation;
 
 use shootdown::{EntryFormat, arch::tiny::Tiny};
@@ -46,8 +49,8 @@ use shootdown::{EntryFormat, arch::tiny::Tiny};
 /// CPUs there is room for.
 pub const MAX_CPUS: usize = 4;
 
-/// Frames of memory. An entry of the tiny format could name 16; fewer make smaller states.
-pub const FRAMES: usize = 8;
+/// Frames of memory. An entry of the tiny format could name one more, so that there is a translation to no frame.
+pub const FRAMES: usize = 7;
 
 /// Entries in a table.
 pub const ENTRIES: usize = Tiny::ENTRIES;

@@ -118,6 +118,21 @@ impl Operation {
         )
     }
 
+    /// Tells whether walkers may find something else after it than before.
+    pub(super) const fn concerns_walkers(self) -> bool {
+        match self {
+            Operation::Store(at, ..) | Operation::Modify(at, ..) | Operation::Update(at, ..) => {
+                matches!(at, Location::Entry(_))
+            }
+            Operation::Invalidate(_)
+            | Operation::LoadRoot(_)
+            | Operation::FreeTable(_)
+            | Operation::FreeFrame(_)
+            | Operation::Access(..) => true,
+            _ => false,
+        }
+    }
+
     /// What this operation waits for.
     ///
     /// Kicks wait, by the contract of [`Machine`](shootdown::Machine): who takes one sees the stores before it.

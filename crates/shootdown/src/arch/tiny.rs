@@ -1,7 +1,7 @@
 //! A format for exhaustive exploration: two levels of two entries, an entry in one byte.
 //!
 //! Small enough that every state of every table can be hashed, and still with everything that matters: two levels, so
-//! that a walk can be cut in half; a dirty bit; permissions.
+//! that a walk can be cut in half; accessed and dirty bits; permissions.
 
 use crate::{
     addr::{Level, Pfn, TableFrame},
@@ -12,9 +12,10 @@ const PRESENT: u64 = 0x80;
 const DIRTY: u64 = 0x40;
 const WRITABLE: u64 = 0x20;
 const LEAF: u64 = 0x10;
-const FRAME: u64 = 0x0f;
+const ACCESSED: u64 = 0x08;
+const FRAME: u64 = 0x07;
 
-/// The tiny format: 4 pages of address space, 16 frames.
+/// The tiny format: 4 pages of address space, 8 frames.
 #[derive(Clone, Copy, Debug)]
 pub struct Tiny;
 
@@ -45,18 +46,19 @@ impl EntryFormat for Tiny {
             writable: raw & WRITABLE != 0,
             executable: true,
             user: true,
-            accessed: true,
+            accessed: raw & ACCESSED != 0,
             dirty: raw & DIRTY != 0,
         }
     }
 
     fn with_attributes(raw: u64, attributes: Attributes) -> u64 {
-        raw & !(WRITABLE | DIRTY)
+        raw & !(WRITABLE | ACCESSED | DIRTY)
             | if attributes.writable { WRITABLE } else { 0 }
+            | if attributes.accessed { ACCESSED } else { 0 }
             | if attributes.dirty { DIRTY } else { 0 }
     }
 
     fn needs_flush(old: u64, new: u64) -> bool {
-        old & PRESENT != 0 && (old & !new & DIRTY != 0 || (old ^ new) & WRITABLE != 0)
+        old & PRESENT != 0 && (old & !new & (ACCESSED | DIRTY) != 0 || (old ^ new) & WRITABLE != 0)
     }
 }

@@ -1,0 +1,328 @@
+//! What a CPU remembers of the tables: translations of pages, and pointers to tables.
+//!
+//! For each page there is a set of translations, and for each root entry a set of tables. Where fills are explicit
+//! ([`TlbModel::Fills`]) a set has one member at most, which is what the TLB holds. Where it is only known what may
+//! have been filled ([`TlbModel::MaySets`]) it has every member that the TLB may hold.
+
+use std::hash::{Hash, Hasher};
+
+use shootdown::{EntryFormat, Invalidate, Pfn, Vpn, arch::tiny::Tiny};
+
+use super::{ENTRIES, FRAMES, PAGES, act::Evicted, config::TlbModel};
+
+/// A translation in a TLB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Translation {
+    /// Where the page was when a walk read its entry.
+    pub frame: Pfn,
+    /// Stores were allowed.
+    pub is_writable: bool,
+    /// The dirty bit was set, so that stores need not set it.
+    pub is_dirty: bool,
+    /// Whether it may still be used.
+    pub standing: Standing,
+}
+
+/// Ghost: whether a translation may still be used. Only CPUs that run no user code may have one that may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// It may.
+    Good,
+    /// Somebody promised that it was gone.
+    Revoked,
+    /// Its frame was given back.
+    Freed,
+}
+
+const PRESENT: u16 = 1 << 15;
+const WRITABLE: u16 = 1 << 14;
+const DIRTY: u16 = 1 << 13;
+const STANDING_SHIFT: u32 = 8;
+const FRAME: u16 = 0xff;
+
+impl Translation {
+    /// Tells whether everything that goes through this one goes through `other` too, without a trace that `other` would
+    /// leave.
+    pub(super) fn is_within(&self, other: &Translation) -> bool {
+        self.frame == other.frame && (!self.is_writable || (other.is_writable && (!self.is_dirty || other.is_dirty)))
+    }
+
+    /// All of it in 16 bits, never 0.
+    const fn bits(self) -> u16 {
+        let Translation { frame, is_writable, is_dirty, standing } = self;
+        PRESENT
+            | if is_writable { WRITABLE } else { 0 }
+            | if is_dirty { DIRTY } else { 0 }
+            | (standing as u16) << STANDING_SHIFT
+            | frame.0 as u16
+    }
+
+    const fn from_bits(bits: u16) -> Option<Self> {
+        if bits & PRESENT == 0 {
+            return None;
+        }
+        let standing = match bits >> STANDING_SHIFT & 3 {
+            0 => Standing::Good,
+            1 => Standing::Revoked,
+            _ => Standing::Freed,
+        };
+        let (is_writable, is_dirty) = (bits & WRITABLE != 0, bits & DIRTY != 0);
+        Some(Translation { frame: Pfn((bits & FRAME) as u64), is_writable, is_dirty, standing })
+    }
+}
+
+/// Translations of one page there is room for: a frame's own, clean and dirty, and those of one before it.
+const MAX_TRANSLATIONS: usize = 4;
+
+/// Some translations of one page.
+///
+/// # Invariants
+/// Sorted, without repetition, and empty places come last: equal sets are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Translations([u16; MAX_TRANSLATIONS]);
+
+impl Translations {
+    const EMPTY: Translations = Translations([0; MAX_TRANSLATIONS]);
+
+    fn is_empty(&self) -> bool {
+        self.0[0] == 0
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Translation> + use<> {
+        self.0.into_iter().map_while(Translation::from_bits)
+    }
+
+    /// Makes a set of one.
+    fn of(translation: Translation) -> Self {
+        let mut set = Self::EMPTY;
+        set.insert(translation);
+        set
+    }
+
+    fn insert(&mut self, translation: Translation) {
+        // Descending, so that empty places, which are 0, come last.
+        let bits = translation.bits();
+        let place = self.0.iter().position(|other| *other <= bits);
+        if place.is_some_and(|place| self.0[place] == bits) {
+            return;
+        }
+        let place = place.filter(|_| self.0[MAX_TRANSLATIONS - 1] == 0);
+        let place = place.expect("a may-set has no room for so many translations of one page");
+        self.0[place..].rotate_right(1);
+        self.0[place] = bits;
+    }
+
+    fn map(&mut self, change: impl Fn(Translation) -> Translation) {
+        let changed = self.iter().map(change);
+        *self = changed.fold(Self::EMPTY, |mut set, translation| {
+            set.insert(translation);
+            set
+        });
+    }
+
+    fn bits(self) -> u64 {
+        const { assert!(MAX_TRANSLATIONS == 4) };
+        self.0.into_iter().fold(0, |bits, translation| bits << 16 | u64::from(translation))
+    }
+}
+
+/// A set of frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FrameSet(u8);
+
+const _: () = assert!(FRAMES <= 8);
+
+impl FrameSet {
+    const EMPTY: FrameSet = FrameSet(0);
+
+    const fn of(frame: Pfn) -> Self {
+        FrameSet(1 << frame.0)
+    }
+
+    const fn contains(self, frame: Pfn) -> bool {
+        self.0 & Self::of(frame).0 != 0
+    }
+
+    fn iter(self) -> impl Iterator<Item = Pfn> {
+        (0..FRAMES as u64).map(Pfn).filter(move |frame| self.contains(*frame))
+    }
+}
+
+/// What one CPU remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tlb {
+    pages: [Translations; PAGES],
+    /// For each root entry.
+    tables: [FrameSet; ENTRIES],
+}
+
+impl Hash for Tlb {
+    /// As few words as there can be: every state is hashed, and most sets are small.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        const { assert!(PAGES <= 4 && ENTRIES <= 2) };
+        let firsts = self.pages.iter().fold(0, |bits, set| bits << 16 | u64::from(set.0[0]));
+        let tables = self.tables.iter().fold(0, |bits, set| bits << 8 | u64::from(set.0));
+        let larger = (0..).zip(&self.pages).filter(|(_, set)| set.0[1] != 0);
+        hasher.write_u64(firsts);
+        // What follows begins with which pages have more, so that no two states write the same.
+        hasher.write_u64(larger.clone().fold(tables, |bits, (page, _)| bits | 1 << (32 + page)));
+        larger.for_each(|(_, set)| hasher.write_u64(set.bits()));
+    }
+}
+
+impl Tlb {
+    pub(super) const EMPTY: Tlb = Tlb { pages: [Translations::EMPTY; PAGES], tables: [FrameSet::EMPTY; ENTRIES] };
+
+    /// The translations that it has for `page`.
+    pub(super) fn of_page(&self, page: Vpn) -> impl Iterator<Item = Translation> + use<> {
+        self.pages.get(page.0 as usize).map_or(Translations::EMPTY, |set| *set).iter()
+    }
+
+    /// All translations that it has.
+    pub(super) fn translations(&self) -> impl Iterator<Item = (Vpn, Translation)> + '_ {
+        let pages = (0..PAGES as u64).map(Vpn);
+        pages.flat_map(|page| self.of_page(page).map(move |translation| (page, translation)))
+    }
+
+    /// The tables that it has pointers to from this root entry.
+    pub(super) fn tables(&self, index: usize) -> impl Iterator<Item = Pfn> + use<> {
+        self.tables[index].iter()
+    }
+
+    /// Tells whether it has a pointer to `table` from this root entry.
+    pub(super) fn has_table(&self, index: usize, table: Pfn) -> bool {
+        self.tables[index].contains(table)
+    }
+
+    /// Tells whether it has a pointer to `table` from anywhere.
+    pub(super) fn points_at(&self, table: Pfn) -> bool {
+        self.tables.iter().any(|set| set.contains(table))
+    }
+
+    /// Remembers a translation, in place of what was there if that is how the model is.
+    pub(super) fn remember(&mut self, model: TlbModel, page: Vpn, translation: Translation) {
+        let set = &mut self.pages[page.0 as usize];
+        match model {
+            TlbModel::Fills => *set = Translations::of(translation),
+            TlbModel::MaySets => set.insert(translation),
+        }
+    }
+
+    /// Remembers a pointer, in place of what was there if that is how the model is.
+    pub(super) fn remember_table(&mut self, model: TlbModel, index: usize, table: Pfn) {
+        let set = &mut self.tables[index];
+        match model {
+            TlbModel::Fills => *set = FrameSet::of(table),
+            TlbModel::MaySets => set.0 |= FrameSet::of(table).0,
+        }
+    }
+
+    /// Forgets the pointers from this root entry.
+    pub(super) fn forget_tables(&mut self, index: usize) {
+        self.tables[index] = FrameSet::EMPTY;
+    }
+
+    /// Remembers that `frame` was given back under its translations.
+    pub(super) fn mark_freed(&mut self, frame: Pfn) {
+        for set in &mut self.pages {
+            set.map(|to| if to.frame == frame { Translation { standing: Standing::Freed, ..to } } else { to });
+        }
+    }
+
+    /// Remembers that somebody promised that some translations of `page` were gone.
+    pub(super) fn mark_revoked(&mut self, page: Vpn, is_revoked: impl Fn(&Translation) -> bool) {
+        self.pages[page.0 as usize].map(|to| match to.standing {
+            Standing::Good if is_revoked(&to) => Translation { standing: Standing::Revoked, ..to },
+            _ => to,
+        });
+    }
+
+    pub(super) fn evict(&mut self, what: Evicted) {
+        match what {
+            Evicted::Translation(page) => self.forget_page(page),
+            Evicted::Pointer(index) => self.forget_tables(index),
+        }
+    }
+
+    /// What could be evicted.
+    pub(super) fn evictable(&self) -> impl Iterator<Item = Evicted> + '_ {
+        let pages = (0..PAGES).filter(|page| !self.pages[*page].is_empty());
+        let pointers = (0..ENTRIES).filter(|index| self.tables[*index].0 != 0);
+        pages.map(|page| Evicted::Translation(Vpn(page as u64))).chain(pointers.map(Evicted::Pointer))
+    }
+
+    pub(super) fn forget(&mut self, what: Invalidate) {
+        // The level does not matter here: every translation in this TLB is that of one base page.
+        match what {
+            Invalidate::Leaf(page, _) => self.forget_page(page),
+            Invalidate::Walk(page, _) => self.forget_path(page),
+            Invalidate::All => *self = Self::EMPTY,
+        }
+    }
+
+    fn forget_page(&mut self, page: Vpn) {
+        if let Some(set) = self.pages.get_mut(page.0 as usize) {
+            *set = Translations::EMPTY;
+        }
+    }
+
+    pub(super) fn forget_path(&mut self, page: Vpn) {
+        self.forget_page(page);
+        self.forget_tables(page.index::<Tiny>(Tiny::ROOT));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn translation(frame: u64, is_writable: bool, standing: Standing) -> Translation {
+        Translation { frame: Pfn(frame), is_writable, is_dirty: false, standing }
+    }
+
+    #[test]
+    fn a_translation_is_what_its_bits_say() {
+        for standing in [Standing::Good, Standing::Revoked, Standing::Freed] {
+            for is_writable in [false, true] {
+                let to = translation(7, is_writable, standing);
+                assert_eq!(Translation::from_bits(to.bits()), Some(to));
+            }
+        }
+        assert_eq!(Translation::from_bits(0), None);
+    }
+
+    #[test]
+    fn a_set_does_not_depend_on_the_order_of_its_making() {
+        let members = [(1, false), (1, true), (4, false)].map(|(frame, bit)| translation(frame, bit, Standing::Good));
+        let make = |order: [usize; 4]| {
+            let mut set = Translations::EMPTY;
+            order.into_iter().for_each(|index| set.insert(members[index]));
+            set
+        };
+        assert_eq!(make([0, 1, 2, 0]), make([2, 1, 1, 0]));
+        assert_eq!(make([0, 1, 2, 0]).iter().count(), 3);
+    }
+
+    #[test]
+    fn members_that_become_equal_are_one() {
+        let mut tlb = Tlb::EMPTY;
+        for standing in [Standing::Good, Standing::Revoked] {
+            tlb.remember(TlbModel::MaySets, Vpn(1), translation(3, true, standing));
+        }
+        assert_eq!(tlb.of_page(Vpn(1)).count(), 2);
+        tlb.mark_freed(Pfn(3));
+        assert!(tlb.translations().eq([(Vpn(1), translation(3, true, Standing::Freed))]));
+    }
+
+    #[test]
+    fn only_a_may_set_keeps_what_was_there() {
+        for (model, n_kept) in [(TlbModel::Fills, 1), (TlbModel::MaySets, 2)] {
+            let mut tlb = Tlb::EMPTY;
+            for frame in [1, 2] {
+                tlb.remember(model, Vpn(0), translation(frame, false, Standing::Good));
+                tlb.remember_table(model, 1, Pfn(frame));
+            }
+            assert_eq!((tlb.of_page(Vpn(0)).count(), tlb.tables(1).count()), (n_kept, n_kept), "{model:?}");
+        }
+    }
+}
