@@ -35,11 +35,11 @@ pub(crate) trait Driver {
         self.hardware().enabled(&pending, acts);
     }
 
-    /// Tells whether every CPU has come to its end, no kick is pending and no store on its way.
+    /// Tells whether every CPU has come to its end, no kick is pending that will be taken and no store on its way.
     fn is_finished(&self) -> bool {
         self.scenario().cpus().all(|cpu| {
             let here = self.hardware().cpu(cpu);
-            self.is_idle(cpu) && !here.is_kicked() && here.has_drained()
+            self.is_idle(cpu) && (!here.is_kicked() || here.is_masked()) && here.has_drained()
         })
     }
 

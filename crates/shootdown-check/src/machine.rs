@@ -9,7 +9,9 @@ use std::{panic::Location as Source, sync::atomic::Ordering};
 use corosensei::Yielder;
 use shootdown::{
     At, Counter, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Invalidate, Level, Machine, Modify, NoFrame, PerCpu,
-    Pfn, Policy, Shared, Small, Space, SpaceId, TableFrame, UpTo, Vpn, VpnRange, arch::tiny::Tiny, call::Slot,
+    Pfn, Policy, Shared, Small, Space, SpaceId, TableFrame, UpTo, Vpn, VpnRange,
+    arch::tiny::Tiny,
+    call::{Present, Slot, Waiting, Work},
 };
 use shootdown_sim::smp::{Access, Location, Operation};
 
@@ -126,6 +128,11 @@ impl Sim {
     #[must_use]
     pub fn other_space(&self) -> &'static Space<Sim> {
         &PLACES.spaces[1]
+    }
+
+    /// Returns the CPUs that there are.
+    pub fn cpus(&self) -> impl Iterator<Item = CpuId> + use<> {
+        self.scenario.cpus()
     }
 
     /// Returns the `index`th word that belongs to no library structure.
@@ -333,12 +340,31 @@ unsafe impl Machine for Sim {
         &PLACES.slots[usize::from(from.0)][usize::from(to.0)]
     }
 
+    fn present(&self) -> &Present<Self> {
+        &PLACES.present
+    }
+
     fn space(&self, id: SpaceId) -> Option<&Space<Self>> {
         PLACES.spaces.get(id.0 as usize)
     }
 
     fn descriptor(&self, table: TableFrame) -> &Descriptor<Self> {
         &PLACES.descriptors[table.0.0 as usize]
+    }
+
+    fn run(&self, work: Work) {
+        (self.scenario.work)(self, work);
+    }
+
+    fn cpus_come_and_go(&self) -> bool {
+        self.scenario.cpus_come_and_go
+    }
+
+    fn is_overdue(&self, waiting: Waiting) -> bool {
+        // Asked for nothing but an answer it makes no difference.
+        self.scenario.machine.has_clock
+            && matches!(waiting, Waiting::Answer(_))
+            && self.perform(Operation::AskClock) != 0
     }
 
     fn departure(&self) -> Departure {

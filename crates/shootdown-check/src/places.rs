@@ -9,7 +9,10 @@ use std::sync::{
     atomic::{AtomicU16, Ordering::Relaxed},
 };
 
-use shootdown::{Descriptor, PerCpu, Shared, Space, SpaceId, Word, call::Slot};
+use shootdown::{
+    Descriptor, PerCpu, Shared, Space, SpaceId, Word,
+    call::{Present, Slot},
+};
 use shootdown_sim::smp::{FRAMES, Location, MAX_CPUS, Operation, WordId};
 
 use crate::machine::Sim;
@@ -44,6 +47,7 @@ pub(crate) struct Places {
     pub(crate) slots: [[Slot<Sim>; MAX_CPUS]; MAX_CPUS],
     pub(crate) spaces: [Space<Sim>; SPACES],
     pub(crate) descriptors: [Descriptor<Sim>; FRAMES],
+    pub(crate) present: Present<Sim>,
     pub(crate) scratch: [Shared<Sim>; SCRATCH],
     names: Vec<String>,
     /// For each number of CPUs, from 1 on.
@@ -59,6 +63,7 @@ impl Places {
             slots: [const { [const { Slot::new() }; MAX_CPUS] }; MAX_CPUS],
             spaces: [Space::new(SpaceId(0)), Space::new(SpaceId(1))],
             descriptors: [const { Descriptor::new() }; FRAMES],
+            present: Present::new(),
             scratch: [const { Shared::ZERO }; SCRATCH],
             names: Vec::new(),
             n_words: [0; MAX_CPUS],
@@ -76,6 +81,7 @@ impl Places {
         for (frame, descriptor) in self.descriptors.iter().enumerate() {
             descriptor.visit(&mut |name, word| adopt(names, &frame.to_string(), name, word));
         }
+        self.present.visit(&mut |name, word| adopt(names, "all", name, word));
         for (index, word) in self.scratch.iter().enumerate() {
             word.visit("scratch", &mut |name, word| adopt(names, &index.to_string(), name, word));
         }

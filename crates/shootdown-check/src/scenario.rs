@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use shootdown::{CpuId, Departure, Fix, call};
+use shootdown::{
+    CpuId, Departure, Fix,
+    call::{self, Work},
+};
 use shootdown_sim::smp::Config;
 
 use crate::{machine::Sim, reach::Reach};
@@ -28,6 +31,10 @@ pub struct Scenario {
     pub handler: fn(&Sim),
     /// What each CPU does when its timer ticks, on machines whose timers do.
     pub tick: fn(&Sim),
+    /// What the scenario's own calls do on their target.
+    pub work: fn(&Sim, Work),
+    /// CPUs depart while others run.
+    pub cpus_come_and_go: bool,
     /// What becomes of a CPU's residency bit when it switches away.
     pub departure: Departure,
     /// What must happen at least once, with all fixes kept.
@@ -62,8 +69,10 @@ impl Scenario {
         machine: Config::with_cpus(2),
         setup: |_| {},
         main: |_| {},
-        handler: call::serve,
-        tick: |_| {},
+        handler: call::handle_kick,
+        tick: call::on_interrupt_exit,
+        work: |_, _| {},
+        cpus_come_and_go: false,
         departure: Departure::ClearsBit,
         reaches: &[],
         proves: &[],

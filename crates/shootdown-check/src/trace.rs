@@ -243,6 +243,8 @@ fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) 
         Operation::Restore(0) => "unmasks interrupts".to_owned(),
         Operation::Restore(_) => "leaves interrupts masked".to_owned(),
         Operation::Kick(targets) => format!("kicks {}", cpus(targets)),
+        Operation::AskClock if result == 0 => "has not waited for long".to_owned(),
+        Operation::AskClock => "has waited for too long".to_owned(),
         Operation::AllocTable | Operation::AllocFrame => match result.checked_sub(1) {
             Some(frame) => format!("takes frame {frame}"),
             None => "finds no frame".to_owned(),

@@ -49,8 +49,8 @@ fn what_came_before_is_forgotten_where_it_makes_no_difference() {
 }
 
 /// A scenario that outgrows this carries more than one idea; see `Scenario`.
-const MOST_STATES: usize = 1_250_000;
-const MOST_STATES_OF_ALL: usize = 2_800_000;
+const MOST_STATES: usize = 1_600_000;
+const MOST_STATES_OF_ALL: usize = 3_600_000;
 
 #[test]
 fn every_scenario_holds_and_stays_small() {

@@ -18,6 +18,24 @@ pub enum Counter {
     RemoteRequest,
     /// An interrupt was raised for one other CPU.
     Kick,
+    /// A request found others in its target's inbox, so that no interrupt was raised for it.
+    KickCoalesced,
+    /// An interrupt for a call arrived.
+    KickReceived,
+    /// It found nothing: somebody else had served the inbox before.
+    KickUseless,
+    /// An interrupt was raised again for an answer that was overdue.
+    KickAgain,
+    /// Another interrupt's end found a call in the inbox.
+    RescuedCall,
+    /// Another interrupt's end found a notice to reschedule.
+    RescuedReschedule,
+    /// Another interrupt's end found a notice to stop.
+    RescuedStop,
+    /// A kernel's own call was begun, or a rendezvous.
+    Call,
+    /// A wait looked, found nothing, and went on.
+    WaitRound,
     /// A CPU was not interrupted: it is lazy and will look at the generation before it uses the address space again.
     SkippedLazy,
     /// A CPU was not interrupted: it has loaded something else, and only its residency bit is left.
@@ -32,7 +50,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, in order.
-    pub const ALL: [Counter; 12] = [
+    pub const ALL: [Counter; 21] = [
         Counter::Gather,
         Counter::BatchRefused,
         Counter::Flush,
@@ -40,6 +58,15 @@ impl Counter {
         Counter::FlushEverything,
         Counter::RemoteRequest,
         Counter::Kick,
+        Counter::KickCoalesced,
+        Counter::KickReceived,
+        Counter::KickUseless,
+        Counter::KickAgain,
+        Counter::RescuedCall,
+        Counter::RescuedReschedule,
+        Counter::RescuedStop,
+        Counter::Call,
+        Counter::WaitRound,
         Counter::SkippedLazy,
         Counter::SkippedNotLoaded,
         Counter::SkippedGeneration,
@@ -61,6 +88,15 @@ impl Counter {
             Counter::FlushEverything => "full-flushes",
             Counter::RemoteRequest => "remote-requests",
             Counter::Kick => "kicks",
+            Counter::KickCoalesced => "kicks-coalesced",
+            Counter::KickReceived => "kicks-received",
+            Counter::KickUseless => "kicks-useless",
+            Counter::KickAgain => "kicks-again",
+            Counter::RescuedCall => "rescued-calls",
+            Counter::RescuedReschedule => "rescued-reschedules",
+            Counter::RescuedStop => "rescued-stops",
+            Counter::Call => "calls",
+            Counter::WaitRound => "wait-rounds",
             Counter::SkippedLazy => "skipped-lazy",
             Counter::SkippedNotLoaded => "skipped-not-loaded",
             Counter::SkippedGeneration => "skipped-generation",

@@ -150,6 +150,10 @@ impl<G: CpuGeometry> CpuSet<G> {
         self.0.as_ref().iter().all(|word| *word == 0)
     }
 
+    pub(crate) const fn from_bits(bits: G::Bits) -> Self {
+        CpuSet(bits)
+    }
+
     /// Returns the CPUs that are not in `other`.
     #[inline]
     #[must_use]
@@ -230,6 +234,14 @@ impl<M: Machine> CpuMask<M> {
     pub(crate) fn remove(&self, m: &M, cpu: CpuId, order: Ordering) {
         let (word, bit) = self.at(cpu);
         word.update(m, Modify::And(!bit), order);
+    }
+
+    /// Clears the bit and tells whether it was set.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn take(&self, m: &M, cpu: CpuId, order: Ordering) -> bool {
+        let (word, bit) = self.at(cpu);
+        word.modify(m, Modify::And(!bit), order) & bit != 0
     }
 
     /// Reads the set, a word at a time. Sets that change meanwhile are seen in some mixture.

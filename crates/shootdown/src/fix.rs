@@ -42,6 +42,24 @@ pub enum Fix {
     /// Without: two CPUs that flush with interrupts masked wait for each other (the Alpha hangs of 2026; asterinas issue
     /// 1602).
     ServeWhileWaiting,
+    /// Every interrupt looks into the inbox at its end, before deferred work.
+    ///
+    /// Without, where an interrupt for a call may be lost: the call hangs its sender for ever, and every later sender too,
+    /// since they find the inbox in use (the Alpha patches of 2026, 2/3: fifteen years of hangs).
+    PollOnExit,
+    /// Who waits for an answer for too long raises the interrupt again.
+    ///
+    /// Without, where an interrupt for a call may be lost and no other comes: the same.
+    KickAgain,
+    /// A sender looks after it has posted whether its target still takes part.
+    ///
+    /// Without: a CPU that departed just before never answers.
+    LookAgainAfterPosting,
+    /// A CPU that departs answers what was posted until then.
+    ///
+    /// Without: a request whose interrupt came too late stays in the inbox, and its sender waits for ever (Linux flushes
+    /// the queue of a dying CPU in `smpcfd_dying_cpu` for that).
+    AnswerOnDeparture,
     /// An entry is cleared and read in one step.
     ///
     /// Without: the dirty bit that another CPU's walker sets in between is lost, and with it a store to the page.
@@ -68,7 +86,7 @@ pub enum Fix {
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 12] = [
+    pub const ALL: [Fix; 16] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -76,6 +94,10 @@ impl Fix {
         Fix::MaskWhilePosting,
         Fix::AtomicDrain,
         Fix::ServeWhileWaiting,
+        Fix::PollOnExit,
+        Fix::KickAgain,
+        Fix::LookAgainAfterPosting,
+        Fix::AnswerOnDeparture,
         Fix::AtomicUnhook,
         Fix::DropWalkCaches,
         Fix::TellLazyOfTables,
@@ -94,6 +116,10 @@ impl Fix {
             Fix::MaskWhilePosting => "mask-while-posting",
             Fix::AtomicDrain => "atomic-drain",
             Fix::ServeWhileWaiting => "serve-while-waiting",
+            Fix::PollOnExit => "poll-on-exit",
+            Fix::KickAgain => "kick-again",
+            Fix::LookAgainAfterPosting => "look-again-after-posting",
+            Fix::AnswerOnDeparture => "answer-on-departure",
             Fix::AtomicUnhook => "atomic-unhook",
             Fix::DropWalkCaches => "drop-walk-caches",
             Fix::TellLazyOfTables => "tell-lazy-of-tables",

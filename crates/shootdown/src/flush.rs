@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::*;
 
 use crate::{
     addr::{SpaceId, Vpn, VpnRange},
-    call::{self, N_ARGUMENTS, Operation},
+    call::{self, Kind, N_WORDS, Operation},
     counters::Counter,
     cpu::CpuSet,
     fix::Fix,
@@ -26,17 +26,17 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn encode(self) -> [u64; N_ARGUMENTS] {
+    pub(crate) fn encode(self) -> [u64; N_WORDS] {
         let strength = match self.stale.strength {
             Strength::Leaf => 1,
             Strength::Walk => 2,
             Strength::Full => 3,
         };
         let what = u64::from(self.space.0) << 16 | u64::from(self.stale.levels.bits()) << 8 | strength;
-        [what, self.generation, self.stale.range.start.0, self.stale.range.end.0]
+        [what, self.generation, self.stale.range.start.0, self.stale.range.end.0, 0]
     }
 
-    pub(crate) fn decode([what, generation, start, end]: [u64; N_ARGUMENTS]) -> Option<Request> {
+    pub(crate) fn decode([what, generation, start, end, _]: [u64; N_WORDS]) -> Option<Request> {
         let strength = match what & 0xff {
             1 => Strength::Leaf,
             2 => Strength::Walk,
@@ -74,7 +74,7 @@ impl<M: Machine> Space<M> {
             let generation = self.generation.modify(m, Modify::Add(1), SeqCst) + 1;
             let request = Request { space: self.id(), generation, stale };
             let targets = self.targets(m, &request);
-            call::post(m, &targets, Operation::Flush(request));
+            call::post(m, &targets, Kind::Synchronous, Operation::Flush(request), 0);
             if flush_here(m, request) {
                 m.count(Counter::FlushLocal, 1);
             }
@@ -173,6 +173,6 @@ mod tests {
             let request = Request { space: SpaceId(u32::MAX), generation: 77, stale };
             assert_eq!(Request::decode(request.encode()), Some(request));
         }
-        assert_eq!(Request::decode([0; N_ARGUMENTS]), None);
+        assert_eq!(Request::decode([0; N_WORDS]), None);
     }
 }

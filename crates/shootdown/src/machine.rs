@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering;
 
 use crate::{
     addr::{EntryAt, Level, SpaceId, TableFrame, Vpn},
-    call::Slot,
+    call::{Notice, Present, Slot, Waiting, Work},
     counters::Counter,
     cpu::{CpuGeometry, CpuId, CpuSet},
     fix::Fix,
@@ -154,8 +154,9 @@ impl Small for u64 {
 ///   was named, and accesses made through it have been performed. `load_root` drops everything of other address spaces
 ///   that is not global.
 /// * **Interrupts.** Between `mask` and `restore` no handler runs on this CPU. A `kick` is delivered: the target runs
-///   [`call::serve`](crate::call::serve) some time after it can take interrupts, and that sees every store made before
-///   the `kick`. (Where the interrupt controller is written by a register that orders nothing, as x2APIC's is, the
+///   [`call::handle_kick`](crate::call::handle_kick) some time after it can take interrupts, and that sees every store made
+///   before the `kick`. (If kicks may be lost, calls are only as sure to end as [`Machine::is_overdue`] or the next
+///   [`call::on_interrupt_exit`](crate::call::on_interrupt_exit) is to come.) (Where the interrupt controller is written by a register that orders nothing, as x2APIC's is, the
 ///   implementation puts a fence before it: SDM 3A §10.12.3.)
 /// * **`cpu`** is the number of the CPU that runs the caller, who does not migrate during a library call.
 /// * **Frames.** A frame from `alloc_table` is used by nobody else and reads as zero.
@@ -242,12 +243,13 @@ pub unsafe trait Machine: Sized + 'static {
     #[track_caller]
     fn restore(&self, was: u64);
 
-    /// Interrupts these CPUs, so that each runs [`call::serve`](crate::call::serve).
+    /// Interrupts these CPUs, so that each runs [`call::handle_kick`](crate::call::handle_kick).
     #[track_caller]
     fn kick(&self, to: &CpuSet<Self::Cpus>);
 
     /// Runs `ready` until it returns something. The raw loop hook: library code waits with
-    /// [`call::wait`](crate::call::wait), which also serves this CPU's inbox.
+    /// [`call::wait`](crate::call::wait), which also serves this CPU's inbox. A kernel's own loop is the place to count
+    /// rounds and to keep the longest wait.
     #[track_caller]
     fn spin<R: Small>(&self, ready: impl Fn(&Self) -> Option<R> + Sync) -> R;
 
@@ -299,6 +301,9 @@ pub unsafe trait Machine: Sized + 'static {
     /// Returns the slot for requests from one CPU to another.
     fn slot(&self, from: CpuId, to: CpuId) -> &Slot<Self>;
 
+    /// Returns the set of CPUs that take part. The same place for every CPU.
+    fn present(&self) -> &Present<Self>;
+
     /// Returns the address space of this id, if there is one.
     fn space(&self, id: SpaceId) -> Option<&Space<Self>>;
 
@@ -325,6 +330,37 @@ pub unsafe trait Machine: Sized + 'static {
     #[inline]
     fn trims(&self, space: SpaceId) -> bool {
         let _ = space;
+        false
+    }
+
+    /// Does the kernel's own work for another CPU that called with [`call::on_each`](crate::call::on_each) and the like.
+    ///
+    /// Interrupts are masked. It must not wait or lock, since the caller waits for it and may hold any lock.
+    fn run(&self, work: Work) {
+        let _ = work;
+    }
+
+    /// Hears a notice that another CPU gave with [`call::notify`](crate::call::notify). Interrupts are masked. If it is
+    /// [`Notice::Stop`] this need not return.
+    fn noticed(&self, notice: Notice) {
+        let _ = notice;
+    }
+
+    /// Tells whether CPUs [depart](crate::call::depart) while others run. Always the same. If not, calls need not look
+    /// again whether their targets are still there.
+    #[inline]
+    fn cpus_come_and_go(&self) -> bool {
+        false
+    }
+
+    /// Asked after each round of a wait that found nothing: whether it has lasted so long that the interrupt for what is
+    /// waited for may have been lost, and should be raised again.
+    ///
+    /// Where interrupts are never lost it says no. It is also where a watchdog hears who waits for whom: since when, it
+    /// knows from the first time it is asked.
+    #[inline]
+    fn is_overdue(&self, waiting: Waiting) -> bool {
+        let _ = waiting;
         false
     }
 

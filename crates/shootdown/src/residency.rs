@@ -83,6 +83,8 @@ pub struct PerCpu<M: Machine> {
     seen: Own<M>,
     // An `Activity`. Written by this CPU, read by flushers.
     activity: Shared<M>,
+    // How many asynchronous calls this CPU has made. This CPU's, with interrupts masked.
+    n_calls: Own<M>,
 }
 
 impl<M: Machine> Default for PerCpu<M> {
@@ -94,7 +96,7 @@ impl<M: Machine> Default for PerCpu<M> {
 impl<M: Machine> PerCpu<M> {
     /// Makes the state of a CPU that has loaded nothing.
     pub const fn new() -> Self {
-        PerCpu { inbox: Inbox::new(), loaded: Own::ZERO, seen: Own::ZERO, activity: Shared::ZERO }
+        PerCpu { inbox: Inbox::new(), loaded: Own::ZERO, seen: Own::ZERO, activity: Shared::ZERO, n_calls: Own::ZERO }
     }
 
     /// Shows the words to `visitor`.
@@ -103,6 +105,14 @@ impl<M: Machine> PerCpu<M> {
         self.loaded.visit("cpu.loaded", visitor);
         self.seen.visit("cpu.seen", visitor);
         self.activity.visit("cpu.activity", visitor);
+        self.n_calls.visit("cpu.calls", visitor);
+    }
+
+    /// Returns a number that this CPU has given no other call. Interrupts are masked.
+    pub(crate) fn next_call(&self, m: &M) -> u64 {
+        let number = self.n_calls.get(m) + 1;
+        self.n_calls.set(m, number);
+        number
     }
 
     pub(crate) const fn inbox(&self) -> &Inbox<M> {

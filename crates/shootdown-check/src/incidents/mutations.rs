@@ -54,10 +54,10 @@ pub(super) const MUTATIONS: &[Incident] = &[
     incident(
         "M22",
         "Two CPUs wait with interrupts masked and serve nothing",
-        Shown("mutual_shootdown_masked", Fix::ServeWhileWaiting),
+        Shown("mutual_calls_3cpu", Fix::ServeWhileWaiting),
     ),
-    incident("M23", "An interrupt is lost and nobody polls", NotYet("interrupts that are lost")),
-    incident("M24", "The same, and a third CPU relies on the first", NotYet("interrupts that are lost")),
+    incident("M23", "An interrupt is lost and nobody polls", Shown("lost_edge", Fix::PollOnExit)),
+    incident("M24", "The same, and a third CPU relies on the first", Shown("silenced_sender_3cpu", Fix::PollOnExit)),
     incident(
         "M25",
         "An interrupt sends between another's queueing and its kick",
@@ -68,7 +68,7 @@ pub(super) const MUTATIONS: &[Incident] = &[
         "A request without a wait lies on its sender's stack",
         NotApplicable("requests are copied to slots that never go away"),
     ),
-    incident("M27", "A CPU goes offline with requests in its queue", NotYet("CPUs that go and come")),
+    incident("M27", "A CPU goes offline with requests in its queue", Shown("departing", Fix::AnswerOnDeparture)),
     incident("M28", "A CPU comes back with its TLB as it was", NotYet("CPUs that go and come")),
     incident("M29", "A roll-over hands out a tag that is running", NotYet("address-space tags")),
     incident("M30", "A second roll-over forgets the tags that were reserved", NotYet("address-space tags")),

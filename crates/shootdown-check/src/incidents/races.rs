@@ -224,17 +224,17 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-IPI1",
         "Two CPUs call each other with interrupts masked and wait forever",
-        Shown("mutual_shootdown_masked", Fix::ServeWhileWaiting),
+        Shown("mutual_calls", Fix::ServeWhileWaiting),
     ),
     incident(
         "R-IPI2",
         "A CPU waits for one that waits for its lock with interrupts masked",
-        NotYet("a flush under the page-table lock"),
+        Shown("lock_and_call", Fix::ServeWhileWaiting),
     ),
     incident(
         "R-IPI3",
         "The interrupt is lost and the queue never empty again, so nobody sends another",
-        NotYet("interrupts that are lost"),
+        Shown("silenced_sender_3cpu", Fix::PollOnExit),
     ),
     incident(
         "R-IPI4",
@@ -246,7 +246,7 @@ pub(super) const RACES: &[Incident] = &[
         "A request's storage is reused before it has run",
         NotApplicable("requests are copied to slots that never go away"),
     ),
-    incident("R-IPI6", "A CPU goes offline with requests in its queue", NotYet(NO_HOTPLUG)),
+    incident("R-IPI6", "A CPU goes offline with requests in its queue", Shown("departing", Fix::AnswerOnDeparture)),
     incident(
         "R-IPI7",
         "Two senders on one queue: a request runs twice or never (e6cd1e07a185, 6dc19899958e)",
@@ -256,11 +256,11 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-IPI9",
         "Who waits for a lock runs others' requests, and needs that lock for one",
-        NotYet("requests that take locks"),
+        NotApplicable("what a request runs cannot take a lock"),
     ),
     // Alpha.
-    incident("R-AL1", "Marvel drops an interrupt that comes at the highest level", NotYet("interrupts that are lost")),
-    incident("R-AL2", "Alpha's senders wait deaf for each other", Holds("mutual_shootdown_masked")),
+    incident("R-AL1", "Marvel drops an interrupt that comes at the highest level", Shown("lost_edge", Fix::PollOnExit)),
+    incident("R-AL2", "Alpha's senders wait deaf for each other", Holds("mutual_calls_3cpu")),
     incident("R-AL3", "A CPU uses an address space before others can see that it does", Holds("switch_2cpu")),
     incident("R-AL4", "A flush comes between choosing the tag and loading it", NotYet(NO_TAGS)),
     incident("R-AL5", "A tag that was just taken is revoked and nobody takes another", NotYet(NO_TAGS)),

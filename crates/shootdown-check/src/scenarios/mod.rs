@@ -1,6 +1,6 @@
 //! The scenarios, one idea to a file.
 
-mod calling_handler;
+mod calls;
 mod dirty_2cpu;
 mod everything;
 mod full_flush;
@@ -13,7 +13,6 @@ mod refused_batch;
 mod script;
 mod switch_2cpu;
 mod switch_back_2cpu;
-mod two_senders;
 mod two_unmappers_3cpu;
 mod unmap_2cpu;
 mod unmap_3cpu;
@@ -22,7 +21,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 27] = [
+pub static ALL: [&Scenario; 38] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -38,8 +37,19 @@ pub static ALL: [&Scenario; 27] = [
     &switch_back_2cpu::SWITCH_BACK_2CPU,
     &leave_2cpu::LEAVE,
     &leave_2cpu::SWITCH_AWAY,
-    &two_senders::TWO_SENDERS,
-    &calling_handler::CALLING_HANDLER,
+    &calls::two_senders::TWO_SENDERS,
+    &calls::calling_handler::CALLING_HANDLER,
+    &calls::mutual_calls::MUTUAL_CALLS,
+    &calls::mutual_calls::THREE_CPUS,
+    &calls::lock_and_call::LOCK_AND_CALL,
+    &calls::lost_edge::LOST_EDGE,
+    &calls::lost_edge::OVERDUE,
+    &calls::lost_edge::SILENCED_3CPU,
+    &calls::deferred_work::DEFERRED_WORK,
+    &calls::started::STARTED,
+    &calls::started::BOTH_KINDS,
+    &calls::departing::DEPARTING,
+    &calls::departing::COMING_BACK,
     &map_2cpu::MAP_2CPU,
     &dirty_2cpu::UNMAP,
     &dirty_2cpu::PROTECT,

@@ -10,7 +10,7 @@ use shootdown::{
     At, Counter, CpuId, CpuSet, DefaultPolicy, Departure, Fix, Frame, Frames as DataFrames, Invalidate, Level, Machine,
     Modify, NoFrame, OneMemory, PageState, PerCpu, Pfn, Small, Space, SpaceId, TableFrame, UpTo, Word,
     arch::x86_64::X86_64,
-    call::{self, Slot},
+    call::{self, Present, Slot},
     residency,
     table::Descriptor,
 };
@@ -64,6 +64,7 @@ pub struct Sequential {
     cpus: Vec<Cpu>,
     // By sender and target.
     slots: Arena<Slot<Sequential>>,
+    present: Present<Sequential>,
     spaces: Arena<Space<Sequential>>,
     unused_spaces: RefCell<Vec<SpaceId>>,
     n_spaces: Cell<u32>,
@@ -96,6 +97,7 @@ impl Sequential {
                 .map(|_| Cpu { per_cpu: PerCpu::new(), is_masked: Cell::new(false), counters: zeroed() })
                 .collect(),
             slots: Arena::new(|_| Slot::new()),
+            present: Present::new(),
             spaces: Arena::new(|index| Space::new(SpaceId(index as u32))),
             unused_spaces: RefCell::default(),
             n_spaces: Cell::new(0),
@@ -245,7 +247,7 @@ impl Sequential {
         self.kicked.set(kicked);
         let interrupted = self.current.replace(cpu);
         state.is_masked.set(true);
-        call::serve(self);
+        call::handle_kick(self);
         state.is_masked.set(false);
         self.current.set(interrupted);
         true
@@ -368,6 +370,10 @@ unsafe impl Machine for Sequential {
 
     fn slot(&self, from: CpuId, to: CpuId) -> &Slot<Sequential> {
         self.slots.get(usize::from(from.0) * Self::MAX_CPUS + usize::from(to.0))
+    }
+
+    fn present(&self) -> &Present<Sequential> {
+        &self.present
     }
 
     #[inline]

@@ -53,6 +53,11 @@ pub struct Config {
     pub sets_dirty: bool,
     /// A fault drops what led to it from the TLB and the walk cache (SDM 3A §4.10.4.1, rev 75).
     pub faults_forget: bool,
+    /// A kick is lost if its target has interrupts masked, as on Alpha's EV7 (see `INCIDENTS.md`, R-AL1). Otherwise it
+    /// stays pending.
+    pub loses_masked_kicks: bool,
+    /// Code that waits may find at any time that it has waited too long. Otherwise it never does.
+    pub has_clock: bool,
     /// Each CPU's timer may interrupt it at any time, as often as it likes.
     pub ticks: bool,
     /// Requests for scratch memory may be refused.
@@ -76,6 +81,8 @@ impl Config {
             sets_accessed: false,
             sets_dirty: true,
             faults_forget: false,
+            loses_masked_kicks: false,
+            has_clock: false,
             ticks: false,
             may_refuse_batches: false,
             may_refuse_tables: false,

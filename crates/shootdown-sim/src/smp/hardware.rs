@@ -8,7 +8,7 @@ use std::{
 use shootdown::{CpuId, Entry, EntryAt, EntryFormat, Invalidate, Level, Modify, Pfn, TableFrame, arch::tiny::Tiny};
 
 use super::{
-    ENTRIES, FRAMES, MAX_CPUS,
+    ENTRIES, FRAMES, MAX_CPUS, MAX_DEPTH,
     act::Act,
     config::{Config, MemoryModel, TlbModel},
     cpu::Cpu,
@@ -156,7 +156,7 @@ impl Hardware {
 
     fn can_be_interrupted(&self, cpu: CpuId) -> bool {
         let here = self.cpu(cpu);
-        !here.is_masked() && (here.has_drained() || !self.config.serializes)
+        !here.is_masked() && here.depth() < MAX_DEPTH && (here.has_drained() || !self.config.serializes)
     }
 
     fn drains(&self, cpu: CpuId) -> impl Iterator<Item = Act> + '_ {
@@ -171,6 +171,8 @@ impl Hardware {
             _ if !self.is_ready(cpu, operation) => 0,
             // Outcome 0 gives it, outcome 1 refuses it.
             Operation::AllocBatch if self.config.may_refuse_batches => 2,
+            // Outcome 0 says that it has not been too long, outcome 1 that it has.
+            Operation::AskClock if self.config.has_clock => 2,
             Operation::AllocTable if self.config.may_refuse_tables => 2,
             Operation::Access(page, access) => self.n_ways(cpu, page, access) as u8,
             _ => 1,
@@ -288,6 +290,7 @@ impl Hardware {
             }
             Operation::Restore(was) => self.cpu_mut(cpu).is_masked = was != 0,
             Operation::Kick(targets) => self.kick(targets),
+            Operation::AskClock => return Ok(u64::from(outcome)),
             Operation::AllocTable if outcome != 0 => {}
             Operation::AllocTable => return Ok(self.allocate_table(cpu)),
             Operation::AllocFrame => return Ok(self.allocate(FrameKind::Data)),
@@ -338,7 +341,8 @@ impl Hardware {
 
     fn kick(&mut self, targets: u64) {
         for (number, cpu) in self.cpus.iter_mut().enumerate() {
-            cpu.is_kicked |= targets >> number & 1 != 0;
+            let is_lost = self.config.loses_masked_kicks && cpu.is_masked;
+            cpu.is_kicked |= targets >> number & 1 != 0 && !is_lost;
         }
     }
 

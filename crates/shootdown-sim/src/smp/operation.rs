@@ -60,6 +60,8 @@ pub enum Operation {
     Restore(u64),
     /// Interrupts the CPUs whose bits are set.
     Kick(u64),
+    /// Asks whether a wait has lasted too long; the result is 1 if it has.
+    AskClock,
     /// Takes a zeroed frame as a table; the result is its number plus one, or 0.
     AllocTable,
     /// Gives a table back.

@@ -17,7 +17,7 @@ use std::{
 
 use shootdown::{
     Attributes, Counter, CpuId, Descriptor, Fix, Machine, Masked, PerCpu, Space, SpaceId, Vpn,
-    call::{self, Slot},
+    call::{self, Present, Slot},
 };
 
 use super::{
@@ -41,6 +41,7 @@ pub(crate) struct Host {
     pub(crate) spaces: [Space<Cpu>; N_SPACES],
     pub(super) per_cpu: [PerCpu<Cpu>; N_CPUS],
     pub(super) slots: [[Slot<Cpu>; N_CPUS]; N_CPUS],
+    pub(super) present: Present<Cpu>,
     pub(super) descriptors: [Descriptor<Cpu>; TABLES.end as usize],
     /// For tests: the step that [`Machine::keeps`] answers `false` for.
     pub(super) left_out: Option<Fix>,
@@ -59,6 +60,7 @@ impl Host {
             spaces: array::from_fn(|id| Space::new(SpaceId(id as u32))),
             per_cpu: [const { PerCpu::new() }; N_CPUS],
             slots: [const { [const { Slot::new() }; N_CPUS] }; N_CPUS],
+            present: Present::new(),
             descriptors: [const { Descriptor::new() }; TABLES.end as usize],
             left_out,
             seed,
@@ -195,7 +197,7 @@ fn install_handler() {
     // SAFETY:
     // - all zeros is a valid `sigaction`, with an empty mask;
     // - the handler has the signature that goes without `SA_SIGINFO`, and calls nothing that is not safe in a handler:
-    //   `call::serve` neither allocates nor locks, and `pthread_sigmask` is on POSIX's list.
+    //   `call::handle_kick` neither allocates nor locks, and `pthread_sigmask` is on POSIX's list.
     #[expect(unsafe_code, reason = "signals are the system's")]
     let error = unsafe {
         let mut action: libc::sigaction = mem::zeroed();
@@ -206,8 +208,20 @@ fn install_handler() {
     assert_eq!(error, 0, "the handler could not be installed");
 }
 
+/// Masks the interrupt on this thread; the result is what [`restore`] needs.
+pub(super) fn mask() -> u64 {
+    u64::from(set_mask(libc::SIG_BLOCK))
+}
+
+/// Puts the mask back.
+pub(super) fn restore(was: u64) {
+    if was == 0 {
+        set_mask(libc::SIG_UNBLOCK);
+    }
+}
+
 /// Masks or unmasks the interrupt on this thread and tells whether it was masked.
-pub(super) fn set_mask(how: libc::c_int) -> bool {
+fn set_mask(how: libc::c_int) -> bool {
     // One block, since all four calls are about the same two sets.
     // SAFETY:
     // - all zeros is a valid `sigset_t`, the empty one;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering, Ordering::SeqCst, fence};
 use std::{cell::Cell, sync::Arc, time::Instant};
 
 use shootdown::{At, CpuId, CpuSet, DefaultPolicy, Invalidate, Machine, Modify, Small, TableFrame, UpTo, Word};
-use shootdown::{Counter, Descriptor, Fix, NoFrame, PerCpu, Space, SpaceId, arch::x86_64::X86_64, call, call::Slot};
+use shootdown::{Counter, Descriptor, Fix, NoFrame, PerCpu, Space, SpaceId, arch::x86_64::X86_64, call, call::Present};
 
 use super::{host, host::Host, mmu::Mmu};
 
@@ -38,7 +38,7 @@ impl Cpu {
 
 /// The interrupt handler. What it reaches neither allocates nor locks, so it may run between any two instructions.
 pub(super) extern "C" fn on_kick(_: i32) {
-    host::with_this_cpu(call::serve);
+    host::with_this_cpu(call::handle_kick);
 }
 
 // SAFETY:
@@ -94,12 +94,10 @@ unsafe impl Machine for Cpu {
         self.mmu.load_root(root);
     }
     fn mask(&self) -> u64 {
-        u64::from(host::set_mask(libc::SIG_BLOCK))
+        host::mask()
     }
     fn restore(&self, was: u64) {
-        if was == 0 {
-            host::set_mask(libc::SIG_UNBLOCK);
-        }
+        host::restore(was);
     }
     fn kick(&self, to: &CpuSet<UpTo<1>>) {
         to.iter().for_each(|cpu| self.host.kick(cpu));
@@ -107,10 +105,10 @@ unsafe impl Machine for Cpu {
     fn spin<R: Small>(&self, ready: impl Fn(&Self) -> Option<R> + Sync) -> R {
         let begin = Instant::now();
         loop {
-            if let Some(result) = ready(self) {
-                return result;
+            match ready(self) {
+                Some(result) => return result,
+                None => self.host.be_patient(self.id, begin),
             }
-            self.host.be_patient(self.id, begin);
         }
     }
 
@@ -130,8 +128,11 @@ unsafe impl Machine for Cpu {
     fn per_cpu(&self, cpu: CpuId) -> &PerCpu<Cpu> {
         &self.host.per_cpu[usize::from(cpu.0)]
     }
-    fn slot(&self, from: CpuId, to: CpuId) -> &Slot<Cpu> {
+    fn slot(&self, from: CpuId, to: CpuId) -> &call::Slot<Cpu> {
         &self.host.slots[usize::from(from.0)][usize::from(to.0)]
+    }
+    fn present(&self) -> &Present<Cpu> {
+        &self.host.present
     }
     fn space(&self, id: SpaceId) -> Option<&Space<Cpu>> {
         self.host.spaces.get(id.0 as usize)
@@ -140,7 +141,6 @@ unsafe impl Machine for Cpu {
         &self.host.descriptors[table.0.0 as usize]
     }
 
-    // Hooks.
     fn keeps(&self, fix: Fix) -> bool {
         self.host.left_out != Some(fix)
     }

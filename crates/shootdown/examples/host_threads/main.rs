@@ -16,7 +16,7 @@
 //! | `load_root` | a write to `cr3`, `ttbr0_el1` or `satp`; for `None`, of the kernel's own root |
 //! | `mask`, `restore` | the interrupt flag, saved and cleared, put back |
 //! | `kick` | the interrupt controller, after a barrier that makes earlier stores visible to the handler |
-//! | `on_kick` | the handler of that vector: `call::serve`, and the end of the interrupt |
+//! | `on_kick` | the handler of that vector: `call::handle_kick`, and the end of the interrupt |
 //! | `spin` | a loop with a pause in it; nobody need lose patience |
 //! | `alloc_table`, `free_table` | the page allocator, without sleeping: the caller holds the page-table lock |
 //! | `alloc_batch` | the page allocator, which may refuse |

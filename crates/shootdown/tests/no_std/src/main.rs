@@ -14,7 +14,7 @@ use shootdown::{
     At, Attributes, CpuId, CpuSet, DefaultPolicy, Descriptor, Entry, EntryAt, EntryFormat, Frame, Gather, Invalidate,
     Level, Machine, Modify, NoFrame, PerCpu, Pfn, Small, Space, SpaceId, TableFrame, UpTo, Vpn, VpnRange, Word,
     arch::x86_64::X86_64,
-    call::{self, Slot},
+    call::{self, Present, Slot},
 };
 
 mod runtime;
@@ -30,6 +30,7 @@ impl Word for MetalWord {
 }
 
 static PER_CPU: [PerCpu<Metal>; N_CPUS] = [const { PerCpu::new() }; N_CPUS];
+static PRESENT: Present<Metal> = Present::new();
 static SLOTS: [[Slot<Metal>; N_CPUS]; N_CPUS] = [const { [const { Slot::new() }; N_CPUS] }; N_CPUS];
 static SPACE: Space<Metal> = Space::new(SpaceId(0));
 static DESCRIPTORS: [Descriptor<Metal>; N_TABLES] = [const { Descriptor::new() }; N_TABLES];
@@ -121,7 +122,7 @@ unsafe impl Machine for Metal {
     }
     fn restore(&self, _: u64) {}
     fn kick(&self, to: &CpuSet<UpTo<1>>) {
-        to.iter().for_each(|cpu| call::serve(&Metal(cpu)));
+        to.iter().for_each(|cpu| call::handle_kick(&Metal(cpu)));
     }
     fn spin<R: Small>(&self, ready: impl Fn(&Self) -> Option<R> + Sync) -> R {
         loop {
@@ -145,6 +146,9 @@ unsafe impl Machine for Metal {
     }
     fn slot(&self, from: CpuId, to: CpuId) -> &Slot<Metal> {
         &SLOTS[usize::from(from.0)][usize::from(to.0)]
+    }
+    fn present(&self) -> &Present<Metal> {
+        &PRESENT
     }
     fn space(&self, id: SpaceId) -> Option<&Space<Metal>> {
         (id == SPACE.id()).then_some(&SPACE)

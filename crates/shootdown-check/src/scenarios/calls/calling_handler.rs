@@ -8,13 +8,13 @@ use crate::{
     scenario::{Proof, Scenario},
 };
 
-pub(super) static CALLING_HANDLER: Scenario = Scenario {
+pub(in super::super) static CALLING_HANDLER: Scenario = Scenario {
     name: "calling_handler",
     goal: "A handler waits for a request of the code below it, which is posted but has not interrupted its target yet.",
     method: "Both CPUs call each other, and the handler of CPU 0 calls CPU 1 once more.",
     main: call_other,
     handler: |m| {
-        call::serve(m);
+        call::handle_kick(m);
         if m.cpu() == CpuId(0) {
             call_other(m);
         }

@@ -3,7 +3,7 @@
 use shootdown::{Counter, CpuId, CpuSet, Fix, Machine, call};
 use shootdown_sim::smp::Config;
 
-use super::script::TWO_CPUS;
+use super::super::script::TWO_CPUS;
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -12,7 +12,7 @@ use crate::{
 
 const TARGET: CpuId = CpuId(2);
 
-pub(super) static TWO_SENDERS: Scenario = Scenario {
+pub(in super::super) static TWO_SENDERS: Scenario = Scenario {
     name: "two_senders",
     goal: "A request that did not interrupt its target, since another one had, is never answered.",
     method: "CPU 0 and CPU 1 both call CPU 2, which does nothing but take interrupts.",

@@ -1,0 +1,87 @@
+//! The sender's side: posting requests, and waiting for the answers.
+
+use crate::{
+    call::{Operation, inbox::Inbox},
+    counters::Counter,
+    cpu::{CpuId, CpuSet},
+    fix::Fix,
+    machine::{Machine, Masked},
+};
+
+/// Whether the sender waits for the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Synchronous,
+    Asynchronous,
+}
+
+impl Kind {
+    /// Those first whose senders wait.
+    pub(crate) const ALL: [Kind; 2] = [Kind::Synchronous, Kind::Asynchronous];
+}
+
+/// Sends `operation`, to which the sender gives this number, to every CPU of `targets`, which must not include this one.
+pub(crate) fn post<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, kind: Kind, operation: Operation, number: u64) {
+    if targets.is_empty() {
+        return;
+    }
+    // Masked from the first slot to the kick: a handler on top of us that called the same target would find its inbox
+    // non-empty, not kick it, and wait for an interrupt that we have not raised yet.
+    let masked = m.keeps(Fix::MaskWhilePosting).then(|| Masked::new(m));
+    if kind == Kind::Synchronous && masked.is_some() {
+        inbox(m, m.cpu()).assert_may_wait(m);
+    }
+    let mut to_kick = CpuSet::EMPTY;
+    for target in targets.iter() {
+        m.count(Counter::RemoteRequest, 1);
+        if m.scope(|m| post_one(m, target, kind, operation, number)) {
+            to_kick.insert(target);
+        } else {
+            m.count(Counter::KickCoalesced, 1);
+        }
+    }
+    if !to_kick.is_empty() {
+        m.count(Counter::Kick, to_kick.len() as u64);
+        m.kick(&to_kick);
+    }
+    if m.cpus_come_and_go() {
+        withdraw_from_absent(m, targets, kind, number);
+    }
+}
+
+/// Fills the slot towards `target` and tells whether it must be interrupted.
+fn post_one<M: Machine>(m: &M, target: CpuId, kind: Kind, operation: Operation, number: u64) -> bool {
+    let half = m.slot(m.cpu(), target).half(kind);
+    half.wait_until_free(m, target);
+    half.fill(m, operation, number);
+    inbox(m, target).post(m, m.cpu(), kind)
+}
+
+/// Takes back what was posted to CPUs that will not look at it any more.
+fn withdraw_from_absent<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, kind: Kind, number: u64) {
+    if !m.keeps(Fix::LookAgainAfterPosting) {
+        return;
+    }
+    // ORDER(depart/post): read after the inboxes were filled; a CPU that departs says so before it empties its inbox for
+    // the last time. One of us sees the other. Needs the total order: store, then load, on both sides.
+    let present = m.present().load(m);
+    for target in targets.without(&present).iter() {
+        if inbox(m, target).withdraw(m, m.cpu(), kind) {
+            m.slot(m.cpu(), target).half(kind).withdraw(m, number);
+        }
+    }
+}
+
+fn inbox<M: Machine>(m: &M, cpu: CpuId) -> &Inbox<M> {
+    m.per_cpu(cpu).inbox()
+}
+
+/// Waits until every target has answered this CPU's synchronous request.
+pub(crate) fn wait_for<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>) {
+    if !m.keeps(Fix::WaitForAcks) {
+        return;
+    }
+    for target in targets.iter() {
+        m.scope(|m| m.slot(m.cpu(), target).half(Kind::Synchronous).wait_until_free(m, target));
+    }
+}

@@ -1,0 +1,77 @@
+//! Which CPUs take part: those that calls to all reach.
+
+use core::sync::atomic::Ordering::*;
+
+use crate::{
+    call::serve::drain,
+    cpu::{CpuMask, CpuSet},
+    fix::Fix,
+    machine::{Invalidate, Machine, Masked},
+    residency,
+};
+
+/// The CPUs that take part. The kernel places one, see [`Machine::present`].
+pub struct Present<M: Machine>(CpuMask<M>);
+
+impl<M: Machine> Default for Present<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M: Machine> Present<M> {
+    /// Says that no CPU takes part yet.
+    pub const fn new() -> Self {
+        Present(CpuMask::new())
+    }
+
+    /// Shows the words to `visitor`.
+    pub fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
+        self.0.visit("present", visitor);
+    }
+
+    pub(crate) fn load(&self, m: &M) -> CpuSet<M::Cpus> {
+        self.0.load(m, SeqCst)
+    }
+}
+
+/// Begins to take part: from now on calls to all CPUs reach this one.
+///
+/// Drops whatever this CPU's TLB still holds from before it last departed.
+///
+/// # Context
+/// On the CPU itself, before it runs anything but the kernel's own code, with interrupts masked or not.
+///
+/// # Ordering
+/// Whoever changes a translation and then looks who takes part either reaches this CPU, or has changed it before this CPU
+/// walks. Pairs: `arrive/shootdown`.
+pub fn arrive<M: Machine>(m: &M) {
+    let _masked = Masked::new(m);
+    // ORDER(arrive/shootdown): we take part before our TLB is emptied. Who does not see us yet has changed its entries
+    // before that. Needs the total order: store, then the walks that follow.
+    m.present().0.add(m, m.cpu(), SeqCst);
+    m.load_root(None);
+    m.invalidate(Invalidate::All);
+    m.complete();
+    // What was posted while we were away and has not been taken back is ours: its interrupt has been lost.
+    drain(m, m.per_cpu(m.cpu()).inbox());
+}
+
+/// Ceases to take part: lets go of the loaded address space, answers what is outstanding, and is called no more.
+///
+/// On machines whose CPUs do this, [`Machine::cpus_come_and_go`] says so.
+///
+/// # Context
+/// On the CPU itself, with interrupts masked, and they stay so until it is switched off or arrives again.
+///
+/// # Ordering
+/// Pairs: `depart/post`.
+pub fn depart<M: Machine>(m: &M) {
+    residency::leave(m);
+    // ORDER(depart/post): said before the inbox is emptied for the last time; a sender fills it before it reads who is
+    // present. One of us sees the other. Needs the total order: store, then load, on both sides.
+    m.present().0.remove(m, m.cpu(), SeqCst);
+    if m.keeps(Fix::AnswerOnDeparture) {
+        drain(m, m.per_cpu(m.cpu()).inbox());
+    }
+}
