@@ -29,6 +29,7 @@ mod frame;
 mod ghost;
 mod hardware;
 mod operation;
+mod pack;
 mod store_buffer;
 mod violation;
 mod walk;
@@ -39,6 +40,7 @@ pub use config::{Config, MemoryModel};
 pub use cpu::{Cpu, Standing, Translation};
 pub use hardware::Hardware;
 pub use operation::{Access, Location, Operation, WordId};
+pub use pack::{read_number, write_number};
 pub use violation::Violation;
 
 use shootdown::{EntryFormat, arch::tiny::Tiny};
