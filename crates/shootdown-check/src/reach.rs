@@ -6,7 +6,6 @@
 use std::cell::Cell;
 
 use shootdown::Counter;
-use shootdown_sim::smp::Hardware;
 
 /// Something that must happen in some interleaving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +51,14 @@ impl Missing {
         Missing(reaches.to_vec())
     }
 
-    /// Looks at a state.
-    pub(crate) fn look(&mut self, hardware: &Hardware) {
-        if self.0.contains(&Reach::Stale) && hardware.remembers_stale() {
-            self.0.retain(|reach| *reach != Reach::Stale);
-        }
+    /// Tells whether nobody has found a stale translation yet that is looked for.
+    pub(crate) fn looks_for_stale(&self) -> bool {
+        self.0.contains(&Reach::Stale)
+    }
+
+    /// Hears that somebody has.
+    pub(crate) fn note_stale(&mut self) {
+        self.0.retain(|reach| *reach != Reach::Stale);
     }
 
     /// Returns what was not reached.

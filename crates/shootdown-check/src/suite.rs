@@ -158,6 +158,6 @@ mod tests {
     fn a_search_that_was_cut_is_not_what_was_expected() {
         let case = cases()[0];
         assert_eq!(case.expected, Expected::Pass);
-        assert!(!case.check(Limits { max_states: 10 }).is_expected());
+        assert!(!case.check(Limits { max_states: 10, ..Limits::default() }).is_expected());
     }
 }

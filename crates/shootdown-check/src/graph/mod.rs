@@ -2,13 +2,19 @@
 //!
 //! Library code runs only to find out what it does next after a result it has not seen before (`unfold`). What is known
 //! of it is a small graph for each CPU, and the product of those graphs with the simulated hardware (`state`) is
-//! searched breadth first (`search`), so the first failure found is one with the fewest acts. When all states are
-//! known, those from which the end cannot be reached are found exactly (`doom`).
+//! searched breadth first (`search`), so the first failure found is one with the fewest acts. States wait, packed, in a
+//! `queue` to be expanded (`expand`); of those that were, only fingerprints and ways are kept (`reached`). When all
+//! states are known, those from which the end cannot be reached are found exactly (`doom`) by their `transitions`.
 
+mod chunks;
 mod doom;
+mod expand;
 mod fingerprint;
+mod queue;
+mod reached;
 mod search;
 mod state;
+mod transitions;
 mod unfold;
 
 use shootdown::Fix;
@@ -21,12 +27,14 @@ use crate::{fix_set::FixSet, live, report::Report, scenario::Scenario};
 pub struct Limits {
     /// States to reach at most.
     pub max_states: usize,
+    /// Bytes for states and transitions at most. What it works with comes on top, less than a megabyte.
+    pub max_bytes: usize,
 }
 
 impl Default for Limits {
-    /// A few million states: some seconds, and less than a gigabyte.
+    /// What a laptop does in half a minute and has to spare.
     fn default() -> Self {
-        Limits { max_states: 4_000_000 }
+        Limits { max_states: 20_000_000, max_bytes: 2 << 30 }
     }
 }
 

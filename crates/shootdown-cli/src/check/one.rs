@@ -133,9 +133,9 @@ fn tell(finding: Option<&Finding>, out: &mut impl Write) -> std::io::Result<()> 
 }
 
 fn came_to(verdict: &Verdict) -> String {
-    match verdict.report.finding.is_none() && !verdict.report.is_exhausted {
-        true => "cut at the limit".to_owned(),
-        false => kind(verdict.report.finding.as_ref()),
+    match verdict.report.cut_at {
+        Some(limit) => format!("cut at {limit}"),
+        None => kind(verdict.report.finding.as_ref()),
     }
 }
 

@@ -74,7 +74,7 @@ impl Columns {
             Some(finding) => format!("{} ({})", finding.failure.kind(), finding.failure.invariant()),
             None if !report.missed.is_empty() => "misses its point".to_owned(),
             None if report.is_exhausted => "pass".to_owned(),
-            None => "cut at the limit".to_owned(),
+            None => report.cut_at.map_or_else(String::new, |limit| format!("cut at {limit}")),
         };
         let steps = report.finding.as_ref().map_or_else(String::new, |finding| finding.trace.n_acts().to_string());
         format!(
