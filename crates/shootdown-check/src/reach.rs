@@ -28,8 +28,8 @@ impl Reach {
 }
 
 thread_local! {
-    // Counters that library code on this thread has counted, a bit each. Code runs on one thread only while a scenario is
-    // explored, and is run only when the search comes by.
+    // Counters that library code on this thread has counted, a bit each. While a scenario is explored, code runs on one
+    // thread only, the one that began the search, whatever others do; and it is run only when the search comes by.
     static COUNTED: Cell<u32> = const { Cell::new(0) };
 }
 

@@ -6,7 +6,7 @@ mod list;
 mod one;
 mod suite;
 
-use std::{io::Write as _, path::PathBuf};
+use std::{io::Write as _, path::PathBuf, thread};
 
 use clap::{ValueEnum, builder::PossibleValuesParser};
 use shootdown::Fix;
@@ -138,4 +138,9 @@ impl Arguments {
         }
         limits
     }
+}
+
+/// As many as there are cores for.
+fn n_threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }

@@ -1,4 +1,4 @@
-//! Finds the states that come after others, without changing what is known.
+//! Finds the states that come after others, without changing anything that threads share.
 //!
 //! What is found still has to be put in order and numbered (`search`). Until then a state that nobody has reached before
 //! is known by its place among those found.
@@ -27,7 +27,8 @@ pub(super) struct Known<'a> {
     pub(super) looks_for_stale: bool,
 }
 
-/// States to work on, so that none is allocated for each transition.
+/// States for a thread to work on, so that none is allocated for each transition.
+#[derive(Clone)]
 pub(super) struct Workspace {
     state: State,
     next: State,

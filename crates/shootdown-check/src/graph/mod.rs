@@ -27,7 +27,7 @@ use crate::{fix_set::FixSet, live, report::Report, scenario::Scenario};
 pub struct Limits {
     /// States to reach at most.
     pub max_states: usize,
-    /// Bytes for states and transitions at most. What it works with comes on top, less than a megabyte.
+    /// Bytes for states and transitions at most. What each thread works with comes on top, less than a megabyte.
     pub max_bytes: usize,
 }
 
@@ -41,7 +41,13 @@ impl Default for Limits {
 /// Explores every interleaving of a scenario, with some fixes left out.
 #[must_use]
 pub fn check(scenario: &'static Scenario, left_out: &[Fix], limits: Limits) -> Report {
+    check_on(1, scenario, left_out, limits)
+}
+
+/// Does the same on several threads. It comes to the same, however many there are.
+#[must_use]
+pub fn check_on(n_threads: usize, scenario: &'static Scenario, left_out: &[Fix], limits: Limits) -> Report {
     let left_out = FixSet::from(left_out);
     let initial = live::initial(scenario, left_out);
-    search::run(scenario, left_out, &initial, limits)
+    search::run(scenario, left_out, &initial, limits, n_threads)
 }

@@ -33,6 +33,11 @@ impl Queue {
         }
     }
 
+    /// The blocks that no state will be appended to, or else the last one.
+    pub(super) fn ready(&self) -> impl ExactSizeIterator<Item = &Block> {
+        self.0.range(..self.0.len().saturating_sub(1).max(1).min(self.0.len()))
+    }
+
     /// Takes the first block.
     pub(super) fn pop(&mut self) -> Option<Block> {
         self.0.pop_front()

@@ -1,9 +1,11 @@
 //! Breadth-first search over all states, with fingerprints for those that were seen.
 //!
-//! States are expanded block by block, and what is found is taken in the order of the states that lead to it. Code that must
-//! be run for the first time is run when its state's turn comes.
+//! States are expanded block by block, by several threads if there is much to do, and what they find is taken in the
+//! order of the states that lead to it. So states have the same numbers, and everything comes to the same, however many
+//! threads there are. Code that must be run for the first time is run when its state's turn comes, by the thread that
+//! takes everything.
 
-use std::mem;
+use std::{mem, sync::Mutex, thread};
 
 use shootdown_sim::smp::{Act, Hardware};
 
@@ -27,6 +29,10 @@ use crate::{
     scenario::Scenario,
 };
 
+/// Blocks for each thread in a round: many, since to begin a thread takes as long as to expand a few states; not too
+/// many, since what is found twice in a round is packed twice.
+const BLOCKS_PER_THREAD: usize = 8;
+
 /// How a search ended.
 enum Ended {
     Exhausted,
@@ -34,15 +40,21 @@ enum Ended {
     Failed(Failure, Vec<Act>),
 }
 
-/// Explores a scenario from its initial state.
-pub(super) fn run(scenario: &'static Scenario, left_out: FixSet, initial: &Hardware, limits: Limits) -> Report {
+/// Explores a scenario from its initial state, on so many threads.
+pub(super) fn run(
+    scenario: &'static Scenario,
+    left_out: FixSet,
+    initial: &Hardware,
+    limits: Limits,
+    n_threads: usize,
+) -> Report {
     let mut unfolding = Unfolding::new(scenario, left_out);
     let missing = Missing::new(scenario.reaches);
     let mut report = Report::nothing(scenario, left_out);
     let failed = match State::start(&mut unfolding, scenario, initial) {
         Ok(start) => {
             let mut search = Search::new(scenario, unfolding, missing, &start, limits);
-            let ended = search.run(&start);
+            let ended = search.run(&start, n_threads);
             search.finish(ended, initial, &mut report)
         }
         Err(failure) => {
@@ -98,17 +110,49 @@ impl Search {
     }
 
     /// Takes states in the order in which they were reached, so the first failure is one of those with the fewest acts.
-    fn run(&mut self, any: &State) -> Ended {
+    fn run(&mut self, any: &State, n_threads: usize) -> Ended {
         let (for_states, for_doom) = self.n_bytes();
         self.memory.note(for_states, for_doom);
-        let (mut workspace, mut expansion) = (Workspace::new(any), Expansion::default());
-        while let Some(block) = self.queue.pop() {
-            self.known().expand_block(&block, &mut workspace, &mut expansion);
-            if let Err(ended) = self.take_block(&block, &mut expansion, &mut workspace) {
-                return ended;
+        let mut workspaces = vec![Workspace::new(any); n_threads.max(1)];
+        let mut expansions: Vec<Expansion> = Vec::new();
+        loop {
+            let n_expanded = self.expand(&mut workspaces, &mut expansions);
+            if n_expanded == 0 {
+                return Ended::Exhausted;
+            }
+            for expansion in &mut expansions[..n_expanded] {
+                let block = self.queue.pop().expect("it was expanded");
+                if let Err(ended) = self.take_block(&block, expansion, &mut workspaces[0]) {
+                    return ended;
+                }
             }
         }
-        Ended::Exhausted
+    }
+
+    /// Expands the first blocks of the queue; returns how many. Only those to which nothing will be appended, so that it
+    /// makes no difference how many are expanded before what they lead to is appended.
+    fn expand(&self, workspaces: &mut [Workspace], expansions: &mut Vec<Expansion>) -> usize {
+        let known = self.known();
+        let blocks = self.queue.ready();
+        // No thread for less than two blocks, and alone one by one: then nothing is found twice.
+        let n_threads = (blocks.len() / 2).clamp(1, workspaces.len());
+        let n_blocks = blocks.len().min(if n_threads > 1 { BLOCKS_PER_THREAD * n_threads } else { 1 });
+        if expansions.len() < n_blocks {
+            expansions.resize_with(n_blocks, Expansion::default);
+        }
+        let tasks = Mutex::new(blocks.take(n_blocks).zip(expansions));
+        let next_task = || tasks.lock().expect("nobody panics while taking one").next();
+        let work = |workspace: &mut Workspace| {
+            while let Some((block, expansion)) = next_task() {
+                known.expand_block(block, workspace, expansion);
+            }
+        };
+        let (own, others) = workspaces[..n_threads].split_first_mut().expect("there is a thread");
+        thread::scope(|scope| {
+            others.iter_mut().for_each(|other| drop(scope.spawn(|| work(other))));
+            work(own);
+        });
+        n_blocks
     }
 
     fn known(&self) -> Known<'_> {
