@@ -1,7 +1,7 @@
-//! What both drivers can do: look at the machine, list what can happen, let one thing happen.
+//! What both drivers can do: look at a run, list what can happen, let one thing happen.
 
 use shootdown::CpuId;
-use shootdown_sim::smp::{Act, Hardware, Operation};
+use shootdown_sim::smp::{Act, Hardware, MAX_CPUS, Operation};
 
 use crate::{
     failure::{Doom, Failure},
@@ -16,8 +16,8 @@ const FAIR_ROUNDS: usize = 2_000;
 /// Time enough for a tick's handler to come to its end before the next one.
 const ROUNDS_BETWEEN_TICKS: usize = 50;
 
-/// A run of a scenario in some state.
-pub(crate) trait Driver {
+/// A run of a scenario in some state, to look at.
+pub(crate) trait Situation {
     fn scenario(&self) -> &'static Scenario;
 
     fn hardware(&self) -> &Hardware;
@@ -25,14 +25,11 @@ pub(crate) trait Driver {
     /// The operation that `cpu` performs next.
     fn pending(&self, cpu: CpuId) -> Operation;
 
-    /// Lets `act`, which must be enabled, happen.
-    fn perform(&mut self, act: Act) -> Result<(), Failure>;
-
     /// Lists what can happen next.
     fn enabled(&self, acts: &mut Vec<Act>) {
-        let scenario = self.scenario();
-        let pending: Vec<Operation> = scenario.cpus().map(|cpu| self.pending(cpu)).collect();
-        self.hardware().enabled(&pending, acts);
+        let mut pending = [Operation::Idle; MAX_CPUS];
+        self.scenario().cpus().for_each(|cpu| pending[usize::from(cpu.0)] = self.pending(cpu));
+        self.hardware().enabled(&pending[..self.scenario().machine.cpus], acts);
     }
 
     /// Tells whether every CPU has come to its end, no kick is pending that will be taken and no store on its way.
@@ -51,6 +48,12 @@ pub(crate) trait Driver {
     fn is_idle(&self, cpu: CpuId) -> bool {
         self.pending(cpu) == Operation::Idle
     }
+}
+
+/// A run of a scenario that can go on.
+pub(crate) trait Driver: Situation {
+    /// Lets `act`, which must be enabled, happen.
+    fn perform(&mut self, act: Act) -> Result<(), Failure>;
 
     /// What `cpu` does when it is its turn, if anything: stores reach memory before anything else is done, interrupts are
     /// taken as soon as they can be.

@@ -60,7 +60,7 @@ pub use panics::Panic;
 pub use places::WordIndex;
 pub use races::{Actor, Race};
 pub use reach::Reach;
-pub use report::{Finding, Report, describe};
+pub use report::{Finding, Limit, Memory, Report, describe};
 pub use scenario::{Proof, Scenario};
 pub use schedule::{ParseScheduleError, Schedule};
 pub use trace::Trace;

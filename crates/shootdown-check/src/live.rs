@@ -8,7 +8,7 @@ use shootdown_sim::smp::{Act, Hardware, Operation};
 
 use crate::{
     coroutine::{Answer, Code, Role, Stop, Task},
-    driver::{self, Driver},
+    driver::{self, Driver, Situation},
     failure::Failure,
     fix_set::FixSet,
     places::touched,
@@ -93,7 +93,7 @@ impl Live {
     }
 }
 
-impl Driver for Live {
+impl Situation for Live {
     fn scenario(&self) -> &'static Scenario {
         self.scenario
     }
@@ -105,7 +105,9 @@ impl Driver for Live {
     fn pending(&self, cpu: CpuId) -> Operation {
         self.stop(cpu).operation()
     }
+}
 
+impl Driver for Live {
     fn perform(&mut self, act: Act) -> Result<(), Failure> {
         match act {
             Act::Step { cpu, outcome } => {
@@ -159,7 +161,7 @@ impl Recording {
     }
 }
 
-impl Driver for Recording {
+impl Situation for Recording {
     fn scenario(&self) -> &'static Scenario {
         self.live.scenario
     }
@@ -171,7 +173,9 @@ impl Driver for Recording {
     fn pending(&self, cpu: CpuId) -> Operation {
         self.live.pending(cpu)
     }
+}
 
+impl Driver for Recording {
     fn perform(&mut self, act: Act) -> Result<(), Failure> {
         self.acts.push(act);
         self.live.perform(act)

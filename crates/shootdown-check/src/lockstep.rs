@@ -1,7 +1,7 @@
 //! Holds the two drivers to each other: the same acts must lead to the same machine, operations and failures.
 
 use crate::{
-    driver::Driver,
+    driver::{Driver, Situation},
     failure::Failure,
     fix_set::FixSet,
     graph::{Product, Unfolding},

@@ -6,7 +6,6 @@
 use std::cell::Cell;
 
 use shootdown::Counter;
-use shootdown_sim::smp::Hardware;
 
 /// Something that must happen in some interleaving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +28,8 @@ impl Reach {
 }
 
 thread_local! {
-    // Counters that library code on this thread has counted, a bit each. Code runs on one thread only while a scenario is
-    // explored, and is run only when the search comes by.
+    // Counters that library code on this thread has counted, a bit each. While a scenario is explored, code runs on one
+    // thread only, the one that began the search, whatever others do; and it is run only when the search comes by.
     static COUNTED: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -52,11 +51,14 @@ impl Missing {
         Missing(reaches.to_vec())
     }
 
-    /// Looks at a state.
-    pub(crate) fn look(&mut self, hardware: &Hardware) {
-        if self.0.contains(&Reach::Stale) && hardware.remembers_stale() {
-            self.0.retain(|reach| *reach != Reach::Stale);
-        }
+    /// Tells whether nobody has found a stale translation yet that is looked for.
+    pub(crate) fn looks_for_stale(&self) -> bool {
+        self.0.contains(&Reach::Stale)
+    }
+
+    /// Hears that somebody has.
+    pub(crate) fn note_stale(&mut self) {
+        self.0.retain(|reach| *reach != Reach::Stale);
     }
 
     /// Returns what was not reached.

@@ -6,7 +6,7 @@ use shootdown::Fix;
 use shootdown_sim::smp::{Act, Evicted, Hardware, Walk};
 
 use crate::{
-    driver::Driver,
+    driver::{Driver, Situation},
     failure::Failure,
     fingerprint::{Fingerprint, Fingerprinting},
     fix_set::FixSet,

@@ -65,11 +65,67 @@ pub struct Report {
     pub is_exhausted: bool,
     /// What the scenario was to come by, and did not in any state.
     pub missed: Vec<Reach>,
+    /// The limit at which the search gave up, if it did.
+    pub cut_at: Option<Limit>,
+    /// What it took.
+    pub memory: Memory,
     /// The failing run with the fewest acts, if there is one.
     pub finding: Option<Finding>,
 }
 
+/// A limit that a search has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// So many states.
+    States(usize),
+    /// So many bytes.
+    Bytes(usize),
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::States(n_states) => write!(f, "{n_states} states"),
+            Limit::Bytes(n_bytes) => write!(f, "{} MiB", n_bytes >> 20),
+        }
+    }
+}
+
+/// Memory that a search had allocated for states and transitions at any one time, at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// All of it, in bytes.
+    pub n_bytes: usize,
+    /// As many would have done if nobody were to find doomed states, which takes the transitions.
+    pub n_bytes_without_doom: usize,
+}
+
+impl Memory {
+    /// Takes note of what is allocated now.
+    pub(crate) fn note(&mut self, for_states: usize, for_doom: usize) {
+        self.n_bytes = self.n_bytes.max(for_states + for_doom);
+        self.n_bytes_without_doom = self.n_bytes_without_doom.max(for_states);
+    }
+}
+
 impl Report {
+    /// The report of a search that has not begun.
+    pub(crate) fn nothing(scenario: &Scenario, left_out: FixSet) -> Self {
+        Report {
+            scenario: scenario.name,
+            left_out,
+            machine: scenario.machine,
+            n_states: 0,
+            n_transitions: 0,
+            n_local_nodes: 0,
+            is_exhausted: false,
+            missed: Vec::new(),
+            cut_at: None,
+            memory: Memory::default(),
+            finding: None,
+        }
+    }
+
     /// Tells whether every interleaving was explored, none fails, and the scenario came by what it is about.
     #[must_use]
     pub fn is_proof(&self) -> bool {
@@ -87,13 +143,13 @@ impl Report {
     /// Returns what was explored, what was not, and how sure that is.
     #[must_use]
     pub fn summary(&self) -> String {
-        let extent = match (self.is_exhausted, &self.finding) {
-            (true, _) => "all there are",
-            (false, Some(_)) => "up to the finding",
-            (false, None) => "cut at the limit",
+        let extent = match self.cut_at {
+            Some(limit) => format!("cut at the limit of {limit}"),
+            None if self.is_exhausted => "all there are".to_owned(),
+            None => "up to the finding".to_owned(),
         };
         format!(
-            "{}, {}: {}\n  {} states ({extent}), {} transitions, {} local nodes\n  not explored: {}\n  a state was missed \
+            "{}, {}: {}\n  {} states ({extent}), {} transitions, {} local nodes\n  {}\n  not explored: {}\n  a state was missed \
              by a hash collision with odds of {:.1e} at most\n{}",
             self.scenario,
             self.left_out,
@@ -101,6 +157,7 @@ impl Report {
             self.n_states,
             self.n_transitions,
             self.n_local_nodes,
+            self.memory_per_state(),
             not_explored(&self.machine),
             self.collision_odds(),
             match (&self.finding, self.is_exhausted) {
@@ -113,6 +170,18 @@ impl Report {
 }
 
 impl Report {
+    /// Says what the search took.
+    fn memory_per_state(&self) -> String {
+        let per_state = |n_bytes: usize| n_bytes.div_ceil(self.n_states.max(1));
+        let Memory { n_bytes, n_bytes_without_doom } = self.memory;
+        format!(
+            "{:.1} MiB, {} bytes a state, {} of them to find doomed ones",
+            n_bytes as f64 / f64::from(1 << 20),
+            per_state(n_bytes),
+            per_state(n_bytes - n_bytes_without_doom),
+        )
+    }
+
     /// Says what the scenario did not come by.
     fn never_reached(&self) -> String {
         match self.missed[..] {

@@ -7,7 +7,7 @@
 use shootdown_sim::smp::{Act, Hardware};
 
 use crate::{
-    driver::Driver,
+    driver::{Driver, Situation},
     failure::Failure,
     fix_set::FixSet,
     live::{Live, Recording},

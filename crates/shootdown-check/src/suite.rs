@@ -60,9 +60,15 @@ impl Case {
     /// Checks it with the graph driver.
     #[must_use]
     pub fn check(self, limits: Limits) -> Verdict {
+        self.check_on(1, limits)
+    }
+
+    /// Does the same on several threads.
+    #[must_use]
+    pub fn check_on(self, n_threads: usize, limits: Limits) -> Verdict {
         let began = Instant::now();
         let left_out: Vec<_> = self.left_out.iter().collect();
-        let report = graph::check(self.scenario, &left_out, limits);
+        let report = graph::check_on(n_threads, self.scenario, &left_out, limits);
         Verdict { case: self, report, took: began.elapsed() }
     }
 }
@@ -100,7 +106,7 @@ pub fn cases() -> Vec<Case> {
     scenarios::all_and_models().flat_map(of_scenario).collect()
 }
 
-/// Checks cases on several threads and hands on the verdicts in the order of the cases.
+/// Checks cases on several threads, each case on one, and hands on the verdicts in the order of the cases.
 pub fn run(cases: &[Case], limits: Limits, n_threads: usize, mut each: impl FnMut(Verdict)) {
     let next = AtomicUsize::new(0);
     let (done, verdicts) = mpsc::channel();
@@ -158,6 +164,6 @@ mod tests {
     fn a_search_that_was_cut_is_not_what_was_expected() {
         let case = cases()[0];
         assert_eq!(case.expected, Expected::Pass);
-        assert!(!case.check(Limits { max_states: 10 }).is_expected());
+        assert!(!case.check(Limits { max_states: 10, ..Limits::default() }).is_expected());
     }
 }

@@ -11,7 +11,7 @@ use shootdown_sim::smp::{Access, Act, Evicted, Hardware, Location, Operation, Tr
 
 use crate::{
     coroutine::Stop,
-    driver::Driver,
+    driver::{Driver, Situation},
     failure::Failure,
     fix_set::FixSet,
     live::Live,

@@ -80,7 +80,7 @@ fn the_same_search_gives_the_same_report() {
 
 #[test]
 fn a_search_that_is_cut_is_no_proof() {
-    let report = graph::check(unmap_2cpu(), &[], Limits { max_states: 100 });
+    let report = graph::check(unmap_2cpu(), &[], Limits { max_states: 100, ..Limits::default() });
     assert!(!report.is_exhausted && !report.is_proof() && report.finding.is_none());
-    assert!(report.to_string().contains("cut at the limit"));
+    assert!(report.to_string().contains("cut at the limit of 100 states"));
 }

@@ -6,7 +6,7 @@ mod list;
 mod one;
 mod suite;
 
-use std::{io::Write as _, path::PathBuf};
+use std::{io::Write as _, path::PathBuf, thread};
 
 use clap::{ValueEnum, builder::PossibleValuesParser};
 use shootdown::Fix;
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// List the scenarios
-    #[arg(long, conflicts_with_all = ["name", "without", "cpus", "max_states", "driver", "seed", "replay", "svg"])]
+    #[arg(long, conflicts_with_all = ["name", "without", "cpus", "max_states", "max_memory", "driver", "seed", "replay", "svg"])]
     list: bool,
     /// With --list: print INCIDENTS.md
     #[arg(long, requires = "list", conflicts_with = "json")]
@@ -53,9 +53,12 @@ pub(crate) struct Arguments {
     /// Take the variant of the scenario for N CPUs
     #[arg(long, value_name = "N")]
     cpus: Option<usize>,
-    /// Give up after so many states
+    /// Give up after so many states [default: 20000000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_states: Option<u32>,
+    /// Give up before states take more memory than so many MiB [default: 2048]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    max_memory: Option<u32>,
     /// graph: every interleaving; live: random ones
     #[arg(long, value_name = "DRIVER", default_value = "graph", hide_possible_values = true)]
     driver: Driver,
@@ -63,7 +66,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// Replay a schedule, step by step
-    #[arg(long, value_name = "SCHEDULE", conflicts_with_all = ["cpus", "max_states", "driver", "seed"])]
+    #[arg(long, value_name = "SCHEDULE", conflicts_with_all = ["cpus", "max_states", "max_memory", "driver", "seed"])]
     replay: Option<String>,
     /// Draw the counterexample as a sequence diagram into this file
     #[arg(long, value_name = "FILE")]
@@ -112,8 +115,10 @@ impl Arguments {
         if self.seed.is_some() && !is_live {
             return Err("--seed is for --driver live; the graph driver needs none".into());
         }
-        if self.max_states.is_some() && is_live {
-            return Err("--max-states is for --driver graph; the live driver remembers no states".into());
+        if (self.max_states.is_some() || self.max_memory.is_some()) && is_live {
+            return Err(
+                "--max-states and --max-memory are for --driver graph; the live driver remembers no states".into()
+            );
         }
         Ok(())
     }
@@ -128,6 +133,14 @@ impl Arguments {
         if let Some(max_states) = self.max_states {
             limits.max_states = max_states as usize;
         }
+        if let Some(max_memory) = self.max_memory {
+            limits.max_bytes = (max_memory as usize).saturating_mul(1 << 20);
+        }
         limits
     }
+}
+
+/// As many as there are cores for.
+fn n_threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }

@@ -146,14 +146,20 @@ fn options_without_effect_are_refused() {
     refused(&["--without", "flush-remote"], &["NAME"]);
     refused(&["unmap_2cpu", "--seed", "1"], &["--driver live"]);
     refused(&["unmap_2cpu", "--driver", "live", "--max-states", "5"], &["--driver graph"]);
+    refused(&["unmap_2cpu", "--driver", "live", "--max-memory", "5"], &["--driver graph"]);
+    refused(&["unmap_2cpu", "--max-memory", "0"], &["--max-memory"]);
     refused(&["--list", "unmap_2cpu"], &["--list"]);
 }
 
 #[test]
 fn a_search_that_is_cut_is_not_what_was_expected() {
     let text = prints(&["unmap_2cpu", "--max-states", "50"], 1);
-    assert!(text.contains("cut at the limit"), "{text}");
+    assert!(text.contains("cut at the limit of 50 states"), "{text}");
     assert_eq!(object(&["unmap_2cpu", "--max-states", "50"], 1)["exhaustive"], false);
+    let text = prints(&["unmap_3cpu", "--max-memory", "1"], 1);
+    assert!(text.contains("cut at the limit of 1 MiB"), "{text}");
+    assert!(text.contains("NOT AS EXPECTED: cut at 1 MiB"), "{text}");
+    assert_eq!(object(&["unmap_3cpu", "--max-memory", "1"], 1)["exhaustive"], false);
 }
 
 #[test]

@@ -2,13 +2,19 @@
 //!
 //! Library code runs only to find out what it does next after a result it has not seen before (`unfold`). What is known
 //! of it is a small graph for each CPU, and the product of those graphs with the simulated hardware (`state`) is
-//! searched breadth first (`search`), so the first failure found is one with the fewest acts. When all states are
-//! known, those from which the end cannot be reached are found exactly (`doom`).
+//! searched breadth first (`search`), so the first failure found is one with the fewest acts. States wait, packed, in a
+//! `queue` to be expanded (`expand`); of those that were, only fingerprints and ways are kept (`reached`). When all
+//! states are known, those from which the end cannot be reached are found exactly (`doom`) by their `transitions`.
 
+mod chunks;
 mod doom;
+mod expand;
 mod fingerprint;
+mod queue;
+mod reached;
 mod search;
 mod state;
+mod transitions;
 mod unfold;
 
 use shootdown::Fix;
@@ -21,19 +27,27 @@ use crate::{fix_set::FixSet, live, report::Report, scenario::Scenario};
 pub struct Limits {
     /// States to reach at most.
     pub max_states: usize,
+    /// Bytes for states and transitions at most. What each thread works with comes on top, less than a megabyte.
+    pub max_bytes: usize,
 }
 
 impl Default for Limits {
-    /// A few million states: some seconds, and less than a gigabyte.
+    /// What a laptop does in half a minute and has to spare.
     fn default() -> Self {
-        Limits { max_states: 4_000_000 }
+        Limits { max_states: 20_000_000, max_bytes: 2 << 30 }
     }
 }
 
 /// Explores every interleaving of a scenario, with some fixes left out.
 #[must_use]
 pub fn check(scenario: &'static Scenario, left_out: &[Fix], limits: Limits) -> Report {
+    check_on(1, scenario, left_out, limits)
+}
+
+/// Does the same on several threads. It comes to the same, however many there are.
+#[must_use]
+pub fn check_on(n_threads: usize, scenario: &'static Scenario, left_out: &[Fix], limits: Limits) -> Report {
     let left_out = FixSet::from(left_out);
     let initial = live::initial(scenario, left_out);
-    search::run(scenario, left_out, &initial, limits)
+    search::run(scenario, left_out, &initial, limits, n_threads)
 }

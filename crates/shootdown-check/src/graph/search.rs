@@ -1,169 +1,294 @@
 //! Breadth-first search over all states, with fingerprints for those that were seen.
+//!
+//! States are expanded block by block, by several threads if there is much to do, and what they find is taken in the
+//! order of the states that lead to it. So states have the same numbers, and everything comes to the same, however many
+//! threads there are. Code that must be run for the first time is run when its state's turn comes, by the thread that
+//! takes everything.
 
-use std::mem;
+use std::{mem, sync::Mutex, thread};
 
-use rustc_hash::FxHashMap;
 use shootdown_sim::smp::{Act, Hardware};
 
-use super::{Limits, Product, Unfolding, doom, fingerprint::fingerprint, state::State};
+use super::{
+    Limits, Product, Unfolding,
+    chunks::Chunks,
+    doom,
+    expand::{Expansion, Fate, Known, Next, Target, Workspace},
+    fingerprint::fingerprint,
+    queue::{Block, Queue},
+    reached::{Reached, StateIdx},
+    state::State,
+    transitions::Transitions,
+};
 use crate::{
     driver::Driver,
     failure::Failure,
     fix_set::FixSet,
     reach::Missing,
-    report::{Finding, Report},
+    report::{Finding, Limit, Memory, Report},
     scenario::Scenario,
-    schedule::{decode, encode},
 };
 
-/// A state's number, in the order in which states were reached.
-pub(super) type StateIdx = u32;
-
-/// What is remembered of the states.
-#[derive(Default)]
-struct Reached {
-    by_fingerprint: FxHashMap<u64, StateIdx>,
-    /// How each was reached first.
-    came_by: Vec<CameBy>,
-    /// The transitions, by the numbers of the states at both ends.
-    transitions: Vec<(StateIdx, StateIdx)>,
-    /// States in which the scenario is at its end.
-    ends: Vec<StateIdx>,
-    /// What the scenario must come by and has not yet.
-    missing: Missing,
-}
-
-/// The state before, and the act as a byte.
-#[derive(Clone, Copy)]
-struct CameBy {
-    before: StateIdx,
-    act: u8,
-}
-
-impl CameBy {
-    /// Where the first state came from.
-    const NOWHERE: CameBy = CameBy { before: StateIdx::MAX, act: 0 };
-}
-
-impl Reached {
-    /// Takes note of a state; tells its number and whether it is new.
-    fn insert(&mut self, state: &State, came_by: CameBy) -> (StateIdx, bool) {
-        let next = StateIdx::try_from(self.came_by.len()).expect("the limit is below 2^32 states");
-        let idx = *self.by_fingerprint.entry(fingerprint(state)).or_insert(next);
-        if idx == next {
-            self.missing.look(state.hardware());
-            self.came_by.push(came_by);
-        }
-        (idx, idx == next)
-    }
-
-    /// The acts that lead to a state, one of the shortest ways.
-    fn way_to(&self, mut idx: StateIdx) -> Vec<Act> {
-        let mut acts = Vec::new();
-        while self.came_by[idx as usize].before != CameBy::NOWHERE.before {
-            let CameBy { before, act } = self.came_by[idx as usize];
-            acts.push(decode(act).expect("the byte was made of an act"));
-            idx = before;
-        }
-        acts.reverse();
-        acts
-    }
-}
+/// Blocks for each thread in a round: many, since to begin a thread takes as long as to expand a few states; not too
+/// many, since what is found twice in a round is packed twice.
+const BLOCKS_PER_THREAD: usize = 8;
 
 /// How a search ended.
 enum Ended {
     Exhausted,
-    AtLimit,
+    AtLimit(Limit),
     Failed(Failure, Vec<Act>),
 }
 
-/// Explores a scenario from its initial state.
-pub(super) fn run(scenario: &'static Scenario, left_out: FixSet, initial: &Hardware, limits: Limits) -> Report {
+/// Explores a scenario from its initial state, on so many threads.
+pub(super) fn run(
+    scenario: &'static Scenario,
+    left_out: FixSet,
+    initial: &Hardware,
+    limits: Limits,
+    n_threads: usize,
+) -> Report {
     let mut unfolding = Unfolding::new(scenario, left_out);
-    let mut reached = Reached { missing: Missing::new(scenario.reaches), ..Reached::default() };
-    let ended = match State::start(&mut unfolding, scenario, initial) {
-        Ok(start) => explore(scenario, &mut unfolding, &mut reached, start, limits),
-        Err(failure) => Ended::Failed(failure, Vec::new()),
+    let missing = Missing::new(scenario.reaches);
+    let mut report = Report::nothing(scenario, left_out);
+    let failed = match State::start(&mut unfolding, scenario, initial) {
+        Ok(start) => {
+            let mut search = Search::new(scenario, unfolding, missing, &start, limits);
+            let ended = search.run(&start, n_threads);
+            search.finish(ended, initial, &mut report)
+        }
+        Err(failure) => {
+            report.n_local_nodes = unfolding.n_nodes();
+            Some((failure, Vec::new()))
+        }
     };
-    let is_exhausted = matches!(ended, Ended::Exhausted);
-    let failed = match ended {
-        Ended::Exhausted => find_doom(scenario, &mut unfolding, &reached, initial),
-        Ended::AtLimit => None,
-        Ended::Failed(failure, acts) => Some((failure, acts)),
-    };
-    let missed = if is_exhausted { mem::take(&mut reached.missing).finish() } else { Vec::new() };
-    Report {
-        scenario: scenario.name,
-        left_out,
-        machine: scenario.machine,
-        n_states: reached.came_by.len(),
-        n_transitions: reached.transitions.len(),
-        n_local_nodes: unfolding.n_nodes(),
-        is_exhausted,
-        missed,
-        finding: failed.map(|(failure, acts)| Finding::new(scenario, left_out, initial, acts, &failure)),
-    }
+    report.finding = failed.map(|(failure, acts)| Finding::new(scenario, left_out, initial, acts, &failure));
+    report
 }
 
-/// States are taken in the order in which they were reached, so the first failure is one of those with the fewest acts.
-fn explore(
+/// A search under way.
+struct Search {
     scenario: &'static Scenario,
-    unfolding: &mut Unfolding,
-    reached: &mut Reached,
-    start: State,
     limits: Limits,
-) -> Ended {
-    // States of which the next are not known yet, and those. They are large, so they stay where they are.
-    let mut layer = vec![(reached.insert(&start, CameBy::NOWHERE).0, start)];
-    let mut next_layer = Vec::new();
-    let mut acts = Vec::new();
-    while !layer.is_empty() {
-        for (idx, state) in &mut layer {
-            let product = Product { scenario, unfolding: &mut *unfolding, state: &mut *state };
-            if product.is_finished() {
-                if let Err(failure) = product.check_end() {
-                    return Ended::Failed(failure, reached.way_to(*idx));
-                }
-                reached.ends.push(*idx);
-                continue;
+    unfolding: Unfolding,
+    reached: Reached,
+    queue: Queue,
+    transitions: Transitions,
+    /// States in which the scenario is at its end.
+    ends: Chunks<StateIdx>,
+    /// What the scenario must come by and has not yet.
+    missing: Missing,
+    memory: Memory,
+}
+
+impl Search {
+    fn new(
+        scenario: &'static Scenario,
+        unfolding: Unfolding,
+        mut missing: Missing,
+        start: &State,
+        limits: Limits,
+    ) -> Self {
+        if start.hardware().remembers_stale() {
+            missing.note_stale();
+        }
+        let mut queue = Queue::default();
+        let mut packed = Vec::new();
+        start.pack(scenario, &mut packed);
+        queue.push(0, &packed);
+        Search {
+            scenario,
+            limits,
+            unfolding,
+            reached: Reached::new(fingerprint(start)),
+            queue,
+            transitions: Transitions::new(),
+            ends: Chunks::new(),
+            missing,
+            memory: Memory::default(),
+        }
+    }
+
+    /// Takes states in the order in which they were reached, so the first failure is one of those with the fewest acts.
+    fn run(&mut self, any: &State, n_threads: usize) -> Ended {
+        let (for_states, for_doom) = self.n_bytes();
+        self.memory.note(for_states, for_doom);
+        let mut workspaces = vec![Workspace::new(any); n_threads.max(1)];
+        let mut expansions: Vec<Expansion> = Vec::new();
+        loop {
+            let n_expanded = self.expand(&mut workspaces, &mut expansions);
+            if n_expanded == 0 {
+                return Ended::Exhausted;
             }
-            product.enabled(&mut acts);
-            for act in acts.drain(..) {
-                let mut next = state.clone();
-                if let Err(failure) = next.perform(unfolding, act) {
-                    let mut way = reached.way_to(*idx);
-                    way.push(act);
-                    return Ended::Failed(failure, way);
+            for expansion in &mut expansions[..n_expanded] {
+                let block = self.queue.pop().expect("it was expanded");
+                if let Err(ended) = self.take_block(&block, expansion, &mut workspaces[0]) {
+                    return ended;
                 }
-                let (next_idx, is_new) = reached.insert(&next, CameBy { before: *idx, act: encode(act) });
-                reached.transitions.push((*idx, next_idx));
-                if is_new {
-                    next_layer.push((next_idx, next));
-                }
-            }
-            if reached.came_by.len() > limits.max_states {
-                return Ended::AtLimit;
             }
         }
-        mem::swap(&mut layer, &mut next_layer);
-        next_layer.clear();
     }
-    Ended::Exhausted
-}
 
-/// Finds the doomed state with the shortest way to it, and what its doom looks like.
-fn find_doom(
-    scenario: &'static Scenario,
-    unfolding: &mut Unfolding,
-    reached: &Reached,
-    initial: &Hardware,
-) -> Option<(Failure, Vec<Act>)> {
-    let doomed = doom::first_doomed(reached.came_by.len(), &reached.transitions, &reached.ends)?;
-    let acts = reached.way_to(doomed);
-    let mut product = Product::start(scenario, unfolding, initial).expect("the search came by here");
-    for act in &acts {
-        product.perform(*act).expect("the search came by here");
+    /// Expands the first blocks of the queue; returns how many. Only those to which nothing will be appended, so that it
+    /// makes no difference how many are expanded before what they lead to is appended.
+    fn expand(&self, workspaces: &mut [Workspace], expansions: &mut Vec<Expansion>) -> usize {
+        let known = self.known();
+        let blocks = self.queue.ready();
+        // No thread for less than two blocks, and alone one by one: then nothing is found twice.
+        let n_threads = (blocks.len() / 2).clamp(1, workspaces.len());
+        let n_blocks = blocks.len().min(if n_threads > 1 { BLOCKS_PER_THREAD * n_threads } else { 1 });
+        if expansions.len() < n_blocks {
+            expansions.resize_with(n_blocks, Expansion::default);
+        }
+        let tasks = Mutex::new(blocks.take(n_blocks).zip(expansions));
+        let next_task = || tasks.lock().expect("nobody panics while taking one").next();
+        let work = |workspace: &mut Workspace| {
+            while let Some((block, expansion)) = next_task() {
+                known.expand_block(block, workspace, expansion);
+            }
+        };
+        let (own, others) = workspaces[..n_threads].split_first_mut().expect("there is a thread");
+        thread::scope(|scope| {
+            others.iter_mut().for_each(|other| drop(scope.spawn(|| work(other))));
+            work(own);
+        });
+        n_blocks
     }
-    let failure = product.finish_fairly().expect_err("no schedule leads out of a doomed state");
-    Some((failure, acts))
+
+    fn known(&self) -> Known<'_> {
+        Known {
+            scenario: self.scenario,
+            unfolding: &self.unfolding,
+            reached: &self.reached,
+            looks_for_stale: self.missing.looks_for_stale(),
+        }
+    }
+
+    /// Takes what was found, in order.
+    fn take_block(&mut self, block: &Block, expansion: &mut Expansion, workspace: &mut Workspace) -> Result<(), Ended> {
+        let mut n_taken = 0;
+        for (idx, fate) in (block.first..).zip(mem::take(&mut expansion.fates)) {
+            match fate {
+                Fate::Unseen(at) => self.expand_alone(idx, &block.bytes[at..], workspace)?,
+                known => n_taken += self.take(idx, known, n_taken, expansion)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Expands one state and runs the code that it takes.
+    fn expand_alone(&mut self, idx: StateIdx, packed: &[u8], workspace: &mut Workspace) -> Result<(), Ended> {
+        let mut expansion = Expansion::default();
+        let fate = loop {
+            expansion.clear();
+            match self.known().expand(&mut { packed }, workspace, &mut expansion) {
+                Ok(fate) => break fate,
+                Err(unseen) => self.unfolding.grow(unseen),
+            }
+        };
+        self.take(idx, fate, 0, &mut expansion).map(drop)
+    }
+
+    /// Takes what became of a state, whose acts begin at `start`; returns how many they are.
+    fn take(&mut self, idx: StateIdx, fate: Fate, start: usize, expansion: &mut Expansion) -> Result<usize, Ended> {
+        if expansion.has_stale {
+            self.missing.note_stale();
+        }
+        let (n_next, failed) = match fate {
+            Fate::Expanded(n_next) => (n_next, None),
+            Fate::Failed(n_next, act, failure) => (n_next, Some((act, failure))),
+            Fate::Ended => {
+                self.ends.push(idx);
+                (0, None)
+            }
+            Fate::Unseen(_) => unreachable!("its code has been run"),
+        };
+        for place in start..start + usize::from(n_next) {
+            let target = self.take_next(idx, place, expansion);
+            self.transitions.push(target);
+        }
+        self.transitions.finish_state(n_next);
+        if let Some((act, failure)) = failed {
+            let mut way = self.reached.way_to(idx);
+            way.extend(act);
+            return Err(Ended::Failed(*failure, way));
+        }
+        self.check_limits()?;
+        Ok(usize::from(n_next))
+    }
+
+    /// Returns the number of the state that an act leads to, a new one if it has none.
+    fn take_next(&mut self, from: StateIdx, place: usize, expansion: &mut Expansion) -> StateIdx {
+        let Next { act, ref target } = expansion.next[place];
+        let found = match *target {
+            Target::Reached(idx) => return idx,
+            Target::Found(found) => found as usize,
+        };
+        if let Some(idx) = expansion.found[found].idx {
+            return idx;
+        }
+        let (idx, is_new) = self.reached.insert(expansion.found[found].fingerprint, from, act);
+        expansion.found[found].idx = Some(idx);
+        if is_new {
+            self.queue.push(idx, expansion.packed(&expansion.found[found]));
+        }
+        idx
+    }
+
+    fn check_limits(&mut self) -> Result<(), Ended> {
+        let Limits { max_states, max_bytes } = self.limits;
+        if self.reached.len() > max_states {
+            return Err(Ended::AtLimit(Limit::States(max_states)));
+        }
+        let (for_states, for_doom) = self.n_bytes();
+        if for_states + for_doom > max_bytes {
+            return Err(Ended::AtLimit(Limit::Bytes(max_bytes)));
+        }
+        self.memory.note(for_states, for_doom);
+        Ok(())
+    }
+
+    /// Bytes that are allocated for states, and for finding doomed ones among them.
+    fn n_bytes(&self) -> (usize, usize) {
+        let for_states = self.reached.n_bytes() + self.queue.n_bytes();
+        (for_states, self.transitions.n_bytes() + self.ends.n_bytes())
+    }
+
+    /// Looks for doomed states if all others are known, and reports; returns what has failed and the way there.
+    fn finish(mut self, ended: Ended, initial: &Hardware, report: &mut Report) -> Option<(Failure, Vec<Act>)> {
+        let failed = match ended {
+            Ended::Exhausted => {
+                report.is_exhausted = true;
+                self.reached.keep_ways_only();
+                self.find_doom(initial)
+            }
+            Ended::AtLimit(limit) => {
+                report.cut_at = Some(limit);
+                None
+            }
+            Ended::Failed(failure, acts) => Some((failure, acts)),
+        };
+        report.n_states = self.reached.len();
+        report.n_transitions = self.transitions.len();
+        report.n_local_nodes = self.unfolding.n_nodes();
+        report.memory = self.memory;
+        if report.is_exhausted {
+            report.missed = self.missing.finish();
+        }
+        failed
+    }
+
+    /// Finds the doomed state with the shortest way to it, and what its doom looks like.
+    fn find_doom(&mut self, initial: &Hardware) -> Option<(Failure, Vec<Act>)> {
+        let (for_states, for_doom) = self.n_bytes();
+        self.memory.note(for_states, for_doom + doom::n_bytes(&self.transitions));
+        let doomed = doom::first_doomed(&self.transitions, self.ends.iter())?;
+        let acts = self.reached.way_to(doomed);
+        let mut product = Product::start(self.scenario, &mut self.unfolding, initial).expect("the search came by here");
+        for act in &acts {
+            product.perform(*act).expect("the search came by here");
+        }
+        let failure = product.finish_fairly().expect_err("no schedule leads out of a doomed state");
+        Some((failure, acts))
+    }
 }

@@ -1,25 +1,44 @@
 //! A state of the product: the hardware, and for each CPU where its code is.
 
-use std::borrow::BorrowMut;
-
 use shootdown::CpuId;
-use shootdown_sim::smp::{Act, Hardware, MAX_CPUS, MAX_DEPTH, Operation};
+use shootdown_sim::smp::{Act, Hardware, MAX_CPUS, MAX_DEPTH, Operation, read_number, write_number};
 
-use super::unfold::{NodeId, Unfolding};
-use crate::{coroutine::Stop, driver::Driver, failure::Failure, scenario::Scenario};
+use super::unfold::{NodeId, Obstacle, Unfolding};
+use crate::{
+    coroutine::Stop,
+    driver::{Driver, Situation},
+    failure::Failure,
+    scenario::Scenario,
+};
 
-/// Where a CPU is in its main code and in each interrupt handler on top of it. How many there are, the hardware knows.
+/// Where a CPU is in its main code and in each interrupt handler on top of it. How many there are, the hardware knows;
+/// above those there is no node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Position {
     main: NodeId,
     handlers: [NodeId; MAX_DEPTH],
 }
 
+impl Position {
+    const NOWHERE: Position = Position { main: NodeId::NONE, handlers: [NodeId::NONE; MAX_DEPTH] };
+}
+
 /// One state.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     hardware: Hardware,
     positions: [Position; MAX_CPUS],
+}
+
+impl Clone for State {
+    fn clone(&self) -> Self {
+        State { hardware: self.hardware.clone(), positions: self.positions }
+    }
+
+    fn clone_from(&mut self, other: &Self) {
+        self.hardware.clone_from(&other.hardware);
+        self.positions = other.positions;
+    }
 }
 
 impl State {
@@ -29,17 +48,40 @@ impl State {
         scenario: &'static Scenario,
         initial: &Hardware,
     ) -> Result<Self, Failure> {
-        let nowhere = Position { main: NodeId::NONE, handlers: [NodeId::NONE; MAX_DEPTH] };
-        let mut state = State { hardware: initial.clone(), positions: [nowhere; MAX_CPUS] };
-        for cpu in scenario.cpus() {
-            state.positions[usize::from(cpu.0)].main = unfolding.main(cpu);
-            state.settle(unfolding, cpu)?;
-        }
-        Ok(state)
+        unfolding.run_until_seen(|unfolding| {
+            let mut state = State { hardware: initial.clone(), positions: [Position::NOWHERE; MAX_CPUS] };
+            for cpu in scenario.cpus() {
+                state.positions[usize::from(cpu.0)].main = unfolding.main(cpu);
+                state.settle(unfolding, cpu)?;
+            }
+            Ok(state)
+        })
     }
 
     pub(crate) fn hardware(&self) -> &Hardware {
         &self.hardware
+    }
+
+    /// Appends all that tells it from other states of one search.
+    pub(crate) fn pack(&self, scenario: &Scenario, bytes: &mut Vec<u8>) {
+        self.hardware.pack(bytes);
+        for cpu in scenario.cpus() {
+            let Position { main, handlers } = &self.positions[usize::from(cpu.0)];
+            let nodes = std::iter::once(main).chain(&handlers[..self.hardware.cpu(cpu).depth()]);
+            nodes.for_each(|node| write_number(bytes, u64::from(node.0)));
+        }
+    }
+
+    /// Becomes what was packed, by a state of the same search, and takes it off the front.
+    pub(crate) fn unpack(&mut self, scenario: &Scenario, bytes: &mut &[u8]) {
+        self.hardware.unpack(bytes);
+        let mut read_node = || NodeId(read_number(bytes) as u32);
+        for cpu in scenario.cpus() {
+            let mut position = Position { main: read_node(), ..Position::NOWHERE };
+            let handlers = &mut position.handlers[..self.hardware.cpu(cpu).depth()];
+            handlers.iter_mut().for_each(|node| *node = read_node());
+            self.positions[usize::from(cpu.0)] = position;
+        }
     }
 
     /// Where the CPU's running code is: its topmost handler, or else its main code.
@@ -59,12 +101,12 @@ impl State {
         })
     }
 
-    pub(crate) fn pending(&self, unfolding: &Unfolding, cpu: CpuId) -> Operation {
+    fn pending(&self, unfolding: &Unfolding, cpu: CpuId) -> Operation {
         self.stop(unfolding, cpu).operation()
     }
 
-    /// Lets `act` happen.
-    pub(crate) fn perform(&mut self, unfolding: &mut Unfolding, act: Act) -> Result<(), Failure> {
+    /// Lets `act` happen. After an obstacle the state is of no more use.
+    pub(crate) fn perform(&mut self, unfolding: &Unfolding, act: Act) -> Result<(), Obstacle> {
         match act {
             Act::Step { cpu, outcome } => {
                 self.step(unfolding, cpu, outcome)?;
@@ -84,7 +126,7 @@ impl State {
         }
     }
 
-    fn step(&mut self, unfolding: &mut Unfolding, cpu: CpuId, outcome: u8) -> Result<(), Failure> {
+    fn step(&mut self, unfolding: &Unfolding, cpu: CpuId, outcome: u8) -> Result<(), Obstacle> {
         let operation = self.pending(unfolding, cpu);
         if operation == Operation::ReturnFromInterrupt {
             // Forgotten, so that states do not differ in where a handler ended.
@@ -94,27 +136,49 @@ impl State {
         }
         let result = self.hardware.step(cpu, operation, outcome)?;
         let position = self.position(cpu);
-        *position = unfolding.follow(*position, result);
+        *position = unfolding.follow(*position, result)?;
         Ok(())
     }
 
     /// Performs what is private to the CPU, together with the step before it.
-    fn settle(&mut self, unfolding: &mut Unfolding, cpu: CpuId) -> Result<(), Failure> {
+    fn settle(&mut self, unfolding: &Unfolding, cpu: CpuId) -> Result<(), Obstacle> {
         while self.pending(unfolding, cpu).is_private() {
             self.step(unfolding, cpu, 0)?;
         }
         match self.stop(unfolding, cpu) {
-            Stop::Panicked(panic) => Err(Failure::Panic(cpu, panic.clone())),
+            Stop::Panicked(panic) => Err(Obstacle::Failure(Failure::Panic(cpu, panic.clone()))),
             Stop::Operation(..) => Ok(()),
         }
     }
 }
 
-/// A state together with what gives it meaning.
-pub(crate) struct Product<'u, S = State> {
+/// A state to look at, together with what gives it meaning.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
     pub(crate) scenario: &'static Scenario,
-    pub(crate) unfolding: &'u mut Unfolding,
-    pub(crate) state: S,
+    pub(crate) unfolding: &'a Unfolding,
+    pub(crate) state: &'a State,
+}
+
+impl Situation for View<'_> {
+    fn scenario(&self) -> &'static Scenario {
+        self.scenario
+    }
+
+    fn hardware(&self) -> &Hardware {
+        self.state.hardware()
+    }
+
+    fn pending(&self, cpu: CpuId) -> Operation {
+        self.state.pending(self.unfolding, cpu)
+    }
+}
+
+/// A run of the product, which runs code where nobody knows yet what it does.
+pub(crate) struct Product<'u> {
+    scenario: &'static Scenario,
+    unfolding: &'u mut Unfolding,
+    state: State,
 }
 
 impl<'u> Product<'u> {
@@ -127,22 +191,76 @@ impl<'u> Product<'u> {
         let state = State::start(unfolding, scenario, initial)?;
         Ok(Product { scenario, unfolding, state })
     }
+
+    fn view(&self) -> View<'_> {
+        View { scenario: self.scenario, unfolding: self.unfolding, state: &self.state }
+    }
 }
 
-impl<S: BorrowMut<State>> Driver for Product<'_, S> {
+impl Situation for Product<'_> {
     fn scenario(&self) -> &'static Scenario {
         self.scenario
     }
 
     fn hardware(&self) -> &Hardware {
-        self.state.borrow().hardware()
+        self.state.hardware()
     }
 
     fn pending(&self, cpu: CpuId) -> Operation {
-        self.state.borrow().pending(self.unfolding, cpu)
+        self.view().pending(cpu)
+    }
+}
+
+impl Driver for Product<'_> {
+    fn perform(&mut self, act: Act) -> Result<(), Failure> {
+        self.state = self.unfolding.run_until_seen(|unfolding| {
+            let mut next = self.state.clone();
+            next.perform(unfolding, act)?;
+            Ok(next)
+        })?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fix_set::FixSet, live, rng::Rng, scenarios};
+
+    const N_ACTS: usize = 2_000;
+
+    /// Walks at random; every state must come back from its bytes, whatever was there before.
+    fn walk(scenario: &'static Scenario, left_out: FixSet, rng: &mut Rng) {
+        let initial = live::initial(scenario, left_out);
+        let mut unfolding = Unfolding::new(scenario, left_out);
+        let mut other = State::start(&mut unfolding, scenario, &initial).expect("a run begins");
+        let (mut bytes, mut acts) = (Vec::new(), Vec::new());
+        let mut n_acts = 0;
+        while n_acts < N_ACTS {
+            let mut run = Product::start(scenario, &mut unfolding, &initial).expect("a run begins");
+            loop {
+                bytes.clear();
+                run.state.pack(scenario, &mut bytes);
+                let mut rest = &bytes[..];
+                other.unpack(scenario, &mut rest);
+                assert_eq!((&other, rest), (&run.state, &[][..]), "{}", scenario.name);
+                run.enabled(&mut acts);
+                n_acts += 1;
+                if acts.is_empty() || n_acts >= N_ACTS || run.perform(acts[rng.below(acts.len())]).is_err() {
+                    break;
+                }
+            }
+        }
     }
 
-    fn perform(&mut self, act: Act) -> Result<(), Failure> {
-        self.state.borrow_mut().perform(self.unfolding, act)
+    #[test]
+    fn every_state_comes_back_from_its_bytes() {
+        let mut rng = Rng::new(1);
+        for scenario in scenarios::all_and_models() {
+            walk(scenario, FixSet::NONE, &mut rng);
+            for proof in scenario.proves {
+                walk(scenario, FixSet::from(&[proof.fix][..]), &mut rng);
+            }
+        }
     }
 }

@@ -10,20 +10,50 @@
 
 use rustc_hash::FxHashMap;
 use shootdown::CpuId;
+use shootdown_sim::smp::Violation;
 
 use crate::{
     coroutine::{Answer, Ask, Code, Question, Role, Stop, Task},
+    failure::Failure,
     fix_set::FixSet,
     scenario::Scenario,
 };
 
 /// A node's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct NodeId(u32);
+pub(crate) struct NodeId(pub(super) u32);
 
 impl NodeId {
     /// No node: where a CPU runs no handler, or does not exist.
     pub(crate) const NONE: NodeId = NodeId(u32::MAX);
+}
+
+/// A node and a result that its operation never had before: the code must be run to know where it leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unseen {
+    node: NodeId,
+    result: u64,
+}
+
+/// Why an act could not be performed.
+#[derive(Debug)]
+pub(crate) enum Obstacle {
+    /// It fails.
+    Failure(Failure),
+    /// Nobody knows yet what the code does after it.
+    Unseen(Unseen),
+}
+
+impl From<Violation> for Obstacle {
+    fn from(violation: Violation) -> Self {
+        Obstacle::Failure(violation.into())
+    }
+}
+
+impl From<Unseen> for Obstacle {
+    fn from(unseen: Unseen) -> Self {
+        Obstacle::Unseen(unseen)
+    }
 }
 
 /// The code of a CPU, suspended.
@@ -92,12 +122,23 @@ impl Unfolding {
         &self.node(node).stop
     }
 
-    /// Returns where the code goes from `node` when its operation has this result.
-    pub(crate) fn follow(&mut self, node: NodeId, result: u64) -> NodeId {
+    /// Returns where the code goes from `node` when its operation has this result, if it has been run for that.
+    pub(crate) fn follow(&self, node: NodeId, result: u64) -> Result<NodeId, Unseen> {
         let known = self.node(node).next.iter().find(|(other, _)| *other == result);
-        match known {
-            Some((_, next)) => *next,
-            None => self.grow(node, result),
+        known.map(|(_, next)| *next).ok_or(Unseen { node, result })
+    }
+
+    /// Tries something until all code has been run that it comes by.
+    pub(crate) fn run_until_seen<T>(
+        &mut self,
+        mut attempt: impl FnMut(&Unfolding) -> Result<T, Obstacle>,
+    ) -> Result<T, Failure> {
+        loop {
+            match attempt(self) {
+                Ok(done) => return Ok(done),
+                Err(Obstacle::Failure(failure)) => return Err(failure),
+                Err(Obstacle::Unseen(unseen)) => self.grow(unseen),
+            }
         }
     }
 
@@ -111,13 +152,13 @@ impl Unfolding {
         self.run_to_node(task, ask, code, None, Vec::new())
     }
 
-    fn grow(&mut self, node: NodeId, result: u64) -> NodeId {
+    /// Runs the code to find out where it goes.
+    pub(crate) fn grow(&mut self, Unseen { node, result }: Unseen) {
         let mut task = self.rerun(node);
         let ask = task.resume(Answer::Result(result));
         let Node { code, heads, .. } = self.node(node);
         let next = self.run_to_node(task, ask, *code, Some((node, result)), heads.clone());
         self.nodes[node.0 as usize].next.push((result, next));
-        next
     }
 
     /// Runs the code on from a question until it is at a node, known or new.

@@ -13,7 +13,7 @@ use shootdown_sim::smp::{Act, Hardware};
 
 use self::{pct::Pct, random_walk::RandomWalk};
 use crate::{
-    driver::Driver,
+    driver::Situation,
     failure::Failure,
     fix_set::FixSet,
     live::{self, Live, Recording},

@@ -9,7 +9,7 @@ use shootdown_check::{
     suite::{Case, Expected, Verdict},
 };
 
-use super::{Arguments, Error, choose, json};
+use super::{Arguments, Error, choose, json, n_threads};
 use crate::{FINE, VIOLATION};
 
 /// Runs of a random search. What it can find it finds in a few hundred, most of the time.
@@ -17,7 +17,8 @@ const N_RUNS: usize = 20_000;
 
 pub(super) fn explore(arguments: &Arguments, name: &str, out: &mut impl Write) -> Result<u8, Error> {
     let scenario = choose::scenario(name, arguments.cpus)?;
-    let verdict = Case::new(scenario, arguments.left_out()).check(arguments.limits());
+    let n_threads = n_threads();
+    let verdict = Case::new(scenario, arguments.left_out()).check_on(n_threads, arguments.limits());
     let finding = verdict.report.finding.as_ref();
     arguments.draw(finding.map(|finding| &finding.trace))?;
     if arguments.json {
@@ -28,7 +29,8 @@ pub(super) fn explore(arguments: &Arguments, name: &str, out: &mut impl Write) -
         tell(finding, out)?;
         conclude(verdict.case, came_to(&verdict), verdict.is_expected(), out)?;
         let rate = verdict.report.n_states as f64 / verdict.took.as_secs_f64();
-        writeln!(out, "{:.2} s on one core, {:.1} M states a second", verdict.took.as_secs_f64(), rate / 1e6)?;
+        let cores = if n_threads == 1 { "one core".to_owned() } else { format!("{n_threads} cores") };
+        writeln!(out, "{:.2} s on {cores}, {:.1} M states a second", verdict.took.as_secs_f64(), rate / 1e6)?;
     }
     Ok(if verdict.is_expected() { FINE } else { VIOLATION })
 }
@@ -133,9 +135,9 @@ fn tell(finding: Option<&Finding>, out: &mut impl Write) -> std::io::Result<()> 
 }
 
 fn came_to(verdict: &Verdict) -> String {
-    match verdict.report.finding.is_none() && !verdict.report.is_exhausted {
-        true => "cut at the limit".to_owned(),
-        false => kind(verdict.report.finding.as_ref()),
+    match verdict.report.cut_at {
+        Some(limit) => format!("cut at {limit}"),
+        None => kind(verdict.report.finding.as_ref()),
     }
 }
 

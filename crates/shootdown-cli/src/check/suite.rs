@@ -1,6 +1,6 @@
 //! All scenarios: a line a verdict, and totals.
 
-use std::{collections::HashSet, io::Write, thread, time::Instant};
+use std::{collections::HashSet, io::Write, time::Instant};
 
 use shootdown::Fix;
 use shootdown_check::{
@@ -8,13 +8,13 @@ use shootdown_check::{
     suite::{self, Case, Expected, Verdict},
 };
 
-use super::{Arguments, Error, json};
+use super::{Arguments, Error, json, n_threads};
 use crate::{FINE, VIOLATION, table::thousands};
 
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<u8, Error> {
     let cases = suite::cases();
     let columns = Columns::new(&cases);
-    let n_threads = thread::available_parallelism().map_or(1, usize::from);
+    let n_threads = n_threads();
     let began = Instant::now();
     let mut totals = Totals::default();
     if !arguments.json {
@@ -74,7 +74,7 @@ impl Columns {
             Some(finding) => format!("{} ({})", finding.failure.kind(), finding.failure.invariant()),
             None if !report.missed.is_empty() => "misses its point".to_owned(),
             None if report.is_exhausted => "pass".to_owned(),
-            None => "cut at the limit".to_owned(),
+            None => report.cut_at.map_or_else(String::new, |limit| format!("cut at {limit}")),
         };
         let steps = report.finding.as_ref().map_or_else(String::new, |finding| finding.trace.n_acts().to_string());
         format!(

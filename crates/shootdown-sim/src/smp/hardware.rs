@@ -22,12 +22,28 @@ use super::{
 const GARBAGE: u8 = 0xff;
 
 /// The state of the machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Hardware {
     pub(super) config: Config,
-    words: Words,
+    pub(super) words: Words,
     pub(super) frames: [Frame; FRAMES],
     pub(super) cpus: [Cpu; MAX_CPUS],
+}
+
+impl Clone for Hardware {
+    fn clone(&self) -> Self {
+        let Hardware { config, words, frames, cpus } = self;
+        Hardware { config: *config, words: words.clone(), frames: frames.clone(), cpus: cpus.clone() }
+    }
+
+    /// Allocates nothing if both have the same number of words: a search does this for every transition.
+    fn clone_from(&mut self, other: &Self) {
+        let Hardware { config, words, frames, cpus } = other;
+        self.config = *config;
+        self.words.clone_from(words);
+        self.frames.clone_from(frames);
+        self.cpus.clone_from(cpus);
+    }
 }
 
 impl Hash for Hardware {

@@ -30,6 +30,7 @@ mod frame;
 mod ghost;
 mod hardware;
 mod operation;
+mod pack;
 mod store_buffer;
 mod tlb;
 mod violation;
@@ -41,6 +42,7 @@ pub use config::{Config, MemoryModel, TlbModel};
 pub use cpu::Cpu;
 pub use hardware::Hardware;
 pub use operation::{Access, Location, Operation, WordId};
+pub use pack::{read_number, write_number};
 pub use tlb::{Standing, Translation};
 pub use violation::Violation;
 

@@ -8,6 +8,7 @@ use super::{
     ENTRIES, MAX_STORES,
     config::MemoryModel,
     operation::{Location, WordId},
+    pack::{read_number, read_signed, write_number, write_signed},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,6 +143,35 @@ impl StoreBuffer {
         }
     }
 
+    /// Appends what waits and how much that is.
+    pub(super) fn pack(&self, bytes: &mut Vec<u8>) {
+        write_number(bytes, self.0.iter().flatten().count() as u64);
+        for waiting in self.0.iter().flatten() {
+            match waiting {
+                Waiting::Barrier => write_number(bytes, 0),
+                Waiting::Store(Store { at, value, is_release }) => {
+                    write_number(bytes, 1 + (u64::from(at.0) << 1 | u64::from(*is_release)));
+                    write_signed(bytes, *value as i64);
+                }
+            }
+        }
+    }
+
+    /// Becomes what was packed, and takes it off the front.
+    pub(super) fn unpack(&mut self, bytes: &mut &[u8]) {
+        let n_waiting = read_number(bytes) as usize;
+        *self = StoreBuffer::EMPTY;
+        for slot in &mut self.0[..n_waiting] {
+            *slot = Some(match read_number(bytes).checked_sub(1) {
+                None => Waiting::Barrier,
+                Some(head) => {
+                    let (at, is_release) = (Place((head >> 1) as u16), head & 1 != 0);
+                    Waiting::Store(Store { at, value: read_signed(bytes) as u64, is_release })
+                }
+            });
+        }
+    }
+
     fn close_gap(&mut self, index: usize) {
         self.0[index] = None;
         self.0[index..].rotate_left(1);
@@ -220,5 +250,23 @@ mod tests {
         assert_eq!(drainable(&buffer, MemoryModel::Pso), [0]);
         assert_eq!(buffer.take(0), (Y, 2));
         assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn what_was_packed_comes_back_whatever_was_there_before() {
+        let mut buffer = StoreBuffer::EMPTY;
+        buffer.push(X, 1, false);
+        buffer.push_barrier();
+        buffer.push(Y, u64::MAX, true);
+        let mut bytes = Vec::new();
+        buffer.pack(&mut bytes);
+        StoreBuffer::EMPTY.pack(&mut bytes);
+        let mut rest = &bytes[..];
+        let mut other = StoreBuffer::EMPTY;
+        for expected in [buffer, StoreBuffer::EMPTY] {
+            other.unpack(&mut rest);
+            assert_eq!(other, expected);
+        }
+        assert!(rest.is_empty());
     }
 }

@@ -8,7 +8,12 @@ use std::hash::{Hash, Hasher};
 
 use shootdown::{EntryFormat, Invalidate, Pfn, Vpn, arch::tiny::Tiny};
 
-use super::{ENTRIES, FRAMES, PAGES, act::Evicted, config::TlbModel};
+use super::{
+    ENTRIES, FRAMES, PAGES,
+    act::Evicted,
+    config::TlbModel,
+    pack::{NO_TRANSLATION, pack_translation, read_byte, unpack_translation},
+};
 
 /// A translation in a TLB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -172,6 +177,26 @@ impl Hash for Tlb {
 
 impl Tlb {
     pub(super) const EMPTY: Tlb = Tlb { pages: [Translations::EMPTY; PAGES], tables: [FrameSet::EMPTY; ENTRIES] };
+
+    /// See [`Hardware::pack`](super::Hardware::pack).
+    pub(super) fn pack(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.tables.map(|set| set.0));
+        for set in self.pages {
+            bytes.extend(set.iter().map(pack_translation));
+            bytes.push(NO_TRANSLATION);
+        }
+    }
+
+    pub(super) fn unpack(&mut self, bytes: &mut &[u8]) {
+        self.tables = [(); ENTRIES].map(|()| FrameSet(read_byte(bytes)));
+        self.pages = [(); PAGES].map(|()| {
+            let mut set = Translations::EMPTY;
+            while let Some(translation) = unpack_translation(read_byte(bytes)) {
+                set.insert(translation);
+            }
+            set
+        });
+    }
 
     /// The translations that it has for `page`.
     pub(super) fn of_page(&self, page: Vpn) -> impl Iterator<Item = Translation> + use<> {

@@ -3,10 +3,13 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::operation::WordId;
+use super::{
+    operation::WordId,
+    pack::{read_byte, read_signed, write_signed},
+};
 
 /// The words.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Words {
     /// Sign-extended to 64 bits: library words are small numbers, or all ones but a few bits. Half the size is half the
     /// time to copy a state.
@@ -30,6 +33,42 @@ impl Words {
         assert_eq!(widen(narrow), value, "a library word outgrows what the machine keeps of it");
         let was = std::mem::replace(&mut self.values[usize::from(word.0)], narrow);
         self.digest ^= mix(word, widen(was)) ^ mix(word, value);
+    }
+
+    /// Appends the words that are not zero, and before each eight of them which are not. The digest too: to find it again
+    /// would take longer than all the rest.
+    pub(super) fn pack(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.digest.to_le_bytes());
+        for group in self.values.chunks(8) {
+            let head = bytes.len();
+            bytes.push(0);
+            for (place, value) in group.iter().enumerate().filter(|(_, value)| **value != 0) {
+                bytes[head] |= 1 << place;
+                write_signed(bytes, i64::from(*value));
+            }
+        }
+    }
+
+    /// Becomes what was packed, by so many words, and takes it off the front.
+    pub(super) fn unpack(&mut self, bytes: &mut &[u8]) {
+        self.digest = u64::from_le_bytes([(); 8].map(|()| read_byte(bytes)));
+        for group in self.values.chunks_mut(8) {
+            let head = read_byte(bytes);
+            for (place, value) in group.iter_mut().enumerate() {
+                *value = if head >> place & 1 != 0 { read_signed(bytes) as i32 } else { 0 };
+            }
+        }
+    }
+}
+
+impl Clone for Words {
+    fn clone(&self) -> Self {
+        Words { values: self.values.clone(), digest: self.digest }
+    }
+
+    fn clone_from(&mut self, other: &Self) {
+        self.values.clone_from(&other.values);
+        self.digest = other.digest;
     }
 }
 
@@ -72,6 +111,22 @@ mod tests {
     #[should_panic(expected = "outgrows")]
     fn a_number_that_is_not_kept_whole_is_refused() {
         Words::new(1).set(WordId(0), 1 << 31);
+    }
+
+    #[test]
+    fn what_was_packed_comes_back_whatever_was_there_before() {
+        let mut words = Words::new(20);
+        for (word, value) in [(0, 1), (7, u64::MAX), (8, 1000), (19, 2)] {
+            words.set(WordId(word), value);
+        }
+        let mut bytes = Vec::new();
+        words.pack(&mut bytes);
+        let mut other = Words::new(20);
+        other.set(WordId(1), 5);
+        let mut rest = &bytes[..];
+        other.unpack(&mut rest);
+        assert_eq!(other, words);
+        assert!(rest.is_empty());
     }
 
     #[test]
