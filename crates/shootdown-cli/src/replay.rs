@@ -5,7 +5,7 @@ use std::{io::Write as _, path::Path, time::Duration};
 use clap::builder::PossibleValuesParser;
 use shootdown::Fix;
 use shootdown_replay::{Grouping, Options, Placement, Profile, Recording, Report, replay};
-use shootdown_sim::sequential::Sequential;
+use shootdown_sim::sequential::MAX_CPUS;
 
 use crate::{FINE, VIOLATION, bundled, progress::Progress, table};
 
@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "FILE")]
     files: Vec<String>,
     /// Spread the tasks over N simulated CPUs instead of placing them as recorded (1 to 256)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=Sequential::MAX_CPUS as i64))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_CPUS as i64))]
     cpus: Option<u16>,
     /// Imitate this kernel, or list those there are
     #[arg(long, value_name = "NAME", default_value = Profile::LINUX_6_18.name, value_parser = profile_names())]

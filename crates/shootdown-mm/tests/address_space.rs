@@ -7,7 +7,9 @@ use shootdown_mm::{
     Access, AddressSpace, Backing, Contents, FaultError, Habits, Keep, LastSharer, Memory, OutOfMemory, Protection,
     Resolution, Sharing, Vma,
 };
-use shootdown_sim::sequential::{HUGE_LEVEL, Sequential};
+use shootdown_sim::sequential::HUGE_LEVEL;
+
+type Sequential = shootdown_sim::sequential::Sequential<X86_64>;
 
 const HERE: Vpn = Vpn(0x7f00_0000);
 

@@ -26,6 +26,9 @@
 //! Reading never trusts its input: every malformed byte is a [`ReadError`] that names the file, the line and what was
 //! expected there.
 
+/// The machine that recordings are played on.
+type Sequential = shootdown_sim::sequential::Sequential<shootdown::arch::x86_64::X86_64>;
+
 mod account;
 mod process;
 mod recording;

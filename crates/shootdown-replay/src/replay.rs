@@ -1,9 +1,10 @@
 //! A whole replay: a recording in, a report out.
 
 use shootdown::{Counter, Fix};
-use shootdown_sim::sequential::Sequential;
+use shootdown_sim::sequential::MAX_CPUS;
 
 use crate::{
+    Sequential,
     account::by_cause::ByCause,
     account::cause::Cause,
     account::cause_tracker::CauseTracker,
@@ -76,7 +77,7 @@ pub enum ReplayError {
 /// [`ReplayError`], at the first event that cannot be read or played.
 ///
 /// # Panics
-/// If the placement is [`Placement::Spread`] over no CPU or over more than [`Sequential::MAX_CPUS`].
+/// If the placement is [`Placement::Spread`] over no CPU or over more than [`MAX_CPUS`].
 pub fn replay(
     mut recording: Recording,
     options: &Options,
@@ -84,7 +85,7 @@ pub fn replay(
 ) -> Result<Report, ReplayError> {
     let workload = recording.workload().to_owned();
     let n_cpus = match options.placement {
-        Placement::AsRecorded => Sequential::MAX_CPUS,
+        Placement::AsRecorded => MAX_CPUS,
         Placement::Spread { n_cpus } => usize::from(n_cpus),
     };
     let machine = Sequential::new(n_cpus, &options.without).with_masks(options.profile.masks);

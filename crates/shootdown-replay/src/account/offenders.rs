@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::Sequential;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use shootdown::{Counter, CpuId};
-use shootdown_sim::sequential::Sequential;
 
 use crate::recording::{event::TaskId, syscall::Syscall};
 

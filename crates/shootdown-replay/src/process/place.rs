@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 
+use crate::Sequential;
 use rustc_hash::FxHashSet;
 use shootdown::{Vpn, VpnRange};
 use shootdown_mm::{AddressSpace, Backing, Memory, ObjectId, Vma};
-use shootdown_sim::sequential::Sequential;
 
 /// An address space, and all that operations on it need.
 #[derive(Clone, Copy)]

@@ -3,10 +3,10 @@
 //! Owns tasks, address spaces and who runs where, and turns each event into operations of `shootdown-mm`. What the kernel
 //! itself flushed (`T` and `I` lines) never reaches it.
 
+use crate::Sequential;
 use rustc_hash::FxHashMap;
 use shootdown::{CpuId, Machine, SpaceId};
 use shootdown_mm::{AddressSpace, Habits, Memory, OutOfMemory};
-use shootdown_sim::sequential::Sequential;
 
 use crate::{
     account::offenders::{self, Whereabouts},

@@ -198,6 +198,7 @@ impl<M: Machine> TablesGuard<'_, M> {
         Ok(())
     }
 
+    #[inline]
     fn put(&self, at: EntryAt, raw: u64) {
         let m = self.machine();
         m.descriptor(at.table).entry_added(m);
