@@ -1,7 +1,7 @@
 //! Recorded syscalls as operations on an address space.
 
 use shootdown::{Level, VirtAddr, Vpn, VpnRange, arch::x86_64::X86_64};
-use shootdown_mm::{Access, Backing, Contents, FaultError, Keep, OutOfMemory, Protection, Sharing, Vma};
+use shootdown_mm::{Access, Backing, Contents, FaultError, Keep, OutOfMemory, PageSize, Protection, Sharing, Vma};
 use shootdown_sim::sequential::HUGE_LEVEL;
 
 use crate::{process::place::Place, recording::syscall::Syscall};
@@ -85,7 +85,8 @@ fn map(place: Place<'_>, args: [u64; 6], address: u64) -> Result<(), OutOfMemory
     let Place { machine, memory, space, .. } = place;
     let [_, length, prot, flags, _, offset] = args;
     let is_huge = flags & MAP_HUGETLB != 0;
-    let page_level = if is_huge { HUGE_LEVEL } else { Level::LEAF };
+    let (page_level, page_size) =
+        if is_huge { (HUGE_LEVEL, PageSize::Large(HUGE_LEVEL)) } else { (Level::LEAF, PageSize::Base) };
     let mut range = pages(address, length);
     let unit = page_level.pages::<X86_64>();
     range.end = Vpn(range.end.0.next_multiple_of(unit));
@@ -96,7 +97,7 @@ fn map(place: Place<'_>, args: [u64; 6], address: u64) -> Result<(), OutOfMemory
         // The recording does not say which file a descriptor stands for, so each mapping has its own.
         Backing::object(memory.new_object(machine), offset / PAGE, range.start)
     };
-    space.map(machine, range, Vma { protection: protection(prot), sharing, backing, page_level });
+    space.map(machine, range, Vma { protection: protection(prot), sharing, backing, page_size });
     if flags & MAP_POPULATE != 0 {
         let access = if prot & PROT_WRITE != 0 { Access::Write } else { Access::Read };
         return populate(place, range, access);
@@ -111,7 +112,7 @@ fn attach(Place { machine, memory, segments, space }: Place<'_>, address: u64) {
     segments.add(segment);
     let backing = Backing::object(segment, 0, range.start);
     let (protection, sharing) = (Protection::READ_WRITE, Sharing::Shared);
-    space.map(machine, range, Vma { protection, sharing, backing, page_level: Level::LEAF });
+    space.map(machine, range, Vma { protection, sharing, backing, page_size: PageSize::Base });
 }
 
 /// Locking brings pages in, and private ones that may be written as if they were.
