@@ -26,9 +26,6 @@
 //! Reading never trusts its input: every malformed byte is a [`ReadError`] that names the file, the line and what was
 //! expected there.
 
-/// The machine that recordings are played on.
-type Sequential = shootdown_sim::sequential::Sequential<shootdown::arch::x86_64::X86_64>;
-
 mod account;
 mod process;
 mod recording;
@@ -43,7 +40,7 @@ pub use account::{
     residual::Residual,
     truth::{RecordedCounter, RecordedCounts},
 };
-pub use process::{placement::Placement, profile::Profile};
+pub use process::{hardware::Hardware, placement::Placement, profile::Profile};
 pub use recording::{
     error::{Place, Problem, ReadError},
     event::{
