@@ -5,6 +5,7 @@
 
 mod bundled;
 mod check;
+mod names;
 mod progress;
 mod replay;
 mod table;

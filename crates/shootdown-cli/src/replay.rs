@@ -4,10 +4,10 @@ use std::{io::Write as _, path::Path, time::Duration};
 
 use clap::builder::PossibleValuesParser;
 use shootdown::Fix;
-use shootdown_replay::{Grouping, Options, Placement, Profile, Recording, Report, replay};
-use shootdown_sim::sequential::Sequential;
+use shootdown_replay::{Grouping, Hardware, Options, Placement, Profile, Recording, Report, replay};
+use shootdown_sim::sequential::MAX_CPUS;
 
-use crate::{FINE, VIOLATION, bundled, progress::Progress, table};
+use crate::{FINE, VIOLATION, bundled, names, progress::Progress, table};
 
 /// Arguments of `shootdown replay`.
 #[derive(Debug, clap::Args)]
@@ -18,6 +18,7 @@ Examples:
   shootdown replay gcc --cpus 64                 each task on one of 64 CPUs: a model, nothing recorded
   shootdown replay java --without flush-remote   what would be used stale without remote flushes
   shootdown replay gcc --profile linux-6.12      as an older kernel would do it; --profile list names them
+  shootdown replay gcc --machine alpha           on other hardware; --machine list says which there is
   shootdown replay java --by process             who causes it: by process, call, range or cpu
   shootdown replay gcc --json                    one JSON object a recording, one a line
 
@@ -27,8 +28,11 @@ pub(crate) struct Arguments {
     #[arg(value_name = "FILE")]
     files: Vec<String>,
     /// Spread the tasks over N simulated CPUs instead of placing them as recorded (1 to 256)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=Sequential::MAX_CPUS as i64))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_CPUS as i64))]
     cpus: Option<u16>,
+    /// Simulate this hardware, or list what there is
+    #[arg(long, value_name = "NAME", default_value = Hardware::RECORDED.name())]
+    machine: String,
     /// Imitate this kernel, or list those there are
     #[arg(long, value_name = "NAME", default_value = Profile::LINUX_6_18.name, value_parser = profile_names())]
     profile: String,
@@ -71,7 +75,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         writeln!(out, "{}", table::profiles())?;
         return Ok(FINE);
     };
+    if arguments.machine == LIST {
+        writeln!(out, "{}", table::machines())?;
+        return Ok(FINE);
+    }
+    let machine = Hardware::by_name(&arguments.machine).ok_or_else(|| unknown_machine(&arguments.machine))?;
     let options = Options {
+        machine,
         profile,
         placement: arguments.cpus.map_or(Placement::AsRecorded, |n_cpus| Placement::Spread { n_cpus }),
         without: arguments.without.iter().filter_map(|name| Fix::by_name(name)).collect(),
@@ -96,6 +106,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         }
     }
     Ok(status)
+}
+
+fn unknown_machine(name: &str) -> Error {
+    let hint = names::near(name, Hardware::ALL.map(Hardware::name));
+    format!("there is no machine {name:?}{hint} (see `shootdown replay --machine list`)").into()
 }
 
 fn run_one(file: &str, options: &Options) -> Result<(Report, Duration), Error> {

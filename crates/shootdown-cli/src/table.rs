@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
 use shootdown::Counter;
-use shootdown_replay::{ByCause, Placement, Profile, Report, Residual};
+use shootdown_replay::{ByCause, Hardware, Placement, Profile, Report, Residual};
 
 use crate::bundled;
 
@@ -25,13 +25,24 @@ pub(crate) fn profiles() -> String {
     Profile::ALL.map(|profile| format!("{}\n  {}", profile.name, profile.about)).join("\n")
 }
 
+/// The machines.
+pub(crate) fn machines() -> String {
+    Hardware::ALL.map(|hardware| format!("{}\n  {}", hardware.name(), hardware.about())).join("\n")
+}
+
 /// One report; beside the one with every fix kept, if some were left out.
 pub(crate) fn report(report: &Report, before: Option<&Report>, placement: Placement, took: Duration) -> String {
-    let mut text = heading(report, placement);
+    let text = heading(report, placement);
     if let Some(before) = before {
         return text + &comparison(before, report) + &footing(report, took);
     }
-    let mut table = plain(&["cause", "flushes: predicted", "recorded", "off by", "remote: predicted", "recorded"]);
+    text + &causes(report) + &footing(report, took)
+}
+
+/// Flushes and remote requests by cause, predicted and recorded. Differences only where one machine is the other.
+fn causes(report: &Report) -> String {
+    let recorded = if is_like_for_like(report) { "recorded" } else { &*format!("on {}", report.recorded_machine) };
+    let mut table = plain(&["cause", "flushes: predicted", recorded, "off by", "remote: predicted", recorded]);
     let causes = report.flushes.predicted.iter().zip(report.flushes.recorded.iter());
     for ((cause, predicted), (_, recorded)) in causes {
         let remote = (report.remote.predicted[cause], report.remote.recorded[cause]);
@@ -44,9 +55,17 @@ pub(crate) fn report(report: &Report, before: Option<&Report>, placement: Placem
     };
     table.add_row(row("all", totals(&report.flushes), totals(&report.remote)));
     align_numbers(&mut table, 1..6);
-    text += &table.trim_fmt();
-    text.push('\n');
-    text + &footing(report, took)
+    if !is_like_for_like(report)
+        && let Some(differences) = table.column_mut(3)
+    {
+        differences.set_constraint(ColumnConstraint::Hidden);
+    }
+    table.trim_fmt() + "\n"
+}
+
+/// Whether what was recorded is of the machine that was simulated.
+fn is_like_for_like(report: &Report) -> bool {
+    report.machine == report.recorded_machine
 }
 
 fn heading(report: &Report, placement: Placement) -> String {
@@ -55,7 +74,7 @@ fn heading(report: &Report, placement: Placement) -> String {
         Placement::Spread { .. } => "tasks spread: model output, not comparable with what was recorded",
     };
     let mut text = format!(
-        "{}: {} events of {} tasks in {} address spaces, {:.2} s; {} on {} CPUs, {placed}\n",
+        "{}: {} events of {} tasks in {} address spaces, {:.2} s; {} on {} {} CPUs, {placed}\n",
         report.recording,
         thousands(report.events),
         thousands(report.tasks),
@@ -63,7 +82,14 @@ fn heading(report: &Report, placement: Placement) -> String {
         report.seconds,
         report.profile,
         report.cpus,
+        report.machine,
     );
+    if !is_like_for_like(report) {
+        text += &format!(
+            "what was recorded is {}'s, another machine: no yardstick for this one\n",
+            report.recorded_machine
+        );
+    }
     if !report.without.is_empty() {
         text += &format!("left out: {}\n", report.without.join(", "));
     }
@@ -133,15 +159,16 @@ fn offenders(report: &Report) -> String {
 fn footing(report: &Report, took: Duration) -> String {
     let events_per_second = report.events as f64 / took.as_secs_f64().max(1e-9);
     let mut text = format!(
-        "{} pages and {} tables freed by {} gathers; table syncs {} predicted, {} recorded; {:.1} M events/s\n",
+        "{} pages and {} tables freed by {} gathers; table syncs {} predicted, {} recorded{}; {:.1} M events/s\n",
         thousands(report.pages_freed),
         thousands(report.tables_freed),
         thousands(report.gathers),
         report.table_syncs.predicted,
         report.table_syncs.recorded,
+        if is_like_for_like(report) { String::new() } else { format!(" on {}", report.recorded_machine) },
         events_per_second / 1e6,
     );
-    if report.flushes.recorded.total() > 0 {
+    if report.flushes.recorded.total() > 0 && is_like_for_like(report) {
         text += &residual(report);
     }
     if !report.by.is_empty() {

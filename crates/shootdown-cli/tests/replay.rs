@@ -68,6 +68,7 @@ fn json_has_the_fields_of_its_schema() {
     let report = &reports[0];
     assert_eq!(report["schema"], 1);
     assert_eq!((report["recording"].as_str(), report["profile"].as_str()), (Some("java"), Some("linux-6.18")));
+    assert_eq!((report["machine"].as_str(), report["recorded_machine"].as_str()), (Some("x86-64"), Some("x86-64")));
     assert_eq!(report["cpus"], 2);
     for field in ["events", "tasks", "pages_freed", "tables_freed"] {
         assert!(report[field].as_u64().is_some_and(|number| number > 0), "{field}");
@@ -111,6 +112,24 @@ fn a_profile_can_be_chosen_and_listed() {
 }
 
 #[test]
+fn a_machine_can_be_chosen_and_listed() {
+    let output = shootdown(&["java", "--machine", "alpha"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = stdout(&output);
+    for words in ["on 2 alpha CPUs", "recorded is x86-64's, another machine", "on x86-64", "stale accesses: 0"] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+    for words in ["off by", "one by one"] {
+        assert!(!text.contains(words), "{words:?} would compare two machines: {text}");
+    }
+    assert_eq!(json(&["java", "--machine", "alpha"])[0]["machine"], "alpha");
+    let list = stdout(&shootdown(&["--machine", "list"]));
+    assert!(list.contains("x86-64\n  4 levels") && list.contains("alpha\n  3 levels"), "{list}");
+    let output = shootdown(&["java", "--machine", "alpha", "--without", "flush-before-free"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn the_top_offenders_are_named() {
     for (whom, name) in
         [("process", "process 1000"), ("call", "madvise"), ("range", "process 1000, 0x"), ("cpu", "CPU 1")]
@@ -133,7 +152,7 @@ fn what_is_not_explained_is_said() {
 fn cpus_can_be_chosen_and_are_said_to_be_a_model() {
     let output = shootdown(&["jemalloc", "--cpus", "64"]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(stdout(&output).contains("on 64 CPUs, tasks spread: model output"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("on 64 x86-64 CPUs, tasks spread: model output"), "{}", stdout(&output));
     assert_eq!(json(&["jemalloc", "--cpus", "8"])[0]["cpus"], 8);
 }
 
@@ -160,6 +179,8 @@ fn wrong_questions_are_answered_with_status_2() {
         (&["--cpus", "many"], "invalid digit"),
         (&["--without", "gravity"], "possible values: flush-before-free"),
         (&["--profile", "linux-2.4"], "possible values: linux-6.18, linux-6.12, list"),
+        (&["--machine", "alhpa"], "no machine \"alhpa\"; near names: alpha (see `shootdown replay --machine list`)"),
+        (&["--machine", "pdp-11"], "no machine \"pdp-11\" (see"),
         (&["--by", "luck"], "possible values: process, call, range, cpu"),
         (&["--frobnicate"], "unexpected argument"),
         (&["nowhere"], "nowhere: no such file; expected a recording"),

@@ -7,7 +7,7 @@ use crate::{
     address_space::{AddressSpace, Program},
     habits::LastSharer,
     memory::Memory,
-    vma::{Access, Backing, Sharing, Vma},
+    vma::{Access, Backing, PageSize, Sharing, Vma},
 };
 
 /// How a fault was resolved.
@@ -63,16 +63,20 @@ impl<M: Program> AddressSpace<M> {
     /// [`FaultError`]: the program is at fault, or there is no memory.
     pub fn fault(&self, m: &M, memory: &Memory<M>, page: Vpn, access: Access) -> Result<Resolution, FaultError> {
         let layout = self.layout.lock(m);
-        let vma = *layout.areas.get(&page.0).ok_or(FaultError::NoMapping(page))?;
+        let (area, vma) = layout.areas.get_key_value(&page.0).ok_or(FaultError::NoMapping(page))?;
         if !vma.protection.allows(access) {
             return Err(FaultError::Denied(page));
         }
         let mut tables = self.space(m).lock(m);
         match tables.find(page) {
             None => {
-                let first = page.align_down::<M::Format>(vma.page_level);
-                let (frame, attributes) = fresh(m, memory, &vma, first, access)?;
-                place(m, &mut tables, first, frame, attributes)?;
+                bring_in(m, memory, &mut tables, vma, page, access)?;
+                if let PageSize::Run { n_pages } = vma.page_size {
+                    let n_pages = u64::from(n_pages);
+                    let run = VpnRange::from_len(Vpn(page.0 - page.0 % n_pages), n_pages);
+                    let area = VpnRange::new(Vpn(area.start), Vpn(area.end));
+                    bring_in_missing(m, memory, &mut tables, vma, run.intersection(area), access);
+                }
                 Ok(Resolution::Mapped)
             }
             Some(leaf) if access != Access::Write || leaf.attributes().writable => Ok(Resolution::Spurious),
@@ -116,6 +120,37 @@ impl<M: Program> AddressSpace<M> {
     }
 }
 
+/// Maps what belongs at `page`, where nothing is.
+#[inline]
+fn bring_in<M: Program>(
+    m: &M,
+    memory: &Memory<M>,
+    tables: &mut TablesGuard<'_, M>,
+    vma: &Vma,
+    page: Vpn,
+    access: Access,
+) -> Result<(), OutOfMemory> {
+    let first = page.align_down::<M::Format>(vma.level());
+    let (frame, attributes) = fresh(m, memory, vma, first, access)?;
+    place(m, tables, first, frame, attributes)
+}
+
+/// Maps what is missing in `range`, as far as there is memory: what is left faults by itself.
+fn bring_in_missing<M: Program>(
+    m: &M,
+    memory: &Memory<M>,
+    tables: &mut TablesGuard<'_, M>,
+    vma: &Vma,
+    range: VpnRange,
+    access: Access,
+) {
+    for page in (range.start.0..range.end.0).map(Vpn) {
+        if tables.find(page).is_none() && bring_in(m, memory, tables, vma, page, access).is_err() {
+            return;
+        }
+    }
+}
+
 fn grant_writes<M: Program>(mut leaf: Leaf<'_, M>) {
     leaf.grant(Attributes { writable: true, dirty: true, ..leaf.attributes() });
 }
@@ -142,13 +177,15 @@ fn fresh<M: Program>(
     page: Vpn,
     access: Access,
 ) -> Result<(Frame, Attributes), OutOfMemory> {
-    let level = vma.page_level;
+    let level = vma.level();
     let read_only = vma.protection.without_writes();
     let written = Attributes { writable: true, dirty: true, ..read_only };
     let writes = access == Access::Write;
     match (vma.backing, vma.sharing) {
-        // There is no huge page of zeroes.
-        (Backing::Anonymous, _) if writes || level > Level::LEAF => Ok((page::allocate(m, level)?, written)),
+        // There is no large page of zeroes.
+        (Backing::Anonymous, _) if writes || vma.page_size != PageSize::Base => {
+            Ok((page::allocate(m, level)?, written))
+        }
         (Backing::Anonymous, _) => Ok((memory.zero_page(m)?, read_only)),
         (Backing::Object { .. }, Sharing::Private) if writes => Ok((page::allocate(m, level)?, written)),
         (Backing::Object { object, origin }, sharing) => {

@@ -28,7 +28,7 @@ pub use fault::{FaultError, Resolution};
 pub use habits::{Habits, LastSharer};
 pub use memory::{Memory, ObjectId};
 pub use remap::Keep;
-pub use vma::{Access, Backing, Protection, Sharing, Vma};
+pub use vma::{Access, Backing, PageSize, Protection, Sharing, Vma};
 
 /// There was not enough memory; what was asked for is undone or partly done as the operation says, and nothing is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

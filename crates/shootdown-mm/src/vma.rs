@@ -91,6 +91,21 @@ impl Backing {
     }
 }
 
+/// What a fault brings in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PageSize {
+    /// One base page.
+    Base,
+    /// One page of this level, as of a huge-page file system.
+    Large(Level),
+    /// A naturally aligned run of base pages: a large page where tables cannot map one. What is done to a page of it
+    /// later is done to that page alone.
+    Run {
+        /// How many, a power of two. A small number, since there is a copy of this in every mapping.
+        n_pages: u16,
+    },
+}
+
 /// One mapping, without its range. Splitting a range leaves it as it is, and neighbours that are equal are one.
 #[doc(alias = "vm_area_struct")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,15 +116,23 @@ pub struct Vma {
     pub sharing: Sharing,
     /// Where the contents come from.
     pub backing: Backing,
-    /// The level pages are mapped at: 1, or 2 for huge pages of their own file system.
-    pub page_level: Level,
+    /// How large its pages are.
+    pub page_size: PageSize,
 }
 
 impl Vma {
+    /// The level whose entries map its pages.
+    pub(crate) const fn level(&self) -> Level {
+        match self.page_size {
+            PageSize::Large(level) => level,
+            PageSize::Base | PageSize::Run { .. } => Level::LEAF,
+        }
+    }
+
     /// Private zeroed memory.
     #[must_use]
     pub const fn anonymous(protection: Protection) -> Vma {
-        Vma { protection, sharing: Sharing::Private, backing: Backing::Anonymous, page_level: Level::LEAF }
+        Vma { protection, sharing: Sharing::Private, backing: Backing::Anonymous, page_size: PageSize::Base }
     }
 }
 

@@ -4,10 +4,12 @@ use shootdown::{
     Attributes, Counter, CpuId, EntryAt, EntryFormat, Pfn, Strength, VirtAddr, Vpn, VpnRange, arch::x86_64::X86_64,
 };
 use shootdown_mm::{
-    Access, AddressSpace, Backing, Contents, FaultError, Habits, Keep, LastSharer, Memory, OutOfMemory, Protection,
-    Resolution, Sharing, Vma,
+    Access, AddressSpace, Backing, Contents, FaultError, Habits, Keep, LastSharer, Memory, OutOfMemory, PageSize,
+    Protection, Resolution, Sharing, Vma,
 };
-use shootdown_sim::sequential::{HUGE_LEVEL, Sequential};
+use shootdown_sim::sequential::HUGE_LEVEL;
+
+type Sequential = shootdown_sim::sequential::Sequential<X86_64>;
 
 const HERE: Vpn = Vpn(0x7f00_0000);
 
@@ -247,13 +249,38 @@ fn the_heap_grows_and_shrinks() {
 #[test]
 fn huge_pages_are_one_entry_each() {
     let world = World::new();
-    let vma = Vma { page_level: HUGE_LEVEL, ..object(&world, Sharing::Shared) };
+    let vma = Vma { page_size: PageSize::Large(HUGE_LEVEL), ..object(&world, Sharing::Shared) };
     world.map(pages(1024), vma);
     world.fault(Vpn(HERE.0 + 77), Access::Write).expect("mapped");
     assert_eq!(world.fault(Vpn(HERE.0 + 511), Access::Write), Ok(Resolution::Spurious));
     assert_eq!(world.frame(Vpn(HERE.0 + 512)), None);
     assert_eq!(world.flushes_of(|world| world.space.unmap(&world.machine, pages(1024))), 1);
     assert_eq!(world.machine.n_frames_freed(), 0, "the object still has the page");
+}
+
+/// What stands for a huge page where tables cannot map one: all of it comes with one fault, as far as the mapping goes,
+/// and what is there already stays.
+#[test]
+fn a_run_of_base_pages_comes_at_once() {
+    let world = World::new();
+    let vma = Vma { page_size: PageSize::Run { n_pages: 8 }, ..anonymous() };
+    world.map(VpnRange::from_len(Vpn(HERE.0 + 2), 12), vma);
+    assert_eq!(world.fault(Vpn(HERE.0 + 5), Access::Read), Ok(Resolution::Mapped));
+    let n_mapped = || (0..16).filter(|page| world.frame(Vpn(HERE.0 + page)).is_some()).count();
+    assert_eq!(
+        (n_mapped(), world.frame(Vpn(HERE.0 + 8))),
+        (6, None),
+        "the first two of the run are not in the mapping"
+    );
+    assert_eq!(
+        world.fault(Vpn(HERE.0 + 2), Access::Write),
+        Ok(Resolution::Spurious),
+        "there is no large page of zeroes"
+    );
+    let kept = world.frame(Vpn(HERE.0 + 3));
+    world.space.discard(&world.machine, VpnRange::from_len(Vpn(HERE.0 + 4), 1));
+    world.fault(Vpn(HERE.0 + 4), Access::Write).expect("mapped");
+    assert_eq!((n_mapped(), world.frame(Vpn(HERE.0 + 3))), (6, kept));
 }
 
 #[test]

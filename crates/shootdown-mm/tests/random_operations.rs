@@ -5,13 +5,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use shootdown::{CpuId, Fix, Machine, Pfn, Vpn, VpnRange};
+use shootdown::{
+    CpuId, Fix, Machine, Pfn, Vpn, VpnRange,
+    arch::{alpha::Alpha, x86_64::X86_64},
+};
 use shootdown_mm::{Access, AddressSpace, Contents, Habits, Keep, Memory, Protection, Vma};
-use shootdown_sim::sequential::{Masks, Sequential, StaleAccess};
+use shootdown_sim::sequential::{Architecture, Masks, Sequential, StaleAccess};
 
 const N_CPUS: u16 = 3;
 const N_PAGES: u64 = 1200;
-const BASE: u64 = 0x5_5555_0000;
+// Within reach of every architecture.
+const BASE: u64 = 0x1555_0000;
 const READ_ONLY: Protection = Protection { read: true, write: false, execute: false };
 
 /// Marsaglia's xorshift.
@@ -37,21 +41,21 @@ impl Random {
 /// What a page shows: the number of a store, or 0 for zeroes.
 type Pages = BTreeMap<u64, (u64, Protection)>;
 
-struct Process {
-    space: AddressSpace<Sequential>,
+struct Process<A: Architecture> {
+    space: AddressSpace<Sequential<A>>,
     model: Pages,
 }
 
-struct World {
-    machine: Sequential,
-    memory: Memory<Sequential>,
-    processes: Vec<Process>,
+struct World<A: Architecture> {
+    machine: Sequential<A>,
+    memory: Memory<Sequential<A>>,
+    processes: Vec<Process<A>>,
     random: Random,
     n_stores: u64,
 }
 
-impl World {
-    fn new(seed: u64, masks: Masks, left_out: &[Fix]) -> World {
+impl<A: Architecture> World<A> {
+    fn new(seed: u64, masks: Masks, left_out: &[Fix]) -> Self {
         let machine = Sequential::new(usize::from(N_CPUS), left_out).with_masks(masks);
         let space = AddressSpace::create(&machine, machine.new_space(), Habits::LAWFUL).expect("there is memory");
         let processes = vec![Process { space, model: Pages::new() }];
@@ -143,7 +147,12 @@ impl World {
     }
 }
 
-fn relocate(machine: &Sequential, space: &AddressSpace<Sequential>, model: &mut Pages, random: &mut Random) {
+fn relocate<A: Architecture>(
+    machine: &Sequential<A>,
+    space: &AddressSpace<Sequential<A>>,
+    model: &mut Pages,
+    random: &mut Random,
+) {
     let (from, to) = (random.range(), random.range());
     let n_pages = from.n_pages().min(to.n_pages());
     let (from, to) = (VpnRange::from_len(from.start, n_pages), VpnRange::from_len(to.start, n_pages));
@@ -158,8 +167,8 @@ fn relocate(machine: &Sequential, space: &AddressSpace<Sequential>, model: &mut 
 }
 
 /// Runs random operations and returns what the machine found.
-fn run(seed: u64, masks: Masks, left_out: &[Fix], n_steps: u64) -> Vec<StaleAccess> {
-    let mut world = World::new(seed, masks, left_out);
+fn run<A: Architecture>(seed: u64, masks: Masks, left_out: &[Fix], n_steps: u64) -> Vec<StaleAccess> {
+    let mut world = World::<A>::new(seed, masks, left_out);
     for step in 0..n_steps {
         world.machine.set_time(step * 10_000_000);
         world.machine.refuse_batches(world.random.below(2) == 0);
@@ -187,8 +196,9 @@ const TRIMMED: Masks = Masks::Trimmed { interval_ns: 1_000_000_000 };
 fn contents_and_frames_agree_whatever_happens() {
     for seed in 1..=12 {
         for masks in [Masks::Exact, TRIMMED] {
-            let stale = run(seed, masks, &[], 1_500);
-            assert_eq!((stale.len(), stale.first()), (0, None), "seed {seed}, {masks:?}");
+            for stale in [run::<X86_64>(seed, masks, &[], 1_500), run::<Alpha>(seed, masks, &[], 1_500)] {
+                assert_eq!((stale.len(), stale.first()), (0, None), "seed {seed}, {masks:?}");
+            }
         }
     }
 }
@@ -197,7 +207,8 @@ fn contents_and_frames_agree_whatever_happens() {
 fn each_step_left_out_is_seen() {
     for fix in [Fix::FlushBeforeFree, Fix::FlushRemote, Fix::WaitForAcks] {
         for masks in [Masks::Exact, TRIMMED] {
-            assert!(!run(1, masks, &[fix], 500).is_empty(), "{}, {masks:?}", fix.name());
+            assert!(!run::<X86_64>(1, masks, &[fix], 500).is_empty(), "{}, {masks:?}", fix.name());
+            assert!(!run::<Alpha>(1, masks, &[fix], 500).is_empty(), "{} on Alpha, {masks:?}", fix.name());
         }
     }
 }

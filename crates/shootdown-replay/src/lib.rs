@@ -40,7 +40,7 @@ pub use account::{
     residual::Residual,
     truth::{RecordedCounter, RecordedCounts},
 };
-pub use process::{placement::Placement, profile::Profile};
+pub use process::{hardware::Hardware, placement::Placement, profile::Profile};
 pub use recording::{
     error::{Place, Problem, ReadError},
     event::{

@@ -1,7 +1,10 @@
 //! A whole replay: a recording in, a report out.
 
-use shootdown::{Counter, Fix};
-use shootdown_sim::sequential::Sequential;
+use shootdown::{
+    Counter, Fix,
+    arch::{alpha::Alpha, x86_64::X86_64},
+};
+use shootdown_sim::sequential::{Architecture, MAX_CPUS, Sequential};
 
 use crate::{
     account::by_cause::ByCause,
@@ -11,10 +14,12 @@ use crate::{
     account::report::{Compared, MAX_VIOLATIONS, Report, SCHEMA, Violation},
     account::residual::ResidualCounter,
     account::truth::RecordedCounter,
+    process::hardware::Hardware,
     process::placement::Placement,
     process::profile::Profile,
     process::simulation::{Played, Simulation},
-    recording::error::ReadError,
+    process::unplayable::Unplayable,
+    recording::error::{Place, ReadError},
     recording::event::Event,
     recording::reader::Recording,
 };
@@ -22,6 +27,8 @@ use crate::{
 /// How to replay.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The machine to simulate.
+    pub machine: Hardware,
     /// The kernel to imitate.
     pub profile: Profile,
     /// Where tasks run.
@@ -34,7 +41,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { profile: Profile::LINUX_6_18, placement: Placement::AsRecorded, without: Vec::new(), by: None }
+        Options {
+            machine: Hardware::RECORDED,
+            profile: Profile::LINUX_6_18,
+            placement: Placement::AsRecorded,
+            without: Vec::new(),
+            by: None,
+        }
     }
 }
 
@@ -68,6 +81,20 @@ pub enum ReplayError {
         /// The event's number, from 1.
         event: u64,
     },
+    /// The simulated machine has a smaller address space than the recorded one, and the recording uses too much of it.
+    #[error(
+        "{place}: no room for address {address:#x} on {machine}, whose address space is smaller: with it, a region of \
+         addresses would be longer than what is left or run into another; expected a recording with fewer or shorter \
+         regions, or --machine {}", Hardware::RECORDED.name()
+    )]
+    NoRoom {
+        /// The file and the line.
+        place: Place,
+        /// The recorded address.
+        address: u64,
+        /// The machine's name.
+        machine: &'static str,
+    },
 }
 
 /// Replays `recording`. `progress` hears now and then how many bytes of it have been used up.
@@ -76,18 +103,26 @@ pub enum ReplayError {
 /// [`ReplayError`], at the first event that cannot be read or played.
 ///
 /// # Panics
-/// If the placement is [`Placement::Spread`] over no CPU or over more than [`Sequential::MAX_CPUS`].
-pub fn replay(
+/// If the placement is [`Placement::Spread`] over no CPU or over more than [`MAX_CPUS`].
+pub fn replay(recording: Recording, options: &Options, progress: impl FnMut(u64)) -> Result<Report, ReplayError> {
+    // From here on the machine is a type: nothing is looked up while events are played.
+    match options.machine {
+        Hardware::X86_64 => replay_on::<X86_64>(recording, options, progress),
+        Hardware::Alpha => replay_on::<Alpha>(recording, options, progress),
+    }
+}
+
+fn replay_on<A: Architecture>(
     mut recording: Recording,
     options: &Options,
     mut progress: impl FnMut(u64),
 ) -> Result<Report, ReplayError> {
     let workload = recording.workload().to_owned();
     let n_cpus = match options.placement {
-        Placement::AsRecorded => Sequential::MAX_CPUS,
+        Placement::AsRecorded => MAX_CPUS,
         Placement::Spread { n_cpus } => usize::from(n_cpus),
     };
-    let machine = Sequential::new(n_cpus, &options.without).with_masks(options.profile.masks);
+    let machine = Sequential::<A>::new(n_cpus, &options.without).with_masks(options.profile.masks);
     let out_of_memory = |event| ReplayError::OutOfMemory { recording: workload.clone(), event };
     let simulation = Simulation::new(machine, options.placement, options.profile.habits, recording.root())
         .map_err(|_| out_of_memory(0))?;
@@ -98,7 +133,12 @@ pub fn replay(
             let (event, cpu) = (account.n_events + 1, event.cpu.0);
             return Err(ReplayError::TooManyCpus { recording: workload, event, cpu, limit: n_cpus });
         }
-        account.take(&event).map_err(|_| out_of_memory(account.n_events))?;
+        account.take(&event).map_err(|unplayable| match unplayable {
+            Unplayable::OutOfMemory => out_of_memory(account.n_events),
+            Unplayable::NoRoom { address } => {
+                ReplayError::NoRoom { place: recording.place(), address, machine: options.machine.name() }
+            }
+        })?;
         if account.n_events.is_multiple_of(PROGRESS_EVENTS) {
             progress(recording.position());
         }
@@ -109,8 +149,8 @@ pub fn replay(
 const PROGRESS_EVENTS: u64 = 4096;
 
 /// What has been counted so far.
-struct Account {
-    simulation: Simulation,
+struct Account<A: Architecture> {
+    simulation: Simulation<A>,
     profile: Profile,
     causes: CauseTracker,
     recorded: RecordedCounter,
@@ -125,8 +165,8 @@ struct Account {
     violations: Vec<Violation>,
 }
 
-impl Account {
-    fn new(simulation: Simulation, options: &Options) -> Self {
+impl<A: Architecture> Account<A> {
+    fn new(simulation: Simulation<A>, options: &Options) -> Self {
         Account {
             simulation,
             profile: options.profile,
@@ -144,7 +184,7 @@ impl Account {
         }
     }
 
-    fn take(&mut self, event: &Event) -> Result<(), shootdown_mm::OutOfMemory> {
+    fn take(&mut self, event: &Event) -> Result<(), Unplayable> {
         self.n_events += 1;
         self.last_ns = event.at_ns;
         let cause = self.causes.observe(event);
@@ -179,7 +219,7 @@ impl Account {
         let found = self.simulation.machine().take_stale_accesses();
         self.n_stale += found.len() as u64;
         let room = MAX_VIOLATIONS.saturating_sub(self.violations.len());
-        self.violations.extend(found.iter().take(room).map(|stale| Violation::new(self.n_events, stale)));
+        self.violations.extend(found.iter().take(room).map(|stale| Violation::new::<A>(self.n_events, stale)));
     }
 
     fn report(self, recording: String, options: &Options) -> Report {
@@ -188,6 +228,8 @@ impl Account {
         Report {
             schema: SCHEMA,
             recording,
+            machine: options.machine.name(),
+            recorded_machine: Hardware::RECORDED.name(),
             profile: self.profile.name,
             without: options.without.iter().map(|fix| fix.name()).collect(),
             cpus: self.simulation.n_cpus(),

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use shootdown::Fix;
-use shootdown_replay::{Grouping, Options, Placement, Profile, Recording, ReplayError, Report, replay};
+use shootdown_replay::{Grouping, Hardware, Options, Placement, Profile, Recording, ReplayError, Report, replay};
 
 /// Marsaglia's xorshift.
 struct Random(u64);
@@ -145,6 +145,21 @@ fn nothing_panics_and_nothing_stale_is_used() {
         }
     }
     assert!(n_whole > 100, "{n_whole} ran to their end");
+}
+
+/// Addresses all over the place do not fit there, which is an error and no more.
+#[test]
+fn nothing_panics_on_a_machine_with_a_smaller_address_space() {
+    let mut n_without_room = 0;
+    for seed in 1..=60 {
+        match play(seed, 1_500, &Options { machine: Hardware::Alpha, ..Options::default() }) {
+            Ok(report) => assert_eq!(report.stale_accesses, 0, "seed {seed}: {:?}", report.violations.first()),
+            Err(ReplayError::OutOfMemory { .. }) => {}
+            Err(ReplayError::NoRoom { .. }) => n_without_room += 1,
+            Err(error) => panic!("seed {seed}: the recording is well-formed: {error}"),
+        }
+    }
+    assert!((1..60).contains(&n_without_room), "{n_without_room} of 60 found no room");
 }
 
 /// With a step left out the library's own assumptions break; what comes of it is told, and still nothing panics.

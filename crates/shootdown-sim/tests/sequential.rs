@@ -6,7 +6,9 @@ use shootdown::{
     page::{self, DropReference},
     table,
 };
-use shootdown_sim::sequential::{Sequential, StaleKind};
+use shootdown_sim::sequential::StaleKind;
+
+type Sequential = shootdown_sim::sequential::Sequential<X86_64>;
 
 const PAGE: Vpn = Vpn(0x1234);
 

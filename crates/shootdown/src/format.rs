@@ -51,14 +51,16 @@ pub trait EntryFormat: 'static {
     const INDEX_BITS: u32;
     /// Base page size as a power of two, in bytes.
     const PAGE_SHIFT: u32;
+    /// The highest level whose entries can map pages.
+    const HIGHEST_LEAF: Level;
     /// Entries in one table.
     const ENTRIES: usize = 1 << Self::INDEX_BITS;
     /// The root table's level.
     const ROOT: Level = Level(Self::LEVELS);
-    /// The pages that a root table translates.
+    /// The pages the library may map: all that a root table translates, unless some of its entries are for others.
     const REACH: VpnRange = VpnRange::from_len(Vpn(0), 1 << (Self::INDEX_BITS * Self::LEVELS as u32));
 
-    /// Encodes a translation. `level` is at least 1 and one the architecture can map pages at.
+    /// Encodes a translation. `level` is from 1 to [`HIGHEST_LEAF`](EntryFormat::HIGHEST_LEAF).
     fn leaf(frame: Pfn, level: Level, attributes: Attributes) -> u64;
 
     /// Encodes a pointer to the next table.

@@ -3,9 +3,7 @@
 use shootdown_check::{Scenario, scenarios};
 
 use super::Error;
-
-/// How much like a name another must be to be suggested, from 0 to 1.
-const LIKENESS: f64 = 0.75;
+use crate::names;
 
 /// Finds a scenario by its name, or the variant of it that has so many CPUs.
 pub(super) fn scenario(name: &str, n_cpus: Option<usize>) -> Result<&'static Scenario, Error> {
@@ -36,16 +34,7 @@ fn stem(name: &str) -> &str {
 }
 
 fn unknown(name: &str) -> Error {
-    let mut near: Vec<(f64, &str)> = scenarios::all_and_models()
-        .map(|scenario| (strsim::jaro_winkler(name, scenario.name), scenario.name))
-        .filter(|(likeness, _)| *likeness >= LIKENESS)
-        .collect();
-    near.sort_by(|one, other| other.0.total_cmp(&one.0));
-    let near: Vec<&str> = near.into_iter().map(|(_, name)| name).take(5).collect();
-    let hint = match near.is_empty() {
-        true => String::new(),
-        false => format!("; near names: {}", near.join(", ")),
-    };
+    let hint = names::near(name, scenarios::all_and_models().map(|scenario| scenario.name));
     format!("there is no scenario {name:?}{hint} (see `shootdown check --list`)").into()
 }
 

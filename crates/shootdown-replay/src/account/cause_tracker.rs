@@ -23,6 +23,7 @@ impl CauseTracker {
     ///
     /// To be called with every event of a recording, in order. The entry and exit of a syscall belong to that syscall;
     /// events of actors outside the recorded tree are [`Cause::Other`].
+    #[inline]
     pub fn observe(&mut self, event: &Event) -> Cause {
         let Some(task) = event.actor.task() else {
             return Cause::Other;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use shootdown::{Counter, CpuId};
-use shootdown_sim::sequential::Sequential;
+use shootdown_sim::sequential::{Architecture, Sequential};
 
 use crate::recording::{event::TaskId, syscall::Syscall};
 
@@ -16,7 +16,7 @@ pub enum Grouping {
     Process,
     /// The syscall, or fault, or exit.
     Call,
-    /// The 2 MiB range of addresses, in a process.
+    /// The recorded 2 MiB range of addresses, in a process.
     Range,
     /// The simulated CPU that did it.
     Cpu,
@@ -112,7 +112,7 @@ impl Tally {
     }
 
     /// Gives everything counted since the last time to the group of `place`.
-    pub(crate) fn attribute(&mut self, machine: &Sequential, place: Whereabouts) {
+    pub(crate) fn attribute<A: Architecture>(&mut self, machine: &Sequential<A>, place: Whereabouts) {
         let group = match self.grouping {
             Some(Grouping::Process) => Group::Process(place.process),
             Some(Grouping::Call) => Group::Call(place.doing),
@@ -130,7 +130,7 @@ impl Tally {
     }
 
     /// Returns the groups, most flushes and requests first.
-    pub(crate) fn finish(self, machine: &Sequential, n_cpus: usize) -> Vec<Offender> {
+    pub(crate) fn finish<A: Architecture>(self, machine: &Sequential<A>, n_cpus: usize) -> Vec<Offender> {
         let mut groups: Vec<(String, Counts)> = if self.grouping == Some(Grouping::Cpu) {
             (0..n_cpus as u16)
                 .map(|cpu| (format!("CPU {cpu}"), Counter::ALL.map(|counter| machine.counter_on(CpuId(cpu), counter))))

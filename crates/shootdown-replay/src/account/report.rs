@@ -1,6 +1,7 @@
 //! What a replay found.
 
 use serde::Serialize;
+use shootdown::EntryFormat;
 use shootdown_sim::sequential::StaleAccess;
 
 use crate::account::{by_cause::ByCause, offenders::Offender, residual::Residual};
@@ -27,6 +28,10 @@ pub struct Report {
     pub schema: u32,
     /// The recording's workload.
     pub recording: String,
+    /// The simulated machine. Everything predicted is its.
+    pub machine: &'static str,
+    /// The machine that was recorded. Everything recorded is its, and says nothing about another.
+    pub recorded_machine: &'static str,
     /// The kernel profile.
     pub profile: &'static str,
     /// Fixes that were left out.
@@ -75,20 +80,20 @@ pub struct Violation {
     pub cpu: u16,
     /// The simulated address space.
     pub space: u32,
-    /// The address it translates.
+    /// The address it translates on the simulated machine.
     pub address: u64,
     /// The frame, or table, it reaches.
     pub frame: u64,
 }
 
 impl Violation {
-    pub(crate) fn new(event: u64, stale: &StaleAccess) -> Self {
+    pub(crate) fn new<F: EntryFormat>(event: u64, stale: &StaleAccess) -> Self {
         Violation {
             event,
             kind: stale.kind.name(),
             cpu: stale.cpu.0,
             space: stale.space.0,
-            address: stale.page.address::<shootdown::arch::x86_64::X86_64>().0,
+            address: stale.page.address::<F>().0,
             frame: stale.frame.0,
         }
     }

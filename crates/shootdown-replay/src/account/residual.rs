@@ -51,6 +51,7 @@ pub(crate) struct ResidualCounter {
 
 impl ResidualCounter {
     /// Takes note of an event, its cause, and how many flush operations playing it predicted.
+    #[inline]
     pub(crate) fn observe(&mut self, event: &Event, cause: Cause, predicted: u64) {
         let Some(task) = event.actor.task() else {
             self.outside(event);

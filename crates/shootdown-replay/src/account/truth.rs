@@ -42,6 +42,7 @@ struct CallFlushes {
 
 impl RecordedCounter {
     /// Takes note of an event and the cause that [`CauseTracker`](crate::CauseTracker) gives it.
+    #[inline]
     pub fn observe(&mut self, event: &Event, cause: Cause) {
         match event.kind {
             EventKind::FlushTruth { reason, .. } => self.flush(event, reason, cause),

@@ -1,10 +1,15 @@
 //! Recorded syscalls as operations on an address space.
 
-use shootdown::{Level, VirtAddr, Vpn, VpnRange, arch::x86_64::X86_64};
-use shootdown_mm::{Access, Backing, Contents, FaultError, Keep, OutOfMemory, Protection, Sharing, Vma};
-use shootdown_sim::sequential::HUGE_LEVEL;
+use shootdown::{EntryFormat, VpnRange, arch::x86_64::X86_64};
+use shootdown_mm::{Access, Backing, Contents, FaultError, Keep, PageSize, Protection, Sharing, Vma};
+use shootdown_sim::sequential::{Architecture, HUGE_LEVEL};
 
-use crate::{process::place::Place, recording::syscall::Syscall};
+use crate::{
+    process::place::{PAGE, Place},
+    process::regions::NoRoom,
+    process::unplayable::Unplayable,
+    recording::syscall::Syscall,
+};
 
 /// A syscall that a task is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,22 +36,28 @@ const MADV_POPULATE_READ: u64 = 22;
 const MADV_POPULATE_WRITE: u64 = 23;
 
 /// Does what a successful call did.
-pub(crate) fn perform(place: Place<'_>, Call { call, args }: Call, result: i64) -> Result<(), OutOfMemory> {
-    let Place { machine, space, .. } = place;
+pub(crate) fn perform<A: Architecture>(
+    place: Place<'_, A>,
+    Call { call, args }: Call,
+    result: i64,
+) -> Result<(), Unplayable> {
+    let Place { machine, space, addresses, .. } = place;
     let [first, second, third, ..] = args;
     match call {
         Syscall::MMAP => return map(place, args, result as u64),
-        Syscall::MUNMAP => space.unmap(machine, pages(first, second)),
-        Syscall::MPROTECT | Syscall::PKEY_MPROTECT => space.protect(machine, pages(first, second), protection(third)),
-        Syscall::MADVISE => return advise(place, pages(first, second), third),
-        Syscall::MREMAP => return remap(place, args, result as u64),
-        Syscall::BRK => space.set_brk(machine, VirtAddr(result as u64)),
-        Syscall::MSYNC if third & MS_SYNC != 0 => {
-            space.clean(machine, pages(first, second));
+        Syscall::MUNMAP => space.unmap(machine, addresses.pages(first, second)?),
+        Syscall::MPROTECT | Syscall::PKEY_MPROTECT => {
+            space.protect(machine, addresses.pages(first, second)?, protection(third));
         }
-        Syscall::SHMAT => attach(place, result as u64),
-        Syscall::SHMDT => place.detach(VirtAddr(first).page::<X86_64>()),
-        Syscall::MLOCK | Syscall::MLOCK2 => return lock(place, pages(first, second)),
+        Syscall::MADVISE => return advise(place, addresses.pages(first, second)?, third),
+        Syscall::MREMAP => return remap(place, args, result as u64),
+        Syscall::BRK => space.set_brk(machine, addresses.heap_end(result as u64)?.address::<A>()),
+        Syscall::MSYNC if third & MS_SYNC != 0 => {
+            space.clean(machine, addresses.pages(first, second)?);
+        }
+        Syscall::SHMAT => attach(place, result as u64)?,
+        Syscall::SHMDT => place.detach(addresses.page(first)?),
+        Syscall::MLOCK | Syscall::MLOCK2 => return lock(place, addresses.pages(first, second)?),
         _ => {}
     }
     Ok(())
@@ -69,26 +80,30 @@ pub(crate) fn address(Call { call, args }: Call, result: i64) -> Option<u64> {
     }
 }
 
-/// The pages that hold `length` bytes from `address` on.
-fn pages(address: u64, length: u64) -> VpnRange {
-    let start = VirtAddr(address).page::<X86_64>();
-    VpnRange::new(start, Vpn(address.saturating_add(length).div_ceil(PAGE)))
-}
+/// Base pages in a recorded huge page.
+const HUGE_PAGES: u64 = HUGE_LEVEL.pages::<X86_64>();
 
-const PAGE: u64 = Level::LEAF.pages::<X86_64>() << <X86_64 as shootdown::EntryFormat>::PAGE_SHIFT;
+/// What a huge page is on this machine.
+const fn huge_page_size<F: EntryFormat>() -> PageSize {
+    if HUGE_LEVEL.0 <= F::HIGHEST_LEAF.0 {
+        PageSize::Large(HUGE_LEVEL)
+    } else {
+        PageSize::Run { n_pages: HUGE_PAGES as u16 }
+    }
+}
 
 fn protection(bits: u64) -> Protection {
     Protection { read: bits & PROT_READ != 0, write: bits & PROT_WRITE != 0, execute: bits & PROT_EXEC != 0 }
 }
 
-fn map(place: Place<'_>, args: [u64; 6], address: u64) -> Result<(), OutOfMemory> {
-    let Place { machine, memory, space, .. } = place;
+fn map<A: Architecture>(place: Place<'_, A>, args: [u64; 6], address: u64) -> Result<(), Unplayable> {
+    let Place { machine, memory, space, addresses, .. } = place;
     let [_, length, prot, flags, _, offset] = args;
-    let is_huge = flags & MAP_HUGETLB != 0;
-    let page_level = if is_huge { HUGE_LEVEL } else { Level::LEAF };
-    let mut range = pages(address, length);
-    let unit = page_level.pages::<X86_64>();
-    range.end = Vpn(range.end.0.next_multiple_of(unit));
+    let (page_size, unit) =
+        if flags & MAP_HUGETLB != 0 { (huge_page_size::<A>(), HUGE_PAGES * PAGE) } else { (PageSize::Base, PAGE) };
+    // It is mapped to the end of its last page.
+    let length = address.saturating_add(length).checked_next_multiple_of(unit).map_or(length, |end| end - address);
+    let range = addresses.pages(address, length)?;
     let sharing = if flags & MAP_TYPE == MAP_PRIVATE { Sharing::Private } else { Sharing::Shared };
     let backing = if flags & MAP_ANONYMOUS != 0 && sharing == Sharing::Private {
         Backing::Anonymous
@@ -96,7 +111,7 @@ fn map(place: Place<'_>, args: [u64; 6], address: u64) -> Result<(), OutOfMemory
         // The recording does not say which file a descriptor stands for, so each mapping has its own.
         Backing::object(memory.new_object(machine), offset / PAGE, range.start)
     };
-    space.map(machine, range, Vma { protection: protection(prot), sharing, backing, page_level });
+    space.map(machine, range, Vma { protection: protection(prot), sharing, backing, page_size });
     if flags & MAP_POPULATE != 0 {
         let access = if prot & PROT_WRITE != 0 { Access::Write } else { Access::Read };
         return populate(place, range, access);
@@ -105,32 +120,34 @@ fn map(place: Place<'_>, args: [u64; 6], address: u64) -> Result<(), OutOfMemory
 }
 
 /// A shared-memory segment. Its first page is there, and the others come with their faults.
-fn attach(Place { machine, memory, segments, space }: Place<'_>, address: u64) {
-    let range = pages(address, 1);
+fn attach<A: Architecture>(place: Place<'_, A>, address: u64) -> Result<(), NoRoom> {
+    let Place { machine, memory, segments, space, addresses } = place;
+    let range = addresses.pages(address, 1)?;
     let segment = memory.new_object(machine);
     segments.add(segment);
     let backing = Backing::object(segment, 0, range.start);
     let (protection, sharing) = (Protection::READ_WRITE, Sharing::Shared);
-    space.map(machine, range, Vma { protection, sharing, backing, page_level: Level::LEAF });
+    space.map(machine, range, Vma { protection, sharing, backing, page_size: PageSize::Base });
+    Ok(())
 }
 
 /// Locking brings pages in, and private ones that may be written as if they were.
-fn lock(place: Place<'_>, range: VpnRange) -> Result<(), OutOfMemory> {
+fn lock<A: Architecture>(place: Place<'_, A>, range: VpnRange) -> Result<(), Unplayable> {
     let vma = place.space.vma_at(place.machine, range.start).map(|(_, vma)| vma);
     let writes = vma.is_some_and(|vma| vma.protection.write && vma.sharing == Sharing::Private);
     populate(place, range, if writes { Access::Write } else { Access::Read })
 }
 
-fn populate(place: Place<'_>, range: VpnRange, access: Access) -> Result<(), OutOfMemory> {
+fn populate<A: Architecture>(place: Place<'_, A>, range: VpnRange, access: Access) -> Result<(), Unplayable> {
     let Place { machine, memory, space, .. } = place;
     match space.populate(machine, memory, range, access) {
-        Err(FaultError::OutOfMemory) => Err(OutOfMemory),
+        Err(FaultError::OutOfMemory) => Err(Unplayable::OutOfMemory),
         // The kernel, too, populates as far as it gets.
         _ => Ok(()),
     }
 }
 
-fn advise(place: Place<'_>, range: VpnRange, advice: u64) -> Result<(), OutOfMemory> {
+fn advise<A: Architecture>(place: Place<'_, A>, range: VpnRange, advice: u64) -> Result<(), Unplayable> {
     let Place { machine, space, .. } = place;
     match advice {
         MADV_DONTNEED => space.discard(machine, range),
@@ -143,13 +160,14 @@ fn advise(place: Place<'_>, range: VpnRange, advice: u64) -> Result<(), OutOfMem
     Ok(())
 }
 
-fn remap(Place { machine, space, .. }: Place<'_>, args: [u64; 6], address: u64) -> Result<(), OutOfMemory> {
+fn remap<A: Architecture>(place: Place<'_, A>, args: [u64; 6], address: u64) -> Result<(), Unplayable> {
+    let Place { machine, space, addresses, .. } = place;
     let [old_address, old_length, new_length, flags, ..] = args;
-    let (old, new) = (pages(old_address, old_length), pages(address, new_length));
+    let (old, new) = (addresses.pages(old_address, old_length)?, addresses.pages(address, new_length)?);
     if old.start == new.start {
         space.resize(machine, old, new.n_pages());
         return Ok(());
     }
     let keeping = if flags & MREMAP_DONTUNMAP != 0 { Keep::Mapping } else { Keep::Nothing };
-    space.relocate(machine, old, new, keeping)
+    Ok(space.relocate(machine, old, new, keeping)?)
 }

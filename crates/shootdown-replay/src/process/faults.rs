@@ -3,16 +3,15 @@
 //! The image, the interpreter and the stack of a program are mapped by the kernel inside `execve`. Their pages become known
 //! one by one, as they fault.
 
-use shootdown::{VirtAddr, Vpn, VpnRange, arch::x86_64::X86_64};
+use shootdown::{Vpn, VpnRange};
 use shootdown_mm::{Access, FaultError, OutOfMemory, Protection, Vma};
+use shootdown_sim::sequential::Architecture;
 
 use crate::{
-    process::place::Place,
+    process::place::{Place, USER_END},
+    process::unplayable::Unplayable,
     recording::event::{FaultAccess, Mode},
 };
-
-/// Where user addresses end.
-const USER_END: u64 = 1 << 47;
 
 /// A page nobody mapped that the recording saw: private, and not known to be more. Instruction fetches count as reads.
 const UNSEEN: Vma = Vma::anonymous(Protection::READ_WRITE);
@@ -20,20 +19,24 @@ const UNSEEN: Vma = Vma::anonymous(Protection::READ_WRITE);
 /// Plays a fault at `address`.
 ///
 /// Faults that change no page table, since the program gets a signal, are left out.
-pub(crate) fn resolve(place: Place<'_>, address: u64, access: FaultAccess) -> Result<(), OutOfMemory> {
+pub(crate) fn resolve<A: Architecture>(
+    place: Place<'_, A>,
+    address: u64,
+    access: FaultAccess,
+) -> Result<(), Unplayable> {
     if address >= USER_END || access.protection && !access.write {
         return Ok(());
     }
-    let page = VirtAddr(address).page::<X86_64>();
+    let page = place.addresses.page(address)?;
     if access.protection && place.space.translate(place.machine, page).is_none() {
         // The page was there and could not be written: the kernel had put it there without a fault, beside one that
         // faulted or when it made the program.
         fault(place, page, Access::Read)?;
     }
-    fault(place, page, if access.write { Access::Write } else { Access::Read })
+    Ok(fault(place, page, if access.write { Access::Write } else { Access::Read })?)
 }
 
-fn fault(place: Place<'_>, page: Vpn, access: Access) -> Result<(), OutOfMemory> {
+fn fault<A: Architecture>(place: Place<'_, A>, page: Vpn, access: Access) -> Result<(), OutOfMemory> {
     let Place { machine, memory, space, .. } = place;
     match space.fault(machine, memory, page, access) {
         Err(FaultError::NoMapping(_)) => {

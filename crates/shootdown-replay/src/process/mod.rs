@@ -2,7 +2,10 @@
 
 mod calls;
 mod faults;
+pub(crate) mod hardware;
 mod place;
 pub(crate) mod placement;
 pub(crate) mod profile;
+mod regions;
 pub(crate) mod simulation;
+pub(crate) mod unplayable;

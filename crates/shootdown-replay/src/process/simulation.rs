@@ -5,15 +5,16 @@
 
 use rustc_hash::FxHashMap;
 use shootdown::{CpuId, Machine, SpaceId};
-use shootdown_mm::{AddressSpace, Habits, Memory, OutOfMemory};
-use shootdown_sim::sequential::Sequential;
+use shootdown_mm::{AddressSpace, Habits, Memory};
+use shootdown_sim::sequential::{Architecture, Sequential};
 
 use crate::{
     account::offenders::{self, Whereabouts},
     process::calls::{self, Call},
     process::faults,
-    process::place::{Place, Segments},
+    process::place::{Addresses, Place, Segments},
     process::placement::{Cpus, Doing, Placement},
+    process::unplayable::Unplayable,
     recording::event::{Actor, Event, EventKind, PreviousState, RecordedCpu, TaskId},
     recording::syscall::Syscall,
 };
@@ -29,18 +30,19 @@ struct Task {
     is_exiting: bool,
 }
 
-struct Process {
-    memory: AddressSpace<Sequential>,
+struct Process<A: Architecture> {
+    memory: AddressSpace<Sequential<A>>,
+    addresses: Addresses<A>,
     leader: TaskId,
     n_tasks: usize,
 }
 
 /// All processes of a recording on a simulated machine.
-pub(crate) struct Simulation {
-    machine: Sequential,
-    memory: Memory<Sequential>,
+pub(crate) struct Simulation<A: Architecture> {
+    machine: Sequential<A>,
+    memory: Memory<Sequential<A>>,
     segments: Segments,
-    processes: FxHashMap<SpaceId, Process>,
+    processes: FxHashMap<SpaceId, Process<A>>,
     tasks: FxHashMap<TaskId, Task>,
     cpus: Cpus,
     habits: Habits,
@@ -48,13 +50,13 @@ pub(crate) struct Simulation {
     n_spaces: u64,
 }
 
-impl Simulation {
+impl<A: Architecture> Simulation<A> {
     pub(crate) fn new(
-        machine: Sequential,
+        machine: Sequential<A>,
         placement: Placement,
         habits: Habits,
         root: TaskId,
-    ) -> Result<Self, OutOfMemory> {
+    ) -> Result<Self, Unplayable> {
         let cpus = Cpus::new(placement, machine.n_cpus());
         let mut simulation = Simulation {
             machine,
@@ -72,7 +74,7 @@ impl Simulation {
         Ok(simulation)
     }
 
-    pub(crate) const fn machine(&self) -> &Sequential {
+    pub(crate) const fn machine(&self) -> &Sequential<A> {
         &self.machine
     }
 
@@ -107,7 +109,7 @@ impl Simulation {
     }
 
     /// Plays one event; tells whether it completed an `execve`.
-    pub(crate) fn play(&mut self, event: &Event) -> Result<Played, OutOfMemory> {
+    pub(crate) fn play(&mut self, event: &Event) -> Result<Played, Unplayable> {
         self.machine.set_time(event.at_ns);
         match event.kind {
             EventKind::FlushTruth { .. } | EventKind::CallTruth { .. } => return Ok(Played::Usual),
@@ -121,7 +123,7 @@ impl Simulation {
         Ok(Played::Usual)
     }
 
-    fn play_for(&mut self, id: TaskId, event: &Event) -> Result<Played, OutOfMemory> {
+    fn play_for(&mut self, id: TaskId, event: &Event) -> Result<Played, Unplayable> {
         // An idle CPU may emit nothing when it leaves idle: whoever does something there is running there.
         self.run(id, event.cpu);
         match event.kind {
@@ -145,7 +147,7 @@ impl Simulation {
         Ok(Played::Usual)
     }
 
-    fn process_of(&self, id: TaskId) -> Option<&Process> {
+    fn process_of(&self, id: TaskId) -> Option<&Process<A>> {
         self.processes.get(&self.tasks.get(&id)?.space)
     }
 
@@ -157,13 +159,13 @@ impl Simulation {
     fn on_process(
         &self,
         id: TaskId,
-        operate: impl FnOnce(Place<'_>) -> Result<(), OutOfMemory>,
-    ) -> Result<(), OutOfMemory> {
+        operate: impl FnOnce(Place<'_, A>) -> Result<(), Unplayable>,
+    ) -> Result<(), Unplayable> {
         let Some(process) = self.process_of(id) else {
             return Ok(());
         };
         let Simulation { machine, memory, segments, .. } = self;
-        operate(Place { machine, memory, segments, space: &process.memory })?;
+        operate(Place { machine, memory, segments, space: &process.memory, addresses: &process.addresses })?;
         self.machine.operation_returned(process.memory.id());
         Ok(())
     }
@@ -176,7 +178,7 @@ impl Simulation {
         }
     }
 
-    fn leave_call(&mut self, id: TaskId, call: Syscall, result: i64) -> Result<(), OutOfMemory> {
+    fn leave_call(&mut self, id: TaskId, call: Syscall, result: i64) -> Result<(), Unplayable> {
         // A new task leaves its parent's call without having entered it.
         let Some(entered) = self.tasks.get_mut(&id).and_then(|task| task.call.take()) else {
             return Ok(());
@@ -194,15 +196,15 @@ impl Simulation {
 
     // Tasks and processes.
 
-    fn new_process(&mut self, leader: TaskId) -> Result<SpaceId, OutOfMemory> {
+    fn new_process(&mut self, leader: TaskId) -> Result<SpaceId, Unplayable> {
         let memory = AddressSpace::create(&self.machine, self.machine.new_space(), self.habits)?;
-        Ok(self.add_process(memory, leader))
+        Ok(self.add_process(memory, Addresses::default(), leader))
     }
 
-    fn add_process(&mut self, memory: AddressSpace<Sequential>, leader: TaskId) -> SpaceId {
+    fn add_process(&mut self, memory: AddressSpace<Sequential<A>>, addresses: Addresses<A>, leader: TaskId) -> SpaceId {
         let id = memory.id();
         self.n_spaces += 1;
-        self.processes.insert(id, Process { memory, leader, n_tasks: 0 });
+        self.processes.insert(id, Process { memory, addresses, leader, n_tasks: 0 });
         id
     }
 
@@ -214,7 +216,7 @@ impl Simulation {
         }
     }
 
-    fn create_task(&mut self, parent: TaskId, child: TaskId, flags: u64) -> Result<(), OutOfMemory> {
+    fn create_task(&mut self, parent: TaskId, child: TaskId, flags: u64) -> Result<(), Unplayable> {
         let Some(process) = self.process_of(parent) else {
             return Ok(());
         };
@@ -222,14 +224,15 @@ impl Simulation {
         if flags & CLONE_VM == 0 {
             let forked = process.memory.fork(&self.machine, self.machine.new_space())?;
             self.machine.operation_returned(space);
-            space = self.add_process(forked, child);
+            let addresses = process.addresses.clone();
+            space = self.add_process(forked, addresses, child);
         }
         self.new_task(child, space);
         Ok(())
     }
 
     /// Gives a task that executes a new program its empty address space, unless it has it already.
-    fn begin_program(&mut self, id: TaskId) -> Result<(), OutOfMemory> {
+    fn begin_program(&mut self, id: TaskId) -> Result<(), Unplayable> {
         let Some(task) = self.tasks.get_mut(&id).filter(|task| task.call.is_some()) else {
             return Ok(());
         };
@@ -255,7 +258,7 @@ impl Simulation {
     }
 
     /// An address space has been torn down: the old one of a task that executes, or that of a task that exits.
-    fn tear_down(&mut self, id: TaskId) -> Result<(), OutOfMemory> {
+    fn tear_down(&mut self, id: TaskId) -> Result<(), Unplayable> {
         let Some(space) = self.tasks.get(&id).map(|task| task.space) else {
             return Ok(());
         };

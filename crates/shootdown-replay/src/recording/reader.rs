@@ -106,6 +106,11 @@ impl Recording {
         self.total_bytes
     }
 
+    /// Returns the file and the line of the last event.
+    pub(crate) fn place(&self) -> Place {
+        Place { file: Arc::clone(&self.file), line: Some(self.lines.number()) }
+    }
+
     fn new(name: &str, reader: Box<dyn Read + Send>, total_bytes: Option<u64>) -> Result<Self, ReadError> {
         let file: Arc<str> = name.into();
         let error = |line, problem| ReadError::new(Place { file: Arc::clone(&file), line: Some(line) }, problem);
@@ -116,6 +121,7 @@ impl Recording {
         Ok(Self { file, lines, header, known, at_ns: 0, total_bytes, is_finished: false })
     }
 
+    #[inline]
     fn next_event(&mut self) -> Result<Option<Event>, Problem> {
         let Some(line) = self.lines.next_line()? else {
             return Ok(None);
@@ -130,17 +136,14 @@ impl Recording {
 impl Iterator for Recording {
     type Item = Result<Event, ReadError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.is_finished {
             return None;
         }
         let read = self.next_event();
         self.is_finished = !matches!(read, Ok(Some(_)));
-        read.map_err(|problem| {
-            let line = Some(self.lines.number());
-            ReadError::new(Place { file: Arc::clone(&self.file), line }, problem)
-        })
-        .transpose()
+        read.map_err(|problem| ReadError::new(self.place(), problem)).transpose()
     }
 }
 

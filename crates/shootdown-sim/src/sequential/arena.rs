@@ -5,6 +5,9 @@ use std::cell::OnceCell;
 const CHUNK: usize = 256;
 const N_CHUNKS: usize = 1 << 15;
 
+/// How many elements an [`Arena`] has.
+pub(crate) const CAPACITY: usize = CHUNK * N_CHUNKS;
+
 /// A long array; elements come into being, a chunk at a time, when one of them is first asked for.
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
@@ -13,9 +16,6 @@ pub(crate) struct Arena<T> {
 }
 
 impl<T> Arena<T> {
-    /// How many elements there are.
-    pub(crate) const CAPACITY: usize = CHUNK * N_CHUNKS;
-
     /// `make` gets the index of the element it makes.
     pub(crate) fn new(make: fn(usize) -> T) -> Self {
         Arena { chunks: (0..N_CHUNKS).map(|_| OnceCell::new()).collect(), make }
@@ -24,7 +24,7 @@ impl<T> Arena<T> {
     /// Returns the element, making it first if need be.
     ///
     /// # Panics
-    /// If `index` is not below [`CAPACITY`](Arena::CAPACITY).
+    /// If `index` is not below [`CAPACITY`].
     #[inline]
     pub(crate) fn get(&self, index: usize) -> &T {
         let chunk = match self.chunks[index / CHUNK].get() {
@@ -49,7 +49,7 @@ mod tests {
     fn elements_know_their_index_and_stay_where_they_are() {
         let arena = Arena::new(|index| index);
         let first: *const usize = arena.get(0);
-        for index in [0, 63, 255, 256, 100_000, Arena::<usize>::CAPACITY - 1] {
+        for index in [0, 63, 255, 256, 100_000, CAPACITY - 1] {
             assert_eq!(*arena.get(index), index);
         }
         assert!(std::ptr::eq(first, arena.get(0)));

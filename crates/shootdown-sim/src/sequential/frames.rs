@@ -1,26 +1,27 @@
-//! The physical memory of the sequential machine: a zone for tables, one for base pages, one for 2 MiB pages.
+//! The physical memory of the sequential machine: a zone for tables, one for base pages, one for huge pages.
 //!
 //! Only tables have contents. Separate zones keep each dense and every large frame aligned.
 
 use std::cell::{Cell, RefCell};
 
-use shootdown::{
-    EntryAt, EntryFormat, Level, NoFrame, PageState, Pfn, TableFrame, arch::x86_64::X86_64, table::Descriptor,
+use shootdown::{EntryAt, Level, NoFrame, PageState, Pfn, TableFrame, table::Descriptor};
+
+use super::{
+    architecture::Architecture,
+    arena::{self, Arena},
+    machine::Sequential,
 };
 
-use super::{arena::Arena, machine::Sequential};
-
-/// The level of 2 MiB pages, the only large ones this machine has.
+/// The level of huge pages, the only large ones a machine has: 2 MiB on x86-64. None where tables cannot map them.
 pub const HUGE_LEVEL: Level = Level(2);
 
 const BASE_ZONE: u64 = 1 << 24;
 const HUGE_ZONE: u64 = 1 << 36;
-const HUGE_PAGES: u64 = HUGE_LEVEL.pages::<X86_64>();
 
 /// One page-table page, and what is known about it.
-struct Table {
-    entries: [Cell<u64>; X86_64::ENTRIES],
-    descriptor: Descriptor<Sequential>,
+struct Table<A: Architecture> {
+    entries: A::Entries,
+    descriptor: Descriptor<Sequential<A>>,
 }
 
 /// Numbers that are handed out, lowest unused first unless one came back.
@@ -36,7 +37,7 @@ impl Pool {
             return Ok(number);
         }
         let next = self.next.get();
-        if next >= Arena::<Table>::CAPACITY as u64 {
+        if next >= arena::CAPACITY as u64 {
             return Err(NoFrame);
         }
         self.next.set(next + 1);
@@ -48,12 +49,12 @@ impl Pool {
     }
 }
 
-pub(super) struct Frames {
-    tables: Arena<Table>,
+pub(super) struct Frames<A: Architecture> {
+    tables: Arena<Table<A>>,
     table_pool: Pool,
-    base_pages: Arena<PageState<Sequential>>,
+    base_pages: Arena<PageState<Sequential<A>>>,
     base_pool: Pool,
-    huge_pages: Arena<PageState<Sequential>>,
+    huge_pages: Arena<PageState<Sequential<A>>>,
     huge_pool: Pool,
     n_frames_freed: Cell<u64>,
     n_tables_freed: Cell<u64>,
@@ -61,13 +62,13 @@ pub(super) struct Frames {
     n_left: Cell<Option<u64>>,
 }
 
-impl Frames {
+impl<A: Architecture> Frames<A> {
+    /// Base pages in a huge one.
+    const HUGE_PAGES: u64 = HUGE_LEVEL.pages::<A>();
+
     pub(super) fn new() -> Self {
         Frames {
-            tables: Arena::new(|_| Table {
-                entries: [const { Cell::new(0) }; X86_64::ENTRIES],
-                descriptor: Descriptor::new(),
-            }),
+            tables: Arena::new(|_| Table { entries: A::empty_table(), descriptor: Descriptor::new() }),
             table_pool: Pool::default(),
             base_pages: Arena::new(|_| PageState::new()),
             base_pool: Pool::default(),
@@ -99,19 +100,19 @@ impl Frames {
         self.n_held.get()
     }
 
-    fn table(&self, table: TableFrame) -> &Table {
+    fn table(&self, table: TableFrame) -> &Table<A> {
         self.tables.get(table.0.0 as usize)
     }
 
     pub(super) fn entry(&self, at: EntryAt) -> &Cell<u64> {
-        &self.table(at.table).entries[at.index]
+        &self.table(at.table).entries.as_ref()[at.index]
     }
 
     pub(super) fn entries(&self, table: TableFrame) -> &[Cell<u64>] {
-        &self.table(table).entries
+        self.table(table).entries.as_ref()
     }
 
-    pub(super) fn descriptor(&self, table: TableFrame) -> &Descriptor<Sequential> {
+    pub(super) fn descriptor(&self, table: TableFrame) -> &Descriptor<Sequential<A>> {
         &self.table(table).descriptor
     }
 
@@ -132,7 +133,9 @@ impl Frames {
         self.spend()?;
         match level {
             Level::LEAF => Ok(Pfn(BASE_ZONE + self.base_pool.take()?)),
-            HUGE_LEVEL => Ok(Pfn(HUGE_ZONE + self.huge_pool.take()? * HUGE_PAGES)),
+            HUGE_LEVEL if HUGE_LEVEL <= A::HIGHEST_LEAF => {
+                Ok(Pfn(HUGE_ZONE + self.huge_pool.take()? * Self::HUGE_PAGES))
+            }
             _ => Err(NoFrame),
         }
     }
@@ -141,15 +144,15 @@ impl Frames {
         self.n_frames_freed.set(self.n_frames_freed.get() + 1);
         self.n_held.set(self.n_held.get() - 1);
         if pfn.0 >= HUGE_ZONE {
-            self.huge_pool.give_back((pfn.0 - HUGE_ZONE) / HUGE_PAGES);
+            self.huge_pool.give_back((pfn.0 - HUGE_ZONE) / Self::HUGE_PAGES);
         } else {
             self.base_pool.give_back(pfn.0 - BASE_ZONE);
         }
     }
 
-    pub(super) fn page(&self, pfn: Pfn) -> &PageState<Sequential> {
+    pub(super) fn page(&self, pfn: Pfn) -> &PageState<Sequential<A>> {
         if pfn.0 >= HUGE_ZONE {
-            self.huge_pages.get(((pfn.0 - HUGE_ZONE) / HUGE_PAGES) as usize)
+            self.huge_pages.get(((pfn.0 - HUGE_ZONE) / Self::HUGE_PAGES) as usize)
         } else {
             self.base_pages.get((pfn.0 - BASE_ZONE) as usize)
         }

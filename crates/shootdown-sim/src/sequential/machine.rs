@@ -7,21 +7,24 @@ use std::{
 
 use rustc_hash::FxHashMap;
 use shootdown::{
-    At, Counter, CpuId, CpuSet, DefaultPolicy, Departure, Fix, Frame, Frames as DataFrames, Invalidate, Level, Machine,
+    At, Counter, CpuId, CpuSet, Departure, EntryAt, Fix, Frame, Frames as DataFrames, Invalidate, Level, Machine,
     Modify, NoFrame, OneMemory, PageState, PerCpu, Pfn, Small, Space, SpaceId, TableFrame, UpTo, Word,
-    arch::x86_64::X86_64,
     call::{self, Present, Slot},
     residency,
     table::Descriptor,
 };
 
 use super::{
+    architecture::Architecture,
     arena::Arena,
     frames::Frames,
     remembered::{Oracle, StaleAccess},
 };
 
-/// Room for 256 CPUs.
+/// The most CPUs a machine can have.
+pub const MAX_CPUS: usize = 256;
+
+/// Room for [`MAX_CPUS`].
 pub(super) type Cpus = UpTo<4>;
 
 /// A word of library state.
@@ -47,29 +50,29 @@ pub enum Masks {
     },
 }
 
-/// A batch page: what is left of 4 KiB after a header of two words.
-const BATCH_WORDS: usize = 510;
+/// What a batch page, which is as large as a table, has no room for: two words of header.
+const BATCH_HEADER_WORDS: usize = 2;
 
-struct Cpu {
-    per_cpu: PerCpu<Sequential>,
+struct Cpu<A: Architecture> {
+    per_cpu: PerCpu<Sequential<A>>,
     is_masked: Cell<bool>,
     counters: [Cell<u64>; Counter::COUNT],
 }
 
 /// A machine of up to 256 CPUs of which one acts at a time.
-pub struct Sequential {
+pub struct Sequential<A: Architecture> {
     current: Cell<CpuId>,
     // CPUs that have been interrupted and have not noticed.
     kicked: Cell<CpuSet<Cpus>>,
-    cpus: Vec<Cpu>,
+    cpus: Vec<Cpu<A>>,
     // By sender and target.
-    slots: Arena<Slot<Sequential>>,
-    present: Present<Sequential>,
-    spaces: Arena<Space<Sequential>>,
+    slots: Arena<Slot<Sequential<A>>>,
+    present: Present<Sequential<A>>,
+    spaces: Arena<Space<Sequential<A>>>,
     unused_spaces: RefCell<Vec<SpaceId>>,
     n_spaces: Cell<u32>,
-    frames: Frames,
-    oracle: Oracle,
+    frames: Frames<A>,
+    oracle: Oracle<A>,
     left_out: Vec<Fix>,
     refuses_batches: Cell<bool>,
     masks: Masks,
@@ -79,17 +82,14 @@ pub struct Sequential {
     counters: [Cell<u64>; Counter::COUNT],
 }
 
-impl Sequential {
-    /// The most CPUs a machine can have.
-    pub const MAX_CPUS: usize = 256;
-
+impl<A: Architecture> Sequential<A> {
     /// Makes a machine with `n_cpus` CPUs, exact masks, and without the fixes in `left_out`.
     ///
     /// # Panics
-    /// If `n_cpus` is 0 or above [`MAX_CPUS`](Sequential::MAX_CPUS).
+    /// If `n_cpus` is 0 or above [`MAX_CPUS`].
     #[must_use]
     pub fn new(n_cpus: usize, left_out: &[Fix]) -> Self {
-        assert!((1..=Self::MAX_CPUS).contains(&n_cpus), "1 to 256 CPUs");
+        assert!((1..=MAX_CPUS).contains(&n_cpus), "1 to 256 CPUs");
         Sequential {
             current: Cell::new(CpuId(0)),
             kicked: Cell::new(CpuSet::EMPTY),
@@ -224,15 +224,15 @@ impl Sequential {
     }
 
     /// Overwrites a page-table entry behind the library's back, for tests of who reads it.
-    pub fn poke_entry(&self, at: shootdown::EntryAt, raw: u64) {
+    pub fn poke_entry(&self, at: EntryAt, raw: u64) {
         self.frames.entry(at).set(raw);
     }
 
-    fn space_of(&self, id: SpaceId) -> &Space<Sequential> {
+    fn space_of(&self, id: SpaceId) -> &Space<Sequential<A>> {
         self.spaces.get(id.0 as usize)
     }
 
-    fn cpu_of(&self, cpu: CpuId) -> &Cpu {
+    fn cpu_of(&self, cpu: CpuId) -> &Cpu<A> {
         &self.cpus[usize::from(cpu.0)]
     }
 
@@ -253,7 +253,9 @@ impl Sequential {
         true
     }
 
-    #[inline]
+    // Always inlined, as are its callers: whether a word or an entry is meant is known there, and to ask each time costs a
+    // tenth of a replay's speed.
+    #[inline(always)]
     fn write(&self, at: At<'_, SequentialWord>, old: u64, new: u64) {
         match at {
             At::Word(word) => word.0.store(new, Ordering::Relaxed),
@@ -264,7 +266,7 @@ impl Sequential {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn read(&self, at: At<'_, SequentialWord>) -> u64 {
         match at {
             At::Word(word) => word.0.load(Ordering::Relaxed),
@@ -279,24 +281,24 @@ impl Sequential {
 // - Frames, placement: the pools hand each number out once, and arenas never move.
 // - `keeps`: the machine is simulated.
 #[expect(unsafe_code, reason = "the trait is unsafe to implement")]
-unsafe impl Machine for Sequential {
-    type Format = X86_64;
+unsafe impl<A: Architecture> Machine for Sequential<A> {
+    type Format = A;
     type Cpus = Cpus;
     type Word = SequentialWord;
-    type Policy = DefaultPolicy;
+    type Policy = A::Policy;
     type Batch = Box<[u64]>;
 
-    #[inline]
+    #[inline(always)]
     fn load(&self, at: At<'_, SequentialWord>, _: Ordering) -> u64 {
         self.read(at)
     }
 
-    #[inline]
+    #[inline(always)]
     fn store(&self, at: At<'_, SequentialWord>, value: u64, _: Ordering) {
         self.write(at, self.read(at), value);
     }
 
-    #[inline]
+    #[inline(always)]
     fn modify(&self, at: At<'_, SequentialWord>, modify: Modify, _: Ordering) -> u64 {
         let old = self.read(at);
         self.write(at, old, modify.apply(old));
@@ -356,33 +358,38 @@ unsafe impl Machine for Sequential {
 
     fn construct_table(&self, table: TableFrame, level: Level) -> Result<(), NoFrame> {
         self.oracle.table_made(table, level);
+        if level == A::ROOT
+            && let Some((index, raw)) = A::self_map(table)
+        {
+            self.frames.entry(EntryAt { table, index }).set(raw);
+        }
         Ok(())
     }
 
     fn alloc_batch(&self) -> Option<Box<[u64]>> {
-        (!self.refuses_batches.get()).then(|| vec![0; BATCH_WORDS].into_boxed_slice())
+        (!self.refuses_batches.get()).then(|| vec![0; A::ENTRIES - BATCH_HEADER_WORDS].into_boxed_slice())
     }
 
     #[inline]
-    fn per_cpu(&self, cpu: CpuId) -> &PerCpu<Sequential> {
+    fn per_cpu(&self, cpu: CpuId) -> &PerCpu<Sequential<A>> {
         &self.cpu_of(cpu).per_cpu
     }
 
-    fn slot(&self, from: CpuId, to: CpuId) -> &Slot<Sequential> {
-        self.slots.get(usize::from(from.0) * Self::MAX_CPUS + usize::from(to.0))
+    fn slot(&self, from: CpuId, to: CpuId) -> &Slot<Sequential<A>> {
+        self.slots.get(usize::from(from.0) * MAX_CPUS + usize::from(to.0))
     }
 
-    fn present(&self) -> &Present<Sequential> {
+    fn present(&self) -> &Present<Sequential<A>> {
         &self.present
     }
 
     #[inline]
-    fn space(&self, id: SpaceId) -> Option<&Space<Sequential>> {
+    fn space(&self, id: SpaceId) -> Option<&Space<Sequential<A>>> {
         Some(self.space_of(id))
     }
 
     #[inline]
-    fn descriptor(&self, table: TableFrame) -> &Descriptor<Sequential> {
+    fn descriptor(&self, table: TableFrame) -> &Descriptor<Sequential<A>> {
         self.frames.descriptor(table)
     }
 
@@ -422,12 +429,12 @@ unsafe impl Machine for Sequential {
 
 // SAFETY: there is one thread.
 #[expect(unsafe_code, reason = "as above")]
-unsafe impl OneMemory for Sequential {}
+unsafe impl<A: Architecture> OneMemory for Sequential<A> {}
 
 // SAFETY: the pools hand each frame out once and take it back in `free_frame`; zones are aligned to their level; `page`
 // gives each frame its own element.
 #[expect(unsafe_code, reason = "as above")]
-unsafe impl DataFrames for Sequential {
+unsafe impl<A: Architecture> DataFrames for Sequential<A> {
     fn alloc_frame(&self, level: Level) -> Result<Frame, NoFrame> {
         let pfn = self.frames.alloc(level)?;
         // SAFETY: the pool gave this frame, aligned to `level`, to us and to nobody else.
@@ -440,7 +447,7 @@ unsafe impl DataFrames for Sequential {
     }
 
     #[inline]
-    fn page(&self, frame: Pfn) -> &PageState<Sequential> {
+    fn page(&self, frame: Pfn) -> &PageState<Sequential<A>> {
         self.frames.page(frame)
     }
 }
@@ -451,7 +458,7 @@ fn zeroed() -> [Cell<u64>; Counter::COUNT] {
 
 #[cfg(test)]
 mod tests {
-    use shootdown::{Attributes, Gather, Vpn, VpnRange, page};
+    use shootdown::{Attributes, Gather, Vpn, VpnRange, arch::x86_64::X86_64, page};
 
     use super::*;
     use crate::sequential::StaleKind;
@@ -459,7 +466,7 @@ mod tests {
     /// A CPU that came back from lazy mode without looking at the generation would use what it must not.
     #[test]
     fn a_cpu_that_comes_back_without_catching_up_is_caught() {
-        let machine = Sequential::new(2, &[]);
+        let machine = Sequential::<X86_64>::new(2, &[]);
         let id = machine.new_space();
         let space = machine.space_of(id);
         space.create(&machine).expect("there is memory");

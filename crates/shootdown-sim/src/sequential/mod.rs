@@ -1,14 +1,16 @@
 //! A machine on which one CPU acts at a time. While it waits, the machine runs the handlers of the others.
 //!
-//! Built for replaying recordings: words are plain memory, page tables are frames of 512 real x86-64 entries, data frames
-//! have no contents. Beside it runs an oracle, [`StaleAccess`], which remembers what each CPU's TLB *may* still hold and
+//! Built for replaying recordings: words are plain memory, page tables are frames of real entries of an [`Architecture`],
+//! data frames have no contents. Beside it runs an oracle, [`StaleAccess`], which remembers what each CPU's TLB *may* still hold and
 //! compares that with memory at every point where the difference would be a bug.
 
+mod architecture;
 mod arena;
 mod frames;
 mod machine;
 mod remembered;
 
+pub use architecture::Architecture;
 pub use frames::HUGE_LEVEL;
-pub use machine::{Masks, Sequential, SequentialWord};
+pub use machine::{MAX_CPUS, Masks, Sequential, SequentialWord};
 pub use remembered::{StaleAccess, StaleKind};

@@ -5,13 +5,14 @@
 //! entry changes. So the oracle watches entries, notes the old value for every CPU that has the address space loaded, and
 //! forgets it when that CPU invalidates it. It looks at tables and at what hardware is told; never at library state.
 
-use std::cell::{Cell, RefCell};
-
-use shootdown::{
-    CpuId, CpuSet, Entry, EntryAt, EntryFormat, Invalidate, Level, Pfn, SpaceId, TableFrame, Vpn, arch::x86_64::X86_64,
+use std::{
+    cell::{Cell, RefCell},
+    marker::PhantomData,
 };
 
-use super::{arena::Arena, frames::Frames, machine::Cpus};
+use shootdown::{CpuId, CpuSet, Entry, EntryAt, EntryFormat, Invalidate, Level, Pfn, SpaceId, TableFrame, Vpn};
+
+use super::{architecture::Architecture, arena::Arena, frames::Frames, machine::Cpus};
 
 /// When a remembered translation became a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,8 +71,8 @@ struct OldLeaf {
 }
 
 impl OldLeaf {
-    fn frame(self) -> Option<Pfn> {
-        match X86_64::decode(self.raw, self.level) {
+    fn frame<F: EntryFormat>(self) -> Option<Pfn> {
+        match F::decode(self.raw, self.level) {
             Entry::Leaf(frame) => Some(frame),
             _ => None,
         }
@@ -94,7 +95,7 @@ struct Memory {
     walks: Vec<OldWalk>,
 }
 
-pub(super) struct Oracle {
+pub(super) struct Oracle<A> {
     places: Arena<Place>,
     cpus: Vec<RefCell<Memory>>,
     // For each address space, the CPUs that have it loaded.
@@ -104,9 +105,10 @@ pub(super) struct Oracle {
     // CPUs that use no translation until they have looked at the generation.
     lazy: Cell<CpuSet<Cpus>>,
     found: RefCell<Vec<StaleAccess>>,
+    architecture: PhantomData<A>,
 }
 
-impl Oracle {
+impl<A: Architecture> Oracle<A> {
     pub(super) fn new(n_cpus: usize) -> Self {
         Oracle {
             places: Arena::new(|_| Place {
@@ -119,6 +121,7 @@ impl Oracle {
             differing: Cell::new(CpuSet::EMPTY),
             lazy: Cell::new(CpuSet::EMPTY),
             found: RefCell::default(),
+            architecture: PhantomData,
         }
     }
 
@@ -147,31 +150,33 @@ impl Oracle {
     }
 
     /// Hears that an entry changes from `old` to `new`.
-    pub(super) fn entry_changes(&self, frames: &Frames, at: EntryAt, old: u64, new: u64) {
+    pub(super) fn entry_changes(&self, frames: &Frames<A>, at: EntryAt, old: u64, new: u64) {
         if old == new {
             return;
         }
         let level = self.place(at.table).level.get();
-        match X86_64::decode(old, level) {
+        match A::decode(old, level) {
             Entry::Absent => {}
-            Entry::Leaf(_) if is_still_true(old, new, level) => {}
+            Entry::Leaf(_) if is_still_true::<A>(old, new, level) => {}
             Entry::Leaf(_) => self.remember_leaf(at, level, old),
             Entry::Table(table) => self.remember_walk(frames, at, level, table),
         }
-        if let Entry::Table(table) = X86_64::decode(new, level) {
+        if let Entry::Table(table) = A::decode(new, level) {
             self.place(table).parent.set(Some(at));
         }
     }
 
     /// The address space a table belongs to and the first page it translates, if it hangs below a loaded root.
     fn resolve(&self, table: TableFrame) -> Option<(SpaceId, Vpn)> {
-        let place = self.place(table);
-        if let Some(space) = place.space.get() {
-            return Some((space, Vpn(0)));
+        let (mut place, mut page) = (self.place(table), Vpn(0));
+        loop {
+            if let Some(space) = place.space.get() {
+                return Some((space, page));
+            }
+            let at = place.parent.get()?;
+            place = self.place(at.table);
+            page = page_of::<A>(page, at, place.level.get());
         }
-        let at = place.parent.get()?;
-        let (space, base) = self.resolve(at.table)?;
-        Some((space, page_of(base, at, self.place(at.table).level.get())))
     }
 
     fn for_each_holder(&self, space: SpaceId, mut note: impl FnMut(&mut Memory)) {
@@ -189,20 +194,20 @@ impl Oracle {
 
     fn remember_leaf(&self, at: EntryAt, level: Level, raw: u64) {
         if let Some((space, base)) = self.resolve(at.table) {
-            let page = page_of(base, at, level);
+            let page = page_of::<A>(base, at, level);
             self.for_each_holder(space, |cpu| cpu.leaves.push(OldLeaf { page, level, raw }));
         }
     }
 
-    fn remember_walk(&self, frames: &Frames, at: EntryAt, level: Level, table: TableFrame) {
+    fn remember_walk(&self, frames: &Frames<A>, at: EntryAt, level: Level, table: TableFrame) {
         if let Some((space, base)) = self.resolve(at.table) {
-            let page = page_of(base, at, level);
+            let page = page_of::<A>(base, at, level);
             self.for_each_holder(space, |cpu| cpu.walks.push(OldWalk { page, level, table }));
             // Whatever could be reached through the table may be cached too.
             let below = self.place(table).level.get();
             for (index, entry) in frames.entries(table).iter().enumerate() {
                 let at = EntryAt { table, index };
-                match X86_64::decode(entry.get(), below) {
+                match A::decode(entry.get(), below) {
                     Entry::Absent => {}
                     Entry::Leaf(_) => self.remember_leaf(at, below, entry.get()),
                     Entry::Table(next) => self.remember_walk(frames, at, below, next),
@@ -240,10 +245,10 @@ impl Oracle {
                 memory.leaves.clear();
                 memory.walks.clear();
             }
-            Invalidate::Leaf(page, _) => memory.leaves.retain(|old| !covers(old.level, old.page, page)),
+            Invalidate::Leaf(page, _) => memory.leaves.retain(|old| !covers::<A>(old.level, old.page, page)),
             Invalidate::Walk(page, _) => {
-                memory.leaves.retain(|old| !covers(old.level, old.page, page));
-                memory.walks.retain(|old| !covers(old.level, old.page, page));
+                memory.leaves.retain(|old| !covers::<A>(old.level, old.page, page));
+                memory.walks.retain(|old| !covers::<A>(old.level, old.page, page));
             }
         }
         self.update_differing(cpu, &memory);
@@ -276,7 +281,7 @@ impl Oracle {
 
     pub(super) fn frame_freed(&self, pfn: Pfn) {
         self.look(self.differing_and_active(), StaleKind::FrameFreed, |memory, report| {
-            memory.leaves.retain(|old| old.frame() != Some(pfn) || report(old.page, pfn));
+            memory.leaves.retain(|old| old.frame::<A>() != Some(pfn) || report(old.page, pfn));
         });
     }
 
@@ -295,7 +300,7 @@ impl Oracle {
     }
 
     /// Whatever an operation on `space` changed must be forgotten when it returns.
-    pub(super) fn operation_returned(&self, frames: &Frames, space: SpaceId) {
+    pub(super) fn operation_returned(&self, frames: &Frames<A>, space: SpaceId) {
         self.look(self.differing_and_active(), StaleKind::OperationReturned, |memory, report| {
             if memory.loaded.is_some_and(|(_, loaded)| loaded == space) {
                 report_contradictions(frames, memory, report);
@@ -303,7 +308,7 @@ impl Oracle {
         });
     }
 
-    pub(super) fn switched_in(&self, frames: &Frames, cpu: CpuId) {
+    pub(super) fn switched_in(&self, frames: &Frames<A>, cpu: CpuId) {
         if self.differing_and_active().contains(cpu) {
             let only = [cpu].into_iter().collect();
             self.look(only, StaleKind::SwitchedIn, |memory, report| report_contradictions(frames, memory, report));
@@ -328,23 +333,27 @@ impl Oracle {
     }
 }
 
-fn report_contradictions(frames: &Frames, memory: &mut Memory, report: &mut dyn FnMut(Vpn, Pfn) -> bool) {
+fn report_contradictions<A: Architecture>(
+    frames: &Frames<A>,
+    memory: &mut Memory,
+    report: &mut dyn FnMut(Vpn, Pfn) -> bool,
+) {
     let Some((root, _)) = memory.loaded else { return };
     memory.leaves.retain(|old| {
         let now = read_entry(frames, root, old.page, old.level);
-        is_still_true(old.raw, now, old.level) || old.frame().is_none_or(|frame| report(old.page, frame))
+        is_still_true::<A>(old.raw, now, old.level) || old.frame::<A>().is_none_or(|frame| report(old.page, frame))
     });
 }
 
 /// The entry of `level` that translates `page` now; 0 where the walk does not get there.
-fn read_entry(frames: &Frames, root: TableFrame, page: Vpn, target: Level) -> u64 {
-    let (mut table, mut level) = (root, X86_64::ROOT);
+fn read_entry<A: Architecture>(frames: &Frames<A>, root: TableFrame, page: Vpn, target: Level) -> u64 {
+    let (mut table, mut level) = (root, A::ROOT);
     loop {
-        let raw = frames.entry(EntryAt { table, index: page.index::<X86_64>(level) }).get();
+        let raw = frames.entry(EntryAt { table, index: page.index::<A>(level) }).get();
         if level == target {
             return raw;
         }
-        match (X86_64::decode(raw, level), level.below()) {
+        match (A::decode(raw, level), level.below()) {
             (Entry::Table(next), Some(below)) => (table, level) = (next, below),
             _ => return 0,
         }
@@ -353,15 +362,15 @@ fn read_entry(frames: &Frames, root: TableFrame, page: Vpn, target: Level) -> u6
 
 /// Tells whether using `old` does nothing that `now` does not allow: a stricter entry only costs a fault, but a dirty bit
 /// that memory lacks would let a store go unnoticed.
-fn is_still_true(old: u64, now: u64, level: Level) -> bool {
-    let (was, is) = (X86_64::attributes(old), X86_64::attributes(now));
-    X86_64::decode(old, level) == X86_64::decode(now, level) && is.permits(was) && (is.dirty || !was.dirty)
+fn is_still_true<F: EntryFormat>(old: u64, now: u64, level: Level) -> bool {
+    let (was, is) = (F::attributes(old), F::attributes(now));
+    F::decode(old, level) == F::decode(now, level) && is.permits(was) && (is.dirty || !was.dirty)
 }
 
-fn page_of(base: Vpn, at: EntryAt, level: Level) -> Vpn {
-    Vpn(base.0 + at.index as u64 * level.pages::<X86_64>())
+fn page_of<F: EntryFormat>(base: Vpn, at: EntryAt, level: Level) -> Vpn {
+    Vpn(base.0 + at.index as u64 * level.pages::<F>())
 }
 
-fn covers(level: Level, first: Vpn, page: Vpn) -> bool {
-    level.span::<X86_64>(first).contains(page)
+fn covers<F: EntryFormat>(level: Level, first: Vpn, page: Vpn) -> bool {
+    level.span::<F>(first).contains(page)
 }

@@ -23,6 +23,7 @@ impl EntryFormat for Tiny {
     const LEVELS: u8 = 2;
     const INDEX_BITS: u32 = 1;
     const PAGE_SHIFT: u32 = 4;
+    const HIGHEST_LEAF: Level = Level(2);
 
     fn leaf(frame: Pfn, _: Level, attributes: Attributes) -> u64 {
         Self::with_attributes(PRESENT | LEAF | frame.0 & FRAME, attributes)

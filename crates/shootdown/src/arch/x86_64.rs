@@ -34,6 +34,7 @@ impl EntryFormat for X86_64 {
     const LEVELS: u8 = 4;
     const INDEX_BITS: u32 = 9;
     const PAGE_SHIFT: u32 = 12;
+    const HIGHEST_LEAF: Level = Level(3);
 
     #[inline]
     fn leaf(frame: Pfn, level: Level, attributes: Attributes) -> u64 {

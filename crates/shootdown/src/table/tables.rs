@@ -53,6 +53,8 @@ pub enum MapErrorKind {
     OutOfRange(Vpn),
     /// The page is not aligned to the level of the frame.
     Misaligned(Vpn),
+    /// Tables of this level cannot map pages.
+    NoLeaf(Level),
 }
 
 impl core::fmt::Display for MapError {
@@ -60,6 +62,7 @@ impl core::fmt::Display for MapError {
         match self.kind {
             MapErrorKind::NoTable(level) => write!(f, "no frame for a page table of level {}", level.0),
             MapErrorKind::Occupied(level) => write!(f, "the page is mapped already at level {}", level.0),
+            MapErrorKind::NoLeaf(level) => write!(f, "tables of level {} cannot map pages", level.0),
             MapErrorKind::Misaligned(page) => write!(f, "page {:#x} is not aligned to its frame's level", page.0),
             MapErrorKind::OutOfRange(page) => write!(f, "page {:#x} is beyond the page tables", page.0),
         }
@@ -156,13 +159,17 @@ impl<M: Machine> TablesGuard<'_, M> {
     /// A walker that sees the entry sees the contents of every table on its path. Pairs: `map/walk`.
     ///
     /// # Errors
-    /// [`MapError`] with the frame: no memory for a table, the place is taken, or the page is out of reach or misaligned.
+    /// [`MapError`] with the frame: no memory for a table, the place is taken, the page is out of reach or misaligned, or
+    /// tables of the frame's level map no pages.
     pub fn map(&mut self, page: Vpn, frame: Frame, attributes: Attributes) -> Result<(), MapError> {
         let m = self.machine();
         let (mut table, target) = match (self.root(), M::Format::REACH.contains(page)) {
             (Some(root), true) => (root, frame.level()),
             _ => return Err(MapError { kind: MapErrorKind::OutOfRange(page), frame }),
         };
+        if target > M::Format::HIGHEST_LEAF {
+            return Err(MapError { kind: MapErrorKind::NoLeaf(target), frame });
+        }
         if page != page.align_down::<M::Format>(target) {
             return Err(MapError { kind: MapErrorKind::Misaligned(page), frame });
         }
@@ -191,6 +198,7 @@ impl<M: Machine> TablesGuard<'_, M> {
         Ok(())
     }
 
+    #[inline]
     fn put(&self, at: EntryAt, raw: u64) {
         let m = self.machine();
         m.descriptor(at.table).entry_added(m);
