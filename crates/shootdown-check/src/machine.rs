@@ -9,9 +9,10 @@ use std::{panic::Location as Source, sync::atomic::Ordering};
 use corosensei::Yielder;
 use shootdown::{
     At, Counter, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Invalidate, Level, Machine, Modify, NoFrame, PerCpu,
-    Pfn, Policy, Shared, Small, Space, SpaceId, TableFrame, UpTo, Vpn, VpnRange,
+    Pfn, Policy, Shared, Small, Space, SpaceId, TableFrame, Tag, Tagging, UpTo, Vpn, VpnRange,
     arch::tiny::Tiny,
     call::{Present, Slot, Waiting, Work},
+    tag::Context,
 };
 use shootdown_sim::smp::{Access, Location, Operation};
 
@@ -31,6 +32,8 @@ impl Policy for TinyPolicy {
     const FLUSH_CEILING: u64 = 2;
     const GATHER_SLOTS: usize = 1;
     const GATHER_BATCHES: usize = 1;
+    const TAG_SLOTS: usize = 2;
+    const LAST_TAG: u16 = 2;
 }
 
 /// The machine, as one CPU's code sees it.
@@ -289,6 +292,14 @@ unsafe impl Machine for Sim {
         self.perform(Operation::LoadRoot(root.map(|(table, _)| table)));
     }
 
+    fn load_tagged(&self, root: TableFrame, space: SpaceId, tag: Tag, keeps: bool) {
+        if self.scenario.tagging == Tagging::Untagged {
+            return self.load_root(Some((root, space)));
+        }
+        let tag = u8::try_from(tag.0).expect("the machine has few tags");
+        self.perform(Operation::LoadTagged { root, tag, keeps });
+    }
+
     fn mask(&self) -> u64 {
         self.perform(Operation::Mask)
     }
@@ -365,6 +376,14 @@ unsafe impl Machine for Sim {
         self.scenario.machine.has_clock
             && matches!(waiting, Waiting::Answer(_))
             && self.perform(Operation::AskClock) != 0
+    }
+
+    fn tagging(&self) -> Tagging {
+        self.scenario.tagging
+    }
+
+    fn context(&self, space: SpaceId, cpu: CpuId) -> Option<&Context<Self>> {
+        Some(&PLACES.contexts[space.0 as usize][usize::from(cpu.0)])
     }
 
     fn departure(&self) -> Departure {

@@ -13,6 +13,7 @@ mod refused_batch;
 mod script;
 mod switch_2cpu;
 mod switch_back_2cpu;
+mod tags;
 mod two_unmappers_3cpu;
 mod unmap_2cpu;
 mod unmap_3cpu;
@@ -21,7 +22,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 38] = [
+pub static ALL: [&Scenario; 45] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -50,6 +51,13 @@ pub static ALL: [&Scenario; 38] = [
     &calls::started::BOTH_KINDS,
     &calls::departing::DEPARTING,
     &calls::departing::COMING_BACK,
+    &tags::returning::SLOTS,
+    &tags::returning::NUMBERS,
+    &tags::returning::TABLES,
+    &tags::returning::LAZY,
+    &tags::roll_over::ROLL_OVER,
+    &tags::arriving::ARRIVING,
+    &tags::kernel_flush::KERNEL_FLUSH,
     &map_2cpu::MAP_2CPU,
     &dirty_2cpu::UNMAP,
     &dirty_2cpu::PROTECT,
