@@ -1,7 +1,7 @@
 //! The live driver: each CPU's code on its own coroutine, interrupt handlers on top of what they interrupted.
 //!
 //! Fast, and needs no memory, but sees one interleaving at a time. It searches at random, and replays what either
-//! driver found. It alone also checks that owned words are owned ([`Race`](crate::Race)).
+//! driver found. It alone also checks that owned words are owned ([`Race`]).
 
 use shootdown::CpuId;
 use shootdown_sim::smp::{Act, Hardware, Operation};

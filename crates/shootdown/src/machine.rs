@@ -374,6 +374,9 @@ pub unsafe trait Machine: Sized + 'static {
         let _ = work;
     }
 
+    /// Drops what this CPU has fetched of instructions, as `imb` does on Alpha and a serializing instruction on x86.
+    fn synchronize_instructions(&self) {}
+
     /// Hears a notice that another CPU gave with [`call::notify`](crate::call::notify). Interrupts are masked. If it is
     /// [`Notice::Stop`] this need not return.
     fn noticed(&self, notice: Notice) {

@@ -262,7 +262,7 @@ pub(super) const RACES: &[Incident] = &[
     ),
     // Alpha.
     incident("R-AL1", "Marvel drops an interrupt that comes at the highest level", Shown("lost_edge", Fix::PollOnExit)),
-    incident("R-AL2", "Alpha's senders wait deaf for each other", Holds("mutual_calls_3cpu")),
+    incident("R-AL2", "Alpha's senders wait deaf for each other", Shown("alpha_operations", Fix::ServeWhileWaiting)),
     incident("R-AL3", "A CPU uses an address space before others can see that it does", Holds("switch_2cpu")),
     incident(
         "R-AL4",

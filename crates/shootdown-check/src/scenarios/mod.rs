@@ -1,5 +1,6 @@
 //! The scenarios, one idea to a file.
 
+mod alpha;
 mod calls;
 mod dirty_2cpu;
 mod everything;
@@ -22,7 +23,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 45] = [
+pub static ALL: [&Scenario; 48] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -51,6 +52,7 @@ pub static ALL: [&Scenario; 45] = [
     &calls::started::BOTH_KINDS,
     &calls::departing::DEPARTING,
     &calls::departing::COMING_BACK,
+    &calls::departing::EARLY_BOOT,
     &tags::returning::SLOTS,
     &tags::returning::NUMBERS,
     &tags::returning::TABLES,
@@ -58,6 +60,8 @@ pub static ALL: [&Scenario; 45] = [
     &tags::roll_over::ROLL_OVER,
     &tags::arriving::ARRIVING,
     &tags::kernel_flush::KERNEL_FLUSH,
+    &alpha::UNMAP,
+    &alpha::SIX_OPERATIONS,
     &map_2cpu::MAP_2CPU,
     &dirty_2cpu::UNMAP,
     &dirty_2cpu::PROTECT,

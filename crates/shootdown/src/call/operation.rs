@@ -28,6 +28,8 @@ pub(crate) enum Operation {
     Rendezvous,
     /// Invalidate what this request names.
     Flush(Request),
+    /// Fetch instructions anew.
+    SynchronizeInstructions,
     /// Invalidate this of kernel addresses, in every address space.
     FlushKernel(Stale),
     /// What the kernel knows by a number.
@@ -41,6 +43,7 @@ const RENDEZVOUS: u64 = 0;
 const WORK: u64 = 4;
 const CLOSURE: u64 = 5;
 const FLUSH_KERNEL: u64 = 6;
+const SYNCHRONIZE_INSTRUCTIONS: u64 = 7;
 const KIND: u64 = 0xff;
 
 impl Operation {
@@ -51,6 +54,7 @@ impl Operation {
             Operation::Work(Work { number, arguments: [first, second, third, fourth] }) => {
                 [u64::from(number) << 8 | WORK, first, second, third, fourth]
             }
+            Operation::SynchronizeInstructions => [SYNCHRONIZE_INSTRUCTIONS, 0, 0, 0, 0],
             Operation::FlushKernel(stale) => {
                 let [levels, start, end] = flush::encode_levels_and_range(stale);
                 [flush::strength_code(stale.strength) << 8 | FLUSH_KERNEL, levels, start, end, 0]
@@ -66,6 +70,7 @@ impl Operation {
         let [what, first, second, third, fourth] = words;
         match what & KIND {
             WORK => Operation::Work(Work { number: (what >> 8) as u32, arguments: [first, second, third, fourth] }),
+            SYNCHRONIZE_INSTRUCTIONS => Operation::SynchronizeInstructions,
             FLUSH_KERNEL => {
                 let stale = flush::decode_stale(what >> 8, [first, second, third]);
                 Operation::FlushKernel(stale.unwrap_or(Stale::EVERYTHING))
@@ -82,6 +87,7 @@ impl Operation {
             Operation::Flush(request) => {
                 flush::flush_here(m, request);
             }
+            Operation::SynchronizeInstructions => m.synchronize_instructions(),
             Operation::FlushKernel(stale) => flush::flush_kernel_here(m, stale),
             Operation::Work(work) => m.run(work),
             Operation::Closure(trampoline) => closure::run(m, trampoline),
@@ -97,8 +103,9 @@ mod tests {
     fn work_survives_the_slot() {
         let work = Operation::Work(Work { number: u32::MAX, arguments: [1, u64::MAX, 3, 4] });
         assert_eq!(Operation::decode(work.encode()), work);
-        let flush = Operation::FlushKernel(Stale::EVERYTHING);
-        assert_eq!(Operation::decode(flush.encode()), flush);
-        assert_eq!(Operation::decode(Operation::Rendezvous.encode()), Operation::Rendezvous);
+        let without_words = [Operation::Rendezvous, Operation::SynchronizeInstructions];
+        for operation in without_words.into_iter().chain([Operation::FlushKernel(Stale::EVERYTHING)]) {
+            assert_eq!(Operation::decode(operation.encode()), operation);
+        }
     }
 }

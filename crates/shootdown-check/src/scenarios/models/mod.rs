@@ -5,9 +5,11 @@ mod ack_counter;
 mod bounded_queue;
 mod early_free;
 mod script;
+mod user_count;
 
 pub(super) use self::ack_counter::OURS as UNMAP_LEAVE_3CPU;
 use crate::scenario::Scenario;
 
 /// All models.
-pub static ALL: [&Scenario; 3] = [&ack_counter::ACK_COUNTER, &bounded_queue::BOUNDED_QUEUE, &early_free::EARLY_FREE];
+pub static ALL: [&Scenario; 4] =
+    [&ack_counter::ACK_COUNTER, &bounded_queue::BOUNDED_QUEUE, &early_free::EARLY_FREE, &user_count::USER_COUNT];
