@@ -1,0 +1,248 @@
+//! One CPU: its number, segments and stacks, and the instructions that Rust has no words for.
+
+use core::{
+    arch::asm,
+    hint,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::*},
+};
+
+use crate::{apic, interrupt};
+
+/// As many as the library's geometry here has room for.
+pub(crate) const MAX_CPUS: usize = 64;
+
+const STACK_BYTES: usize = 32 << 10;
+const INTERRUPT_STACK_BYTES: usize = 16 << 10;
+/// Offset of the first interrupt stack in the task state: SDM 3A figure 8-11 (rev 86).
+const TASK_STATE_STACKS: usize = 36 / 4;
+const TASK_STATE_WORDS: usize = 104 / 4;
+const TASK_SELECTOR: u16 = 0x20;
+const GS_BASE: u32 = 0xc000_0101;
+const INTERRUPT_FLAG: u64 = 1 << 9;
+const GLOBAL_PAGES: u64 = 1 << 7;
+
+/// A CPU's number: from 0, in the order in which they came up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Number(pub(crate) u16);
+
+/// Which stack a gate switches to. None interrupts what runs on another but as this order allows: nothing interrupts
+/// interrupts and exceptions but what cannot be masked, and an exception in a handler.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum InterruptStack {
+    NonMaskable = 1,
+    DoubleFault = 2,
+    Exception = 3,
+    Interrupt = 4,
+}
+
+const N_INTERRUPT_STACKS: usize = 4;
+
+/// What the GS base of a CPU points at.
+#[repr(C, align(64))]
+struct Block {
+    // First: `number` reads it there.
+    number: AtomicU64,
+    descriptors: [AtomicU64; 6],
+    task_state: [AtomicU32; TASK_STATE_WORDS],
+}
+
+/// Memory for a stack. Atomics, since the hardware and the code that runs on it change it through no reference.
+#[repr(C, align(4096))]
+struct Stack<const N_WORDS: usize>([AtomicU64; N_WORDS]);
+
+impl<const N_WORDS: usize> Stack<N_WORDS> {
+    const fn new() -> Self {
+        Stack([const { AtomicU64::new(0) }; N_WORDS])
+    }
+
+    fn end(&self) -> u64 {
+        self.0.as_ptr_range().end.addr() as u64
+    }
+}
+
+static BLOCKS: [Block; MAX_CPUS] = [const {
+    Block {
+        number: AtomicU64::new(0),
+        descriptors: [const { AtomicU64::new(0) }; 6],
+        task_state: [const { AtomicU32::new(0) }; TASK_STATE_WORDS],
+    }
+}; MAX_CPUS];
+static STACKS: [Stack<{ STACK_BYTES / 8 }>; MAX_CPUS] = [const { Stack::new() }; MAX_CPUS];
+static INTERRUPT_STACKS: [[Stack<{ INTERRUPT_STACK_BYTES / 8 }>; N_INTERRUPT_STACKS]; MAX_CPUS] =
+    [const { [const { Stack::new() }; N_INTERRUPT_STACKS] }; MAX_CPUS];
+
+/// Where the stacks begin, one behind the other, and how long each is.
+pub(crate) fn stacks() -> (u64, u64) {
+    (STACKS.as_ptr().addr() as u64, STACK_BYTES as u64)
+}
+
+/// Gives this CPU its segments, stacks, interrupt table, number and interrupt controller. Interrupts are masked.
+pub(crate) fn set_up(number: Number) {
+    let block = &BLOCKS[usize::from(number.0)];
+    block.number.store(u64::from(number.0), Relaxed);
+    for (index, stack) in INTERRUPT_STACKS[usize::from(number.0)].iter().enumerate() {
+        let [low, high] = halves(stack.end());
+        block.task_state[TASK_STATE_STACKS + 2 * index].store(low, Relaxed);
+        block.task_state[TASK_STATE_STACKS + 2 * index + 1].store(high, Relaxed);
+    }
+    // No I/O permission map: it would begin at the end.
+    block.task_state[TASK_STATE_WORDS - 1].store(104 << 16, Relaxed);
+    let task_state = block.task_state.as_ptr().addr() as u64;
+    let descriptors = [
+        0,
+        0x00af_9a00_0000_ffff, // 64-bit code
+        0x00cf_9200_0000_ffff, // data
+        0,
+        // An available 64-bit task state: SDM 3A §8.2.3 (rev 86).
+        103 | (task_state & 0xff_ffff) << 16 | 0x89 << 40 | (task_state >> 24 & 0xff) << 56,
+        task_state >> 32,
+    ];
+    for (place, descriptor) in block.descriptors.iter().zip(descriptors) {
+        place.store(descriptor, Relaxed);
+    }
+    let pointer = TablePointer { last_byte: 47, base: block.descriptors.as_ptr().addr() as u64 };
+    // SAFETY: the table lives for ever, has the code and data segments that are loaded already at the same places, and a
+    // task state at `TASK_SELECTOR` whose stacks are this CPU's own.
+    unsafe { asm!("lgdt [{}]", "ltr {:x}", in(reg) &pointer, in(reg) TASK_SELECTOR, options(readonly, nostack)) }
+    interrupt::load_table();
+    // SAFETY: nobody but `number` uses GS, and it finds the block there that lives for ever.
+    unsafe { write_register(GS_BASE, core::ptr::from_ref(block).addr() as u64) }
+    apic::set_up();
+}
+
+fn halves(word: u64) -> [u32; 2] {
+    [word as u32, (word >> 32) as u32]
+}
+
+/// What `lgdt` and `lidt` read.
+#[repr(C, packed)]
+pub(crate) struct TablePointer {
+    pub(crate) last_byte: u16,
+    pub(crate) base: u64,
+}
+
+/// This CPU's number.
+#[inline]
+pub(crate) fn number() -> Number {
+    let number: u64;
+    // SAFETY: `set_up` pointed GS at a block whose first word this is. Nobody migrates.
+    unsafe { asm!("mov {}, gs:[0]", out(reg) number, options(pure, readonly, nostack, preserves_flags)) }
+    Number(number as u16)
+}
+
+/// Masks interrupts and tells whether they were open, as a number for [`restore_interrupts`].
+#[inline]
+pub(crate) fn mask_interrupts() -> u64 {
+    let flags: u64;
+    // SAFETY: the stack is as before at the end, and there is no red zone to overwrite: not `nostack`. That interrupts do not
+    // come is no danger. Not `nomem`: what follows stays behind it.
+    unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) }
+    flags & INTERRUPT_FLAG
+}
+
+/// Opens interrupts if they were open when [`mask_interrupts`] returned `was`.
+#[inline]
+pub(crate) fn restore_interrupts(was: u64) {
+    if was != 0 {
+        enable_interrupts();
+    }
+}
+
+/// Opens interrupts.
+#[inline]
+pub(crate) fn enable_interrupts() {
+    // SAFETY: `set_up` has loaded a table whose handlers keep all registers and use stacks of their own. Not `nomem`: what
+    // came before stays before it.
+    unsafe { asm!("sti", options(nostack)) }
+}
+
+/// Opens interrupts and sleeps until one has been handled, which cannot come between the two.
+pub(crate) fn sleep() {
+    // SAFETY: as in `enable_interrupts`. `sti` holds interrupts back for one more instruction: SDM 2B "STI" (rev 86).
+    unsafe { asm!("sti", "hlt", options(nostack)) }
+}
+
+/// Sleeps and never wakes.
+pub(crate) fn halt_for_ever() -> ! {
+    loop {
+        // SAFETY: this CPU does nothing any more.
+        unsafe { asm!("cli", "hlt", options(nomem, nostack)) }
+    }
+}
+
+/// Lets others run. Under QEMU with one thread this ends the CPU's turn, so every wait needs it.
+#[inline]
+pub(crate) fn pause() {
+    hint::spin_loop();
+}
+
+/// Drops the translation of one page, and the cached pointers to tables on its path.
+#[inline]
+pub(crate) fn invalidate_page(address: u64) {
+    // SAFETY: a translation that is dropped is read anew. Not `nomem`: accesses stay on their side of it.
+    unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) }
+}
+
+/// Drops every translation that is not global.
+#[inline]
+pub(crate) fn invalidate_all() {
+    // SAFETY: the root stays what it is.
+    unsafe { load_root(root()) }
+}
+
+/// Drops every translation, global ones too: SDM 3A §4.10.4.1 (rev 86), a change of CR4.PGE.
+pub(crate) fn invalidate_everything() {
+    // SAFETY: the bit is as before at the end. Interrupts in between see no global pages, which is no difference to them.
+    unsafe {
+        asm!("mov {was}, cr4", "mov {without}, {was}", "and {without}, {mask}", "mov cr4, {without}", "mov cr4, {was}",
+            was = out(reg) _, without = out(reg) _, mask = in(reg) !GLOBAL_PAGES, options(nostack));
+    }
+}
+
+/// The physical address of the root table in use.
+#[inline]
+pub(crate) fn root() -> u64 {
+    let root;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr3", out(reg) root, options(nostack, preserves_flags)) }
+    root
+}
+
+/// Translates through another root table from now on.
+///
+/// # Safety
+/// The table maps the kernel as the one in use does, and lives as long as it is in use.
+#[inline]
+pub(crate) unsafe fn load_root(root: u64) {
+    // SAFETY: the caller says that code, stack and data stay where they are.
+    unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }
+}
+
+/// The address of the last page fault.
+pub(crate) fn fault_address() -> u64 {
+    let address;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) }
+    address
+}
+
+/// Reads a model-specific register.
+///
+/// # Safety
+/// This CPU has it.
+pub(crate) unsafe fn read_register(register: u32) -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: the caller says that it does not fault.
+    unsafe { asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nostack, preserves_flags)) }
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Writes a model-specific register.
+///
+/// # Safety
+/// This CPU has it, and nothing that Rust relies on changes with it.
+pub(crate) unsafe fn write_register(register: u32, value: u64) {
+    let [low, high] = halves(value);
+    // SAFETY: the caller says so.
+    unsafe { asm!("wrmsr", in("ecx") register, in("eax") low, in("edx") high, options(nostack, preserves_flags)) }
+}

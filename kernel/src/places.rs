@@ -1,0 +1,68 @@
+//! Where the library's state lives, and what was chosen once, on the command line.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+
+use shootdown::{
+    Counter, Descriptor, Fix, PerCpu, Space, SpaceId,
+    call::{Present, Slot},
+};
+
+use crate::{command_line::CommandLine, cpu::MAX_CPUS, machine::Metal, memory};
+
+pub(crate) const N_SPACES: usize = 2;
+
+// Slots of different targets lie on different cache lines: two halves of six words are one line and a half.
+pub(crate) static SLOTS: [[Slot<Metal>; MAX_CPUS]; MAX_CPUS] = [const { [const { Slot::new() }; MAX_CPUS] }; MAX_CPUS];
+pub(crate) static PER_CPU: [PerCpu<Metal>; MAX_CPUS] = [const { PerCpu::new() }; MAX_CPUS];
+pub(crate) static PRESENT: Present<Metal> = Present::new();
+pub(crate) static SPACES: [Space<Metal>; N_SPACES] = [Space::new(SpaceId(0)), Space::new(SpaceId(1))];
+pub(crate) static DESCRIPTORS: [Descriptor<Metal>; 1024] = [const { Descriptor::new() }; 1024];
+
+static COUNTERS: [AtomicU64; Counter::COUNT] = [const { AtomicU64::new(0) }; Counter::COUNT];
+static SEED: AtomicU64 = AtomicU64::new(1);
+static COUNTS_INSTRUCTIONS: AtomicBool = AtomicBool::new(false);
+static LEFT_OUT: AtomicU64 = AtomicU64::new(NOTHING);
+static MEMORY_FAILS: AtomicBool = AtomicBool::new(false);
+
+const NOTHING: u64 = u64::MAX;
+
+/// Remembers what was chosen, before anything looks.
+pub(crate) fn choose(command_line: &CommandLine) {
+    memory::check();
+    SEED.store(command_line.seed, Relaxed);
+    COUNTS_INSTRUCTIONS.store(command_line.counts_instructions, Relaxed);
+    LEFT_OUT.store(command_line.left_out.map_or(NOTHING, |fix| fix as u64), Relaxed);
+}
+
+pub(crate) fn seed() -> u64 {
+    SEED.load(Relaxed)
+}
+
+/// Tells whether the machine's clock counts instructions.
+pub(crate) fn counts_instructions() -> bool {
+    COUNTS_INSTRUCTIONS.load(Relaxed)
+}
+
+/// Tells whether this is the fix that is left out.
+pub(crate) fn is_left_out(fix: Fix) -> bool {
+    LEFT_OUT.load(Relaxed) == fix as u64
+}
+
+/// Tells whether memory is refused at random.
+pub(crate) fn memory_fails() -> bool {
+    MEMORY_FAILS.load(Relaxed)
+}
+
+/// Lets memory be refused at random, or no longer.
+pub(crate) fn set_memory_fails(fails: bool) {
+    MEMORY_FAILS.store(fails, Relaxed);
+}
+
+pub(crate) fn count(counter: Counter, times: u64) {
+    COUNTERS[counter as usize].fetch_add(times, Relaxed);
+}
+
+/// How often something has happened.
+pub(crate) fn counted(counter: Counter) -> u64 {
+    COUNTERS[counter as usize].load(Relaxed)
+}

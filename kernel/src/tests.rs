@@ -1,0 +1,132 @@
+//! The tests, and running them.
+//!
+//! The first is the control: it shows that this machine does use stale translations, without which nothing that follows
+//! would prove anything. A test fails if it says so, if something stale was used, or if it leaves frames behind.
+
+use core::{
+    panic::PanicInfo,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering::*},
+};
+
+use crate::{
+    command_line::CommandLine,
+    cpu,
+    exit::{Verdict, exit},
+    machine::{Format, Metal},
+    memory,
+    serial::{print, println},
+    witness,
+};
+
+mod calls;
+mod comings;
+mod control;
+mod lazy;
+mod pages;
+mod permissions;
+mod scarcity;
+mod stress;
+mod unmap;
+
+/// Nothing, or why it failed.
+type Outcome = Result<(), &'static str>;
+
+struct Test {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Metal, &CommandLine) -> Outcome,
+}
+
+const TESTS: [Test; 11] = [
+    Test {
+        name: "control",
+        about: "a changed entry goes unnoticed by another CPU until it is flushed",
+        run: control::run,
+    },
+    Test {
+        name: "remap",
+        about: "once a page has moved to another frame, every CPU reads the new one",
+        run: unmap::remap,
+    },
+    Test { name: "unmap", about: "a page comes and goes under all CPUs that read and write it", run: unmap::unmap },
+    Test { name: "protect", about: "once stores are forbidden nobody stores any more", run: permissions::run },
+    Test { name: "lazy", about: "lazy CPUs are left alone and catch up", run: lazy::catch_up },
+    Test { name: "lazy_exit", about: "CPUs that are lazy in an address space leave it when it ends", run: lazy::exit },
+    Test { name: "calls", about: "all CPUs call all with interrupts masked", run: calls::masked },
+    Test { name: "lost_kicks", about: "calls arrive although their interrupts are lost", run: calls::lost },
+    Test { name: "comings", about: "CPUs depart and arrive while others call and flush", run: comings::run },
+    Test { name: "scarcity", about: "unmapping goes on when memory is refused", run: scarcity::run },
+    Test { name: "stress", about: "all CPUs do everything at random, on two address spaces", run: stress::run },
+];
+
+static IS_RUNNING: AtomicBool = AtomicBool::new(false);
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
+static N_PASSED: AtomicU32 = AtomicU32::new(0);
+static N_FAILED: AtomicU32 = AtomicU32::new(0);
+
+/// Does what the command line says and ends the machine.
+pub(crate) fn run(m: &Metal, command_line: &CommandLine) -> ! {
+    let is_wanted = |test: &&Test| command_line.test.is_none_or(|name| name == test.name);
+    if command_line.lists || !TESTS.iter().any(|test| is_wanted(&test)) {
+        for test in &TESTS {
+            println!("{}: {}", test.name, test.about);
+        }
+        exit(if command_line.lists { Verdict::Passed } else { Verdict::NoSuchTest });
+    }
+    for test in TESTS.iter().filter(is_wanted) {
+        run_one(m, test, command_line);
+    }
+    end()
+}
+
+fn run_one(m: &Metal, test: &Test, command_line: &CommandLine) {
+    print!("test {} ... ", test.name);
+    IS_RUNNING.store(true, Relaxed);
+    witness::begin();
+    let n_taken = || (memory::TABLES.n_taken(), memory::DATA.n_taken());
+    let n_before = n_taken();
+    let outcome = (test.run)(m, command_line);
+    IS_RUNNING.store(false, Relaxed);
+    let is_leaking = n_taken() != n_before;
+    let n_counted = if outcome.is_ok() && witness::stale().is_none() && !is_leaking { &N_PASSED } else { &N_FAILED };
+    n_counted.fetch_add(1, Relaxed);
+    if let Some((n_stale, cpu, page, found)) = witness::stale() {
+        let address = page.address::<Format>().0;
+        println!("FAILED: {n_stale} stale accesses, the first on CPU {cpu} at {address:#x}, which found {found:#x}");
+    } else if let Err(reason) = outcome {
+        println!("FAILED: {reason}");
+    } else if is_leaking {
+        println!("FAILED: frames were not given back");
+    } else {
+        println!("ok");
+    }
+}
+
+fn end() -> ! {
+    let (n_passed, n_failed) = (N_PASSED.load(Relaxed), N_FAILED.load(Relaxed));
+    println!("{n_passed} passed, {n_failed} failed");
+    exit(if n_failed == 0 { Verdict::Passed } else { Verdict::Failed })
+}
+
+/// What a panic comes to: it fails the test that runs, and ends the machine.
+pub(crate) fn end_in_panic(information: &PanicInfo<'_>) -> ! {
+    if IS_ENDING.swap(true, Relaxed) {
+        cpu::halt_for_ever();
+    }
+    let is_running = IS_RUNNING.load(Relaxed);
+    print!("{}{}", if is_running { "FAILED: " } else { "panic: " }, information.message());
+    if let Some(location) = information.location() {
+        print!(" ({}:{})", location.file(), location.line());
+    }
+    println!("");
+    if !is_running {
+        exit(Verdict::Broken);
+    }
+    N_FAILED.fetch_add(1, Relaxed);
+    end()
+}
+
+/// Fails unless something is so.
+fn ensure(is_so: bool, otherwise: &'static str) -> Outcome {
+    if is_so { Ok(()) } else { Err(otherwise) }
+}
