@@ -18,8 +18,6 @@ pub(crate) struct CommandLine {
     pub(crate) left_out: Option<Fix>,
     /// How many operations the stress does on all CPUs together.
     pub(crate) n_operations: u64,
-    /// `list`: print the tests and do nothing.
-    pub(crate) lists: bool,
     /// `icount`: QEMU's clock counts instructions.
     pub(crate) counts_instructions: bool,
 }
@@ -35,7 +33,6 @@ impl CommandLine {
             test: None,
             left_out: None,
             n_operations: DEFAULT_OPERATIONS,
-            lists: false,
             counts_instructions: false,
         };
         for word in text(start_information).split_ascii_whitespace() {
@@ -53,7 +50,6 @@ impl CommandLine {
             Some(("without", value)) => {
                 self.left_out = Some(Fix::by_name(value).unwrap_or_else(|| panic!("there is no fix {value:?}")));
             }
-            None if word == "list" => self.lists = true,
             None if word == "icount" => self.counts_instructions = true,
             _ => panic!("unknown word on the command line: {word:?}"),
         }

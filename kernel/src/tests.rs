@@ -33,31 +33,24 @@ type Outcome = Result<(), &'static str>;
 
 struct Test {
     name: &'static str,
-    about: &'static str,
     run: fn(&Metal, &CommandLine) -> Outcome,
 }
 
 const TESTS: [Test; 11] = [
-    Test {
-        name: "control",
-        about: "a changed entry goes unnoticed by another CPU until it is flushed",
-        run: control::run,
-    },
-    Test {
-        name: "remap",
-        about: "once a page has moved to another frame, every CPU reads the new one",
-        run: unmap::remap,
-    },
-    Test { name: "unmap", about: "a page comes and goes under all CPUs that read and write it", run: unmap::unmap },
-    Test { name: "protect", about: "once stores are forbidden nobody stores any more", run: permissions::run },
-    Test { name: "lazy", about: "lazy CPUs are left alone and catch up", run: lazy::catch_up },
-    Test { name: "lazy_exit", about: "CPUs that are lazy in an address space leave it when it ends", run: lazy::exit },
-    Test { name: "calls", about: "all CPUs call all with interrupts masked", run: calls::masked },
-    Test { name: "lost_kicks", about: "calls arrive although their interrupts are lost", run: calls::lost },
-    Test { name: "comings", about: "CPUs depart and arrive while others call and flush", run: comings::run },
-    Test { name: "scarcity", about: "unmapping goes on when memory is refused", run: scarcity::run },
-    Test { name: "stress", about: "all CPUs do everything at random, on two address spaces", run: stress::run },
+    Test { name: "control", run: control::run },
+    Test { name: "remap", run: unmap::remap },
+    Test { name: "unmap", run: unmap::unmap },
+    Test { name: "protect", run: permissions::run },
+    Test { name: "lazy", run: lazy::catch_up },
+    Test { name: "lazy_exit", run: lazy::exit },
+    Test { name: "calls", run: calls::masked },
+    Test { name: "lost_kicks", run: calls::lost },
+    Test { name: "comings", run: comings::run },
+    Test { name: "scarcity", run: scarcity::run },
+    Test { name: "stress", run: stress::run },
 ];
+/// What the tests are about, a line each, in the same order: the command lists them without booting.
+const ABOUT: &str = include_str!("../tests.tsv");
 
 static IS_RUNNING: AtomicBool = AtomicBool::new(false);
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
@@ -66,14 +59,9 @@ static N_FAILED: AtomicU32 = AtomicU32::new(0);
 
 /// Does what the command line says and ends the machine.
 pub(crate) fn run(m: &Metal, command_line: &CommandLine) -> ! {
-    let is_wanted = |test: &&Test| command_line.test.is_none_or(|name| name == test.name);
-    if command_line.lists || !TESTS.iter().any(|test| is_wanted(&test)) {
-        for test in &TESTS {
-            println!("{}: {}", test.name, test.about);
-        }
-        exit(if command_line.lists { Verdict::Passed } else { Verdict::NoSuchTest });
-    }
-    for test in TESTS.iter().filter(is_wanted) {
+    let names = ABOUT.lines().filter_map(|line| line.split_once('\t')).map(|(name, _)| name);
+    assert!(names.eq(TESTS.iter().map(|test| test.name)), "tests.tsv names other tests");
+    for test in TESTS.iter().filter(|test| command_line.test.is_none_or(|name| name == test.name)) {
         run_one(m, test, command_line);
     }
     end()
@@ -104,6 +92,8 @@ fn run_one(m: &Metal, test: &Test, command_line: &CommandLine) {
 
 fn end() -> ! {
     let (n_passed, n_failed) = (N_PASSED.load(Relaxed), N_FAILED.load(Relaxed));
+    let (n_accesses, n_stale) = witness::counts();
+    println!("{n_accesses} accesses looked at, {n_stale} stale");
     println!("{n_passed} passed, {n_failed} failed");
     exit(if n_failed == 0 { Verdict::Passed } else { Verdict::Failed })
 }

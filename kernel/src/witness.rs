@@ -18,7 +18,10 @@ const FREE: u64 = 0xf4ee_f4ee_f4ee_f4ee;
 /// In a mark: nobody may store.
 const READ_ONLY: u64 = 1 << 62;
 
+static N_ACCESSES: AtomicU64 = AtomicU64::new(0);
+/// In the test that runs, and in all until now.
 static N_STALE: AtomicU64 = AtomicU64::new(0);
+static N_STALE_IN_ALL: AtomicU64 = AtomicU64::new(0);
 /// The first of them: the page with the CPU above it, and what was found.
 static FIRST: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 const PAGE_BITS: u32 = 36;
@@ -48,7 +51,13 @@ pub(crate) fn stale() -> Option<(u64, u64, Vpn, u64)> {
     (n_stale > 0).then_some((n_stale, place >> PAGE_BITS, Vpn(place & ((1 << PAGE_BITS) - 1)), found))
 }
 
+/// How many accesses found a page, and looked at it, in all; and how many of them were stale.
+pub(crate) fn counts() -> (u64, u64) {
+    (N_ACCESSES.load(Relaxed), N_STALE_IN_ALL.load(Relaxed))
+}
+
 fn note_stale(page: Vpn, found: u64) {
+    N_STALE_IN_ALL.fetch_add(1, Relaxed);
     if N_STALE.fetch_add(1, Relaxed) == 0 {
         FIRST[0].store(u64::from(cpu::number().0) << PAGE_BITS | page.0, Relaxed);
         FIRST[1].store(found, Relaxed);
@@ -97,6 +106,7 @@ pub(crate) fn load(space: SpaceId, page: Vpn) -> bool {
     let Some(owner) = access::load(page, OWNER) else {
         return false;
     };
+    N_ACCESSES.fetch_add(1, Relaxed);
     if owner & !READ_ONLY != mark.0 {
         note_stale(page, owner);
     }
@@ -113,6 +123,7 @@ pub(crate) fn store(space: SpaceId, page: Vpn) -> bool {
         note_stale(page, owner);
     }
     cpu::restore_interrupts(was);
+    N_ACCESSES.fetch_add(u64::from(stored), Relaxed);
     stored
 }
 

@@ -3,6 +3,7 @@
 //! Thin: it reads arguments, calls the libraries and prints. Exit status: 0 if all is well, 1 if a violation was found
 //! (or, by `check`, not found), 2 if it was asked wrongly or given input it cannot use.
 
+mod boot;
 mod bundled;
 mod check;
 mod names;
@@ -28,6 +29,8 @@ enum Command {
     Replay(replay::Arguments),
     /// Explore every interleaving of the library's own code, and show the shortest that breaks it.
     Check(check::Arguments),
+    /// Boot a kernel that embeds the library, on an emulated machine with several CPUs, and test it there.
+    Boot(boot::Arguments),
 }
 
 /// Nothing wrong was found.
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Boot(arguments) => boot::run(&arguments),
     };
     ExitCode::from(result.unwrap_or_else(|error| {
         eprintln!("error: {error}");

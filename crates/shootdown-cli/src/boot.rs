@@ -1,0 +1,106 @@
+//! `shootdown boot`.
+
+mod build;
+mod guest;
+mod outcome;
+
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
+
+use clap::builder::PossibleValuesParser;
+use serde_json::json;
+use shootdown::Fix;
+
+use self::{guest::Guest, outcome::Outcome};
+use crate::{FINE, VIOLATION, names};
+
+/// The names of the kernel's tests and what they are about.
+const TESTS: &str = include_str!("../../../kernel/tests.tsv");
+
+/// Arguments of `shootdown boot`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The kernel is built with cargo from the folder kernel/ that this command was built beside, and runs on emulated CPUs: no
+right or hardware is needed, only the program qemu-system-x86_64 (on Debian and Ubuntu the package qemu-system-x86).
+
+Examples:
+  shootdown boot                                         all tests on 4 CPUs
+  shootdown boot --without flush-remote                  what comes of it; exit status 1
+  shootdown boot --cpus 8 --test stress --operations 1000000
+  shootdown boot --test stress --icount --seed 7         the same interleaving each time
+
+Exit status: 0 all tests passed, 1 a test failed or something stale was used, 2 unusable input, or no QEMU.")]
+pub(crate) struct Arguments {
+    /// How many CPUs the machine has
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..=64))]
+    cpus: u16,
+    /// Run this test only
+    #[arg(long, value_name = "NAME")]
+    test: Option<String>,
+    /// The seed of what the CPUs do, and of when they are interrupted
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Leave a fix out
+    #[arg(long, value_name = "FIX", value_parser = PossibleValuesParser::new(Fix::ALL.map(Fix::name)))]
+    without: Option<String>,
+    /// Operations that the stress does, on all CPUs together
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    operations: u64,
+    /// Count instructions instead of time: the same seed gives the same interleaving, a few times more slowly
+    #[arg(long)]
+    icount: bool,
+    /// Give up after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    time_limit: u64,
+    /// Print one JSON object instead of what the kernel prints
+    #[arg(long)]
+    json: bool,
+    /// List the tests
+    #[arg(long, conflicts_with_all = ["cpus", "test", "seed", "without", "operations", "icount", "time_limit"])]
+    list: bool,
+}
+
+type Error = Box<dyn std::error::Error>;
+
+/// Runs the command and returns its exit status.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
+    if arguments.list {
+        list(arguments.json)?;
+        return Ok(FINE);
+    }
+    if let Some(name) = &arguments.test
+        && !tests().any(|(other, _)| other == name)
+    {
+        let hint = names::near(name, tests().map(|(name, _)| name));
+        return Err(format!("there is no test {name:?}{hint} (see `shootdown boot --list`)").into());
+    }
+    guest::find_qemu()?;
+    let kernel = build::kernel()?;
+    let began = Instant::now();
+    let guest = Guest::start(arguments, &kernel)?;
+    let outcome = guest.watch(Duration::from_secs(arguments.time_limit), !arguments.json)?;
+    if arguments.json {
+        writeln!(std::io::stdout(), "{}", outcome.json(arguments, began.elapsed()))?;
+    } else if let Some(reason) = outcome.without_verdict() {
+        writeln!(std::io::stdout(), "{reason}")?;
+    }
+    Ok(if outcome.is_fine() { FINE } else { VIOLATION })
+}
+
+fn tests() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TESTS.lines().filter_map(|line| line.split_once('\t'))
+}
+
+fn list(is_json: bool) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    for (name, about) in tests() {
+        if is_json {
+            writeln!(out, "{}", json!({ "test": name, "about": about }))?;
+        } else {
+            writeln!(out, "{name:<12} {about}")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Builds the kernel.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::Error;
+
+/// Where the kernel was when this command was built.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../kernel");
+const NAME: &str = "shootdown-kernel";
+
+/// Builds the kernel and returns where it is.
+pub(super) fn kernel() -> Result<PathBuf, Error> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Err("the kernel is linked from the host's own core library, so it is built on x86-64 Linux only".into());
+    }
+    let folder = Path::new(FOLDER);
+    let manifest = folder.join("Cargo.toml");
+    if !manifest.is_file() {
+        let folder = folder.display();
+        return Err(format!("there is no kernel in {folder}, beside which this command was built: run it from a checkout, with `cargo run --release -- boot`").into());
+    }
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| folder.join("../target"), PathBuf::from).join("kernel");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(&cargo)
+        .args(["build", "--release", "--locked", "--offline", "--quiet", "--manifest-path"])
+        .arg(&manifest)
+        .arg("--target-dir")
+        .arg(&target)
+        // Instrumentation, which flags may ask for, needs the standard library; another target, another path.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET")
+        .output()
+        .map_err(|error| format!("{} cannot be started: {error}", Path::new(&cargo).display()))?;
+    if !built.status.success() {
+        return Err(format!("the kernel cannot be built:\n{}", String::from_utf8_lossy(&built.stderr)).into());
+    }
+    Ok(target.join("release").join(NAME))
+}

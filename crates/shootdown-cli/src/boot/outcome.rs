@@ -1,0 +1,124 @@
+//! What came of a boot: what the kernel said, and how it ended.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Arguments;
+
+/// How the machine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Passed,
+    Failed,
+    /// The kernel panicked before the tests began.
+    Broken,
+    /// With another exit status; 0 after a triple fault.
+    Strange(Option<i32>),
+    /// Not by itself.
+    TimeLimit(Duration),
+}
+
+impl Ending {
+    /// QEMU's debug device makes twice the kernel's value plus one of it, see the kernel's `exit.rs`.
+    pub(super) fn of_status(status: Option<i32>) -> Ending {
+        match status {
+            Some(0x21) => Ending::Passed,
+            Some(0x23) => Ending::Failed,
+            Some(0x25) => Ending::Broken,
+            _ => Ending::Strange(status),
+        }
+    }
+}
+
+/// One test.
+#[derive(Debug, Serialize)]
+struct Test {
+    test: String,
+    passed: bool,
+    /// Why not.
+    reason: Option<String>,
+}
+
+/// What came of a boot.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    tests: Vec<Test>,
+    ending: Ending,
+}
+
+impl Outcome {
+    pub(super) fn new(said: &[u8], ending: Ending) -> Outcome {
+        Outcome { tests: String::from_utf8_lossy(said).lines().filter_map(test).collect(), ending }
+    }
+
+    /// All that ran has passed, and something ran.
+    pub(super) fn is_fine(&self) -> bool {
+        self.ending == Ending::Passed && !self.tests.is_empty() && self.tests.iter().all(|test| test.passed)
+    }
+
+    /// Why the kernel has not said by itself what came of it, if so.
+    pub(super) fn without_verdict(&self) -> Option<String> {
+        match self.ending {
+            Ending::Passed | Ending::Failed | Ending::Broken => None,
+            Ending::Strange(Some(0)) => Some("the machine reset itself: an exception in an exception".to_owned()),
+            Ending::Strange(status) => Some(format!("the machine ended by itself, with status {status:?}")),
+            Ending::TimeLimit(limit) => Some(format!("the machine did not end within {} s", limit.as_secs())),
+        }
+    }
+
+    pub(super) fn json(&self, arguments: &Arguments, took: Duration) -> Value {
+        let n_passed = self.tests.iter().filter(|test| test.passed).count();
+        json!({
+            "cpus": arguments.cpus,
+            "seed": arguments.seed,
+            "without": arguments.without,
+            "operations": arguments.operations,
+            "icount": arguments.icount,
+            "tests": self.tests,
+            "passed": n_passed,
+            "failed": self.tests.len() - n_passed,
+            "verdict": if self.is_fine() { "pass" } else { "violation" },
+            "ended": self.without_verdict(),
+            "seconds": took.as_secs_f64(),
+        })
+    }
+}
+
+fn test(line: &str) -> Option<Test> {
+    let (name, result) = line.trim_end().strip_prefix("test ")?.split_once(" ...")?;
+    let result = result.trim_start();
+    let passed = result == "ok";
+    let reason = match result {
+        "ok" => None,
+        "" => Some("did not end".to_owned()),
+        _ => Some(result.strip_prefix("FAILED: ").unwrap_or(result).to_owned()),
+    };
+    Some(Test { test: name.to_owned(), passed, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_is_understood() {
+        let said =
+            b"shootdown on 4 CPUs\ntest control ... ok\ntest unmap ... FAILED: 3 stale accesses\n1 passed, 1 failed\n";
+        let outcome = Outcome::new(said, Ending::Failed);
+        let results: Vec<_> = outcome.tests.iter().map(|test| (test.test.as_str(), test.reason.as_deref())).collect();
+        assert_eq!(results, [("control", None), ("unmap", Some("3 stale accesses"))]);
+        assert!(!outcome.is_fine());
+    }
+
+    #[test]
+    fn a_kernel_that_says_nothing_has_not_passed() {
+        assert!(!Outcome::new(b"", Ending::Passed).is_fine());
+        assert!(Outcome::new(b"test control ... ok\n", Ending::Passed).is_fine());
+        let hung = Outcome::new(b"test control ... ", Ending::TimeLimit(Duration::from_secs(3)));
+        assert!(!hung.is_fine());
+        assert_eq!(hung.without_verdict().as_deref(), Some("the machine did not end within 3 s"));
+        assert!(Outcome::new(b"", Ending::of_status(Some(0))).without_verdict().is_some());
+    }
+}

@@ -1,0 +1,128 @@
+//! `shootdown boot` as a user runs it: the library on an emulated machine, with all fixes and without each of some.
+
+use std::{
+    io::{self, Write as _},
+    process::{Command, Output},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
+
+use serde_json::Value;
+
+/// Fixes whose absence shows on QEMU, and the test that fails without. Walk caches and tags are not there, and what depends on
+/// the order of memory operations does not happen on one thread.
+const VISIBLE: [(&str, &str); 8] = [
+    ("flush-before-free", "stress"),
+    ("wait-for-acks", "stress"),
+    ("flush-remote", "stress"),
+    ("drop-all-when-behind", "stress"),
+    ("catch-up", "lazy"),
+    ("tell-lazy-of-tables", "lazy_exit"),
+    ("serve-while-waiting", "calls"),
+    ("poll-on-exit", "lost_kicks"),
+];
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shootdown"));
+    command.arg("boot");
+    command
+}
+
+/// Boots and returns what it prints, if it ends with this status. `None` where there is no QEMU.
+fn boots(arguments: &[&str], status: i32) -> Option<String> {
+    static N_SKIPPED: AtomicU32 = AtomicU32::new(0);
+    if Command::new("qemu-system-x86_64").arg("--version").output().is_err() {
+        let n_skipped = N_SKIPPED.fetch_add(1, Relaxed) + 1;
+        // Not by `eprintln`, which is shown only where a test fails.
+        writeln!(io::stderr(), "boots skipped: {n_skipped}; there is no qemu-system-x86_64").expect("it prints");
+        return None;
+    }
+    let output = command().args(arguments).output().expect("the command runs");
+    let Output { status: ended, stdout, stderr } = output;
+    let text = String::from_utf8(stdout).expect("it prints UTF-8");
+    assert_eq!(ended.code(), Some(status), "{arguments:?}: {}{text}", String::from_utf8_lossy(&stderr));
+    Some(text)
+}
+
+/// Asks wrongly: status 2, nothing on standard output, and an error that says all of `expected`.
+fn refused(mut command: Command, expected: &[&str]) {
+    let output = command.output().expect("the command runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{error}");
+    for words in expected {
+        assert!(error.contains(words), "no {words:?} in {error}");
+    }
+}
+
+fn listed() -> Vec<String> {
+    let output = command().arg("--list").output().expect("the command runs");
+    let text = String::from_utf8(output.stdout).expect("it prints UTF-8");
+    text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_test_passes_on_two_four_and_eight_cpus() {
+    for cpus in ["2", "4", "8"] {
+        let Some(text) = boots(&["--cpus", cpus], 0) else { return };
+        assert!(text.starts_with(&format!("shootdown on {cpus} CPUs")), "{text}");
+        for name in listed() {
+            assert!(text.contains(&format!("test {name} ... ok\n")), "{text}");
+        }
+        assert!(text.contains(" accesses looked at, 0 stale\n"), "{text}");
+        assert!(text.ends_with(&format!("{} passed, 0 failed\n", listed().len())), "{text}");
+    }
+}
+
+#[test]
+fn a_fix_left_out_is_caught_by_the_test_that_passes_with_it() {
+    for (fix, test) in VISIBLE {
+        assert!(listed().iter().any(|name| name == test));
+        let Some(text) = boots(&["--icount", "--without", fix, "--test", test], 1) else { return };
+        assert!(text.contains(&format!("test {test} ... FAILED: ")), "{fix}: {text}");
+        assert!(text.ends_with("0 passed, 1 failed\n"), "{fix}: {text}");
+    }
+}
+
+#[test]
+fn without_the_flush_the_control_reads_the_old_frame_for_ever() {
+    let Some(text) = boots(&["--without", "flush-remote", "--test", "control"], 1) else { return };
+    assert!(text.contains("go on reading the old frame"), "{text}");
+}
+
+#[test]
+fn counting_instructions_a_seed_repeats_its_interleaving() {
+    let run = |seed: &str| boots(&["--icount", "--test", "stress", "--operations", "20000", "--seed", seed], 0);
+    let (Some(one), Some(again), Some(other)) = (run("7"), run("7"), run("8")) else { return };
+    assert_eq!(one, again);
+    // The number of accesses depends on what the CPUs find.
+    assert_ne!(one.lines().nth_back(1), other.lines().nth_back(1));
+}
+
+#[test]
+fn json_says_what_came_of_each_test() {
+    let Some(text) = boots(&["--test", "lazy", "--without", "catch-up", "--json"], 1) else { return };
+    let outcome: Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!((outcome["verdict"].as_str(), outcome["without"].as_str()), (Some("violation"), Some("catch-up")));
+    assert_eq!((outcome["passed"].as_u64(), outcome["failed"].as_u64()), (Some(0), Some(1)));
+    assert_eq!(outcome["tests"][0]["test"], "lazy");
+    assert!(outcome["tests"][0]["reason"].as_str().is_some_and(|reason| reason.contains("stale")), "{text}");
+}
+
+#[test]
+fn a_machine_that_takes_too_long_is_ended() {
+    let arguments = ["--time-limit", "1", "--test", "stress", "--operations", "1000000000"];
+    let Some(text) = boots(&arguments, 1) else { return };
+    assert!(text.ends_with("the machine did not end within 1 s\n"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_its_reason() {
+    let mut unknown = command();
+    unknown.args(["--test", "strss"]);
+    refused(unknown, &["there is no test \"strss\"", "near names: stress", "--list"]);
+    let mut without_qemu = command();
+    without_qemu.env("PATH", "/nonexistent");
+    refused(without_qemu, &["qemu-system-x86_64", "install the package qemu-system-x86"]);
+    let mut alone = command();
+    alone.args(["--cpus", "1"]);
+    refused(alone, &["2..=64"]);
+}
