@@ -80,7 +80,7 @@ fn run_one(m: &Metal, test: &Test, command_line: &CommandLine) {
     n_counted.fetch_add(1, Relaxed);
     if let Some((n_stale, cpu, page, found)) = witness::stale() {
         let address = page.address::<Format>().0;
-        println!("FAILED: {n_stale} stale accesses, the first on CPU {cpu} at {address:#x}, which found {found:#x}");
+        println!("FAILED: stale accesses: {n_stale}, the first on CPU {cpu} at {address:#x}, which found {found:#x}");
     } else if let Err(reason) = outcome {
         println!("FAILED: {reason}");
     } else if is_leaking {

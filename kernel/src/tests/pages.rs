@@ -2,18 +2,20 @@
 
 use core::sync::atomic::Ordering::*;
 
-use shootdown::{Attributes, Frame, Gather, Level, Machine as _, Pfn, Space, SpaceId, Vpn, VpnRange, residency};
+use shootdown::{
+    Attributes, EntryFormat as _, Frame, Gather, Level, Machine as _, Pfn, Space, SpaceId, Vpn, VpnRange, residency,
+};
 
 use super::Outcome;
 use crate::{
     jobs,
-    machine::Metal,
+    machine::{Format, Metal},
     memory, places,
     witness::{self, Mark},
 };
 
-/// The half of the addresses that is not the kernel's.
-pub(super) const USER: VpnRange = VpnRange::new(Vpn(0), Vpn(1 << 35));
+/// All pages that an address space can have.
+pub(super) const USER: VpnRange = Format::REACH;
 /// A page for tests that need one.
 pub(super) const PAGE: Vpn = Vpn(0x7_f88d_e25e);
 

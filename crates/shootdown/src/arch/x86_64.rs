@@ -1,7 +1,7 @@
 //! x86-64 with 4-level paging: 512 entries of 8 bytes a table, 4 KiB base pages.
 
 use crate::{
-    addr::{Level, Pfn, TableFrame},
+    addr::{Level, Pfn, TableFrame, Vpn, VpnRange},
     format::{Attributes, Entry, EntryFormat},
 };
 
@@ -35,6 +35,9 @@ impl EntryFormat for X86_64 {
     const INDEX_BITS: u32 = 9;
     const PAGE_SHIFT: u32 = 12;
     const HIGHEST_LEAF: Level = Level(3);
+    // The lower half of the canonical addresses. In the upper half of a root the kernel keeps tables of its own, which an
+    // unmap of everything must not go into.
+    const REACH: VpnRange = VpnRange::from_len(Vpn(0), 1 << (4 * 9 - 1));
 
     #[inline]
     fn leaf(frame: Pfn, level: Level, attributes: Attributes) -> u64 {
@@ -105,6 +108,13 @@ mod tests {
         // Table 4-18: the page-size bit makes a level 2 entry map 2 MiB.
         assert_eq!(X86_64::leaf(Pfn(0x1200), Level(2), Attributes::USER_READ), 0x8000_0000_0120_00a5);
         assert_eq!(X86_64::table(TableFrame(Pfn(0x77))), 0x7_7027);
+    }
+
+    #[test]
+    fn the_upper_half_is_the_kernels() {
+        assert!(X86_64::REACH.contains(Vpn(0x7fff_ffff_ffff >> 12)));
+        // Where the first kernel address lies in a root table: entry 256.
+        assert!(!X86_64::REACH.contains(Vpn(256 << 27)));
     }
 
     #[test]
