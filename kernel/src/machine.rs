@@ -204,14 +204,16 @@ unsafe impl Machine for Metal {
     // Hooks.
     #[inline]
     fn keeps(&self, fix: Fix) -> bool {
-        !places::is_left_out(fix)
+        cfg!(feature = "bench") || !places::is_left_out(fix)
     }
     fn cpus_come_and_go(&self) -> bool {
         true
     }
     #[inline]
     fn count(&self, counter: Counter, times: u64) {
-        places::count(counter, times);
+        if cfg!(not(feature = "bench")) {
+            places::count(counter, times);
+        }
     }
 }
 

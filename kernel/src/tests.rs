@@ -18,6 +18,7 @@ use crate::{
     witness,
 };
 
+mod bench;
 mod calls;
 mod comings;
 mod control;
@@ -61,6 +62,12 @@ static N_FAILED: AtomicU32 = AtomicU32::new(0);
 pub(crate) fn run(m: &Metal, command_line: &CommandLine) -> ! {
     let names = ABOUT.lines().filter_map(|line| line.split_once('\t')).map(|(name, _)| name);
     assert!(names.eq(TESTS.iter().map(|test| test.name)), "tests.tsv names other tests");
+    if cfg!(feature = "bench") {
+        bench::run(m);
+        println!("test bench ... ok");
+        N_PASSED.fetch_add(1, Relaxed);
+        end()
+    }
     for test in TESTS.iter().filter(|test| command_line.test.is_none_or(|name| name == test.name)) {
         run_one(m, test, command_line);
     }

@@ -19,6 +19,9 @@ use crate::{FINE, VIOLATION, names};
 /// The names of the kernel's tests and what they are about.
 const TESTS: &str = include_str!("../../../kernel/tests.tsv");
 
+/// What is no test, and needs a kernel of its own.
+const BENCH: &str = "bench";
+
 /// Arguments of `shootdown boot`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -30,6 +33,7 @@ Examples:
   shootdown boot --without flush-remote                  what comes of it; exit status 1
   shootdown boot --cpus 8 --test stress --operations 1000000
   shootdown boot --test stress --icount --seed 7         the same interleaving each time
+  shootdown boot --test bench --icount --cpus 8          how many instructions a shootdown takes
 
 Exit status: 0 all tests passed, 1 a test failed or something stale was used, 2 unusable input, or no QEMU.")]
 pub(crate) struct Arguments {
@@ -70,14 +74,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         list(arguments.json)?;
         return Ok(FINE);
     }
-    if let Some(name) = &arguments.test
-        && !tests().any(|(other, _)| other == name)
-    {
-        let hint = names::near(name, tests().map(|(name, _)| name));
-        return Err(format!("there is no test {name:?}{hint} (see `shootdown boot --list`)").into());
-    }
+    let kind = kind(arguments)?;
     guest::find_qemu()?;
-    let kernel = build::kernel()?;
+    let kernel = build::kernel(kind)?;
     let began = Instant::now();
     let guest = Guest::start(arguments, &kernel)?;
     let outcome = guest.watch(Duration::from_secs(arguments.time_limit), !arguments.json)?;
@@ -89,13 +88,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
     Ok(if outcome.is_fine() { FINE } else { VIOLATION })
 }
 
+/// The kernel that is wanted; refuses what makes no sense for it.
+fn kind(arguments: &Arguments) -> Result<build::Kind, Error> {
+    match arguments.test.as_deref() {
+        Some(BENCH) if arguments.without.is_some() => {
+            Err("bench measures the library as it ships: no fix can be left out".into())
+        }
+        Some(BENCH) if !arguments.icount => Err("bench counts instructions, and needs --icount for that".into()),
+        Some(BENCH) => Ok(build::Kind::Bench),
+        Some(name) if !tests().any(|(other, _)| other == name) => {
+            let hint = names::near(name, tests().map(|(name, _)| name).chain([BENCH]));
+            Err(format!("there is no test {name:?}{hint} (see `shootdown boot --list`)").into())
+        }
+        _ => Ok(build::Kind::Tests),
+    }
+}
+
 fn tests() -> impl Iterator<Item = (&'static str, &'static str)> {
     TESTS.lines().filter_map(|line| line.split_once('\t'))
 }
 
 fn list(is_json: bool) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
-    for (name, about) in tests() {
+    let bench = (BENCH, "not among the tests: how many instructions a shootdown takes; with --icount");
+    for (name, about) in tests().chain([bench]) {
         if is_json {
             writeln!(out, "{}", json!({ "test": name, "about": about }))?;
         } else {

@@ -56,7 +56,8 @@ fn refused(mut command: Command, expected: &[&str]) {
 fn listed() -> Vec<String> {
     let output = command().arg("--list").output().expect("the command runs");
     let text = String::from_utf8(output.stdout).expect("it prints UTF-8");
-    text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    let names = text.lines().filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "bench").map(str::to_owned).collect()
 }
 
 #[test]
@@ -108,6 +109,15 @@ fn json_says_what_came_of_each_test() {
 }
 
 #[test]
+fn the_bench_repeats_to_the_instruction() {
+    let run = || boots(&["--test", "bench", "--icount", "--json"], 0);
+    let (Some(one), Some(again)) = (run(), run()) else { return };
+    let rows = |text: &str| serde_json::from_str::<Value>(text).expect("it is JSON")["bench"].clone();
+    assert_eq!(rows(&one), rows(&again));
+    assert_eq!(rows(&one).as_array().map(Vec::len), Some(4), "0 to 3 targets: {one}");
+}
+
+#[test]
 fn a_machine_that_takes_too_long_is_ended() {
     let arguments = ["--time-limit", "1", "--test", "stress", "--operations", "1000000000"];
     let Some(text) = boots(&arguments, 1) else { return };
@@ -119,6 +129,9 @@ fn what_cannot_be_done_is_refused_with_its_reason() {
     let mut unknown = command();
     unknown.args(["--test", "strss"]);
     refused(unknown, &["there is no test \"strss\"", "near names: stress", "--list"]);
+    let mut by_time = command();
+    by_time.args(["--test", "bench"]);
+    refused(by_time, &["--icount"]);
     let mut without_qemu = command();
     without_qemu.env("PATH", "/nonexistent");
     refused(without_qemu, &["qemu-system-x86_64", "install the package qemu-system-x86"]);

@@ -12,8 +12,27 @@ use super::Error;
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../kernel");
 const NAME: &str = "shootdown-kernel";
 
+/// Which kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Runs the tests.
+    Tests,
+    /// Measures, with nothing in it that serves the tests.
+    Bench,
+}
+
+impl Kind {
+    /// The cargo features, and a folder to build it in.
+    const fn features_and_folder(self) -> (&'static [&'static str], &'static str) {
+        match self {
+            Kind::Tests => (&[], "kernel"),
+            Kind::Bench => (&["--features", "bench"], "kernel-bench"),
+        }
+    }
+}
+
 /// Builds the kernel and returns where it is.
-pub(super) fn kernel() -> Result<PathBuf, Error> {
+pub(super) fn kernel(kind: Kind) -> Result<PathBuf, Error> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err("the kernel is linked from the host's own core library, so it is built on x86-64 Linux only".into());
     }
@@ -23,11 +42,14 @@ pub(super) fn kernel() -> Result<PathBuf, Error> {
         let folder = folder.display();
         return Err(format!("there is no kernel in {folder}, beside which this command was built: run it from a checkout, with `cargo run --release -- boot`").into());
     }
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| folder.join("../target"), PathBuf::from).join("kernel");
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| folder.join("../target"), PathBuf::from);
+    let (features, subfolder) = kind.features_and_folder();
+    let target = target.join(subfolder);
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(&cargo)
         .args(["build", "--release", "--locked", "--offline", "--quiet", "--manifest-path"])
         .arg(&manifest)
+        .args(features)
         .arg("--target-dir")
         .arg(&target)
         // Instrumentation, which flags may ask for, needs the standard library; another target, another path.

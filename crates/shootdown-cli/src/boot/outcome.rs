@@ -41,16 +41,30 @@ struct Test {
     reason: Option<String>,
 }
 
+/// A row of the bench: the instructions for one page, on all CPUs together.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Row {
+    targets: u64,
+    spinning: u64,
+    halted: u64,
+}
+
 /// What came of a boot.
 #[derive(Debug)]
 pub(super) struct Outcome {
     tests: Vec<Test>,
+    bench: Vec<Row>,
     ending: Ending,
 }
 
 impl Outcome {
     pub(super) fn new(said: &[u8], ending: Ending) -> Outcome {
-        Outcome { tests: String::from_utf8_lossy(said).lines().filter_map(test).collect(), ending }
+        let said = String::from_utf8_lossy(said);
+        Outcome {
+            tests: said.lines().filter_map(test).collect(),
+            bench: said.lines().filter_map(row).collect(),
+            ending,
+        }
     }
 
     /// All that ran has passed, and something ran.
@@ -77,6 +91,7 @@ impl Outcome {
             "operations": arguments.operations,
             "icount": arguments.icount,
             "tests": self.tests,
+            "bench": self.bench,
             "passed": n_passed,
             "failed": self.tests.len() - n_passed,
             "verdict": if self.is_fine() { "pass" } else { "violation" },
@@ -98,6 +113,14 @@ fn test(line: &str) -> Option<Test> {
     Some(Test { test: name.to_owned(), passed, reason })
 }
 
+fn row(line: &str) -> Option<Row> {
+    let numbers: Result<Vec<u64>, _> = line.split_whitespace().map(str::parse).collect();
+    match numbers.ok()?[..] {
+        [targets, spinning, halted] => Some(Row { targets, spinning, halted }),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +133,13 @@ mod tests {
         let results: Vec<_> = outcome.tests.iter().map(|test| (test.test.as_str(), test.reason.as_deref())).collect();
         assert_eq!(results, [("control", None), ("unmap", Some("3 stale accesses"))]);
         assert!(!outcome.is_fine());
+    }
+
+    #[test]
+    fn rows_of_the_bench_are_numbers() {
+        let said = b"targets  spinning  halted\n      1       894     895\na target      522     523\n";
+        let outcome = Outcome::new(said, Ending::Passed);
+        assert_eq!(outcome.bench, [Row { targets: 1, spinning: 894, halted: 895 }]);
     }
 
     #[test]
