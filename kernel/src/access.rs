@@ -14,8 +14,8 @@ unsafe extern "C" {
 /// The word of this index in a page, of the loaded address space; or it is not mapped.
 pub(crate) fn load(page: Vpn, index: u64) -> Option<u64> {
     let mut value = 0;
-    // SAFETY: `user_address` is in the half where Rust has no memory, so the load reads a frame of the pool, or faults and
-    // comes back by `way_out_of_a_fault`.
+    // SAFETY: `user_address` is in the half where Rust has no memory, so the load reads a frame of the pool, or faults
+    // and comes back by `way_out_of_a_fault`.
     unsafe { access_load(user_address(page, index), &mut value) }.then_some(value)
 }
 

@@ -1,4 +1,4 @@
-//! The local interrupt controller, as x2APIC where the CPU has it, else as xAPIC: SDM 3A chapter 11 (rev 86).
+//! The local interrupt controller, as x2APIC where the CPU has it, else as xAPIC: SDM 3A, "Advanced Programmable Interrupt Controller".
 
 use core::{
     arch::{asm, x86_64::__cpuid_count as cpuid},
@@ -88,7 +88,7 @@ pub(crate) fn start_timer(wait_ns: u32) {
 
 fn command(target: u32, command: u32) {
     if IS_X2.load(Relaxed) {
-        // The write orders nothing by itself: SDM 3A §11.12.3 (rev 86).
+        // The write orders nothing by itself: SDM 3A, "MSR Access in x2APIC Mode".
         // SAFETY: the register is there in this mode; a fence has no other effect.
         unsafe {
             asm!("mfence", "lfence", options(nostack, preserves_flags));
@@ -111,8 +111,8 @@ fn read(register: u32) -> u32 {
         // SAFETY: the register is there in this mode.
         return unsafe { cpu::read_register(X2_REGISTERS + (register >> 4)) } as u32;
     }
-    // SAFETY: the controller's registers are there, in the direct map, and are no memory that Rust knows. That they are not
-    // cached is the range registers' doing, which firmware, and QEMU, set so.
+    // SAFETY: the controller's registers are there, in the direct map, and are no memory that Rust knows. That they are
+    // not cached is the range registers' doing, which firmware, and QEMU, set so.
     unsafe { memory::direct_map(MEMORY + u64::from(register)).cast::<u32>().read_volatile() }
 }
 

@@ -57,7 +57,8 @@ impl CommandLine {
 }
 
 fn text(start_information: u64) -> &'static str {
-    // SAFETY: QEMU has put the start information there, which nobody changes: it lies below the memory that `memory` gives out.
+    // SAFETY: QEMU has put the start information there, which nobody changes: it lies below the memory that `memory`
+    // gives out.
     let address = unsafe { memory::direct_map(start_information + COMMAND_LINE).cast::<u64>().read() };
     if address == 0 {
         return "";

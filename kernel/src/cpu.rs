@@ -13,7 +13,7 @@ pub(crate) const MAX_CPUS: usize = 64;
 
 const STACK_BYTES: usize = 32 << 10;
 const INTERRUPT_STACK_BYTES: usize = 16 << 10;
-/// Offset of the first interrupt stack in the task state: SDM 3A figure 8-11 (rev 86).
+/// Offset of the first interrupt stack in the task state: SDM 3A, figure "64-Bit TSS Format".
 const TASK_STATE_STACKS: usize = 36 / 4;
 const TASK_STATE_WORDS: usize = 104 / 4;
 const TASK_SELECTOR: u16 = 0x20;
@@ -93,7 +93,7 @@ pub(crate) fn set_up(number: Number) {
         0x00af_9a00_0000_ffff, // 64-bit code
         0x00cf_9200_0000_ffff, // data
         0,
-        // An available 64-bit task state: SDM 3A §8.2.3 (rev 86).
+        // An available 64-bit task state: SDM 3A, "TSS Descriptor in 64-bit mode".
         103 | (task_state & 0xff_ffff) << 16 | 0x89 << 40 | (task_state >> 24 & 0xff) << 56,
         task_state >> 32,
     ];
@@ -101,8 +101,8 @@ pub(crate) fn set_up(number: Number) {
         place.store(descriptor, Relaxed);
     }
     let pointer = TablePointer { last_byte: 47, base: block.descriptors.as_ptr().addr() as u64 };
-    // SAFETY: the table lives for ever, has the code and data segments that are loaded already at the same places, and a
-    // task state at `TASK_SELECTOR` whose stacks are this CPU's own.
+    // SAFETY: the table lives for ever, has the code and data segments that are loaded already at the same places, and
+    // a task state at `TASK_SELECTOR` whose stacks are this CPU's own.
     unsafe { asm!("lgdt [{}]", "ltr {:x}", in(reg) &pointer, in(reg) TASK_SELECTOR, options(readonly, nostack)) }
     interrupt::load_table();
     // SAFETY: nobody but `number` uses GS, and it finds the block there that lives for ever.
@@ -134,8 +134,8 @@ pub(crate) fn number() -> Number {
 #[inline]
 pub(crate) fn mask_interrupts() -> u64 {
     let flags: u64;
-    // SAFETY: the stack is as before at the end, and there is no red zone to overwrite: not `nostack`. That interrupts do not
-    // come is no danger. Not `nomem`: what follows stays behind it.
+    // SAFETY: the stack is as before at the end, and there is no red zone to overwrite: not `nostack`. That interrupts
+    // do not come is no danger. Not `nomem`: what follows stays behind it.
     unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) }
     flags & INTERRUPT_FLAG
 }
@@ -151,14 +151,14 @@ pub(crate) fn restore_interrupts(was: u64) {
 /// Opens interrupts.
 #[inline]
 pub(crate) fn enable_interrupts() {
-    // SAFETY: `set_up` has loaded a table whose handlers keep all registers and use stacks of their own. Not `nomem`: what
-    // came before stays before it.
+    // SAFETY: `set_up` has loaded a table whose handlers keep all registers and use stacks of their own. Not `nomem`:
+    // what came before stays before it.
     unsafe { asm!("sti", options(nostack)) }
 }
 
 /// Opens interrupts and sleeps until one has been handled, which cannot come between the two.
 pub(crate) fn sleep() {
-    // SAFETY: as in `enable_interrupts`. `sti` holds interrupts back for one more instruction: SDM 2B "STI" (rev 86).
+    // SAFETY: as in `enable_interrupts`. `sti` holds interrupts back for one more instruction: SDM 2B, "STI".
     unsafe { asm!("sti", "hlt", options(nostack)) }
 }
 
@@ -192,7 +192,8 @@ pub(crate) fn invalidate_all() {
 
 /// Drops every translation, global ones too: SDM 3A §4.10.4.1 (rev 86), a change of CR4.PGE.
 pub(crate) fn invalidate_everything() {
-    // SAFETY: the bit is as before at the end. Interrupts in between see no global pages, which is no difference to them.
+    // SAFETY: the bit is as before at the end. Interrupts in between see no global pages, which is no difference to
+    // them.
     unsafe {
         asm!("mov {was}, cr4", "mov {without}, {was}", "and {without}, {mask}", "mov cr4, {without}", "mov cr4, {was}",
             was = out(reg) _, without = out(reg) _, mask = in(reg) !GLOBAL_PAGES, options(nostack));

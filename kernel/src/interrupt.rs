@@ -26,7 +26,7 @@ pub(crate) enum Vector {
 const PAGE_FAULT: u64 = 14;
 const N_EXCEPTIONS: usize = 32;
 const N_VECTORS: usize = 256;
-/// Present, for the kernel, an interrupt gate: interrupts are masked in the handler. SDM 3A §6.14.1 (rev 86).
+/// Present, for the kernel, an interrupt gate: interrupts are masked in the handler. SDM 3A, "64-Bit Mode IDT".
 const INTERRUPT_GATE: u64 = 0x8e00 << 32;
 const CODE_SELECTOR: u64 = 8 << 16;
 

@@ -6,7 +6,7 @@
 .macro STUB vector
 .align 16
 interrupt_stub_\vector:
-    // These push an error code themselves: SDM 3A table 6-1 (rev 86).
+    // These push an error code themselves: SDM 3A, table "Protected-Mode Exceptions and Interrupts".
     .if !(\vector == 8 || (\vector >= 10 && \vector <= 14) || \vector == 17 || \vector == 21)
     pushq $0
     .endif
@@ -27,8 +27,8 @@ interrupt_stub_\vector:
 
 FOR_EACH_VECTOR STUB
 
-// Every gate switches to a stack of its own, so the red zone of what was interrupted is left alone. `core` is compiled with
-// SSE, so its registers are saved too. The order of the pushes is that of `Interrupted`, from its end.
+// Every gate switches to a stack of its own, so the red zone of what was interrupted is left alone. `core` is compiled
+// with SSE, so its registers are saved too. The order of the pushes is that of `Interrupted`, from its end.
 interrupt_entry:
     push %rax
     push %rcx

@@ -50,8 +50,8 @@ pub(crate) fn idle(m: &Metal) -> ! {
         }
         cpu::restore_interrupts(was);
         n_seen += 1;
-        // SAFETY: `on_every_cpu` made the address of a `Job` on its stack, which is there until this CPU has said that it is
-        // done. There is one round at a time, so it is the one of this round.
+        // SAFETY: `on_every_cpu` made the address of a `Job` on its stack, which is there until this CPU has said that
+        // it is done. There is one round at a time, so it is the one of this round.
         let job: Job<'_> = unsafe { *core::ptr::with_exposed_provenance::<Job<'_>>(JOB.load(Relaxed)) };
         job(m);
         // Release: what the job did is seen by whoever waits for it.

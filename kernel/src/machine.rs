@@ -63,19 +63,19 @@ fn address(page: Vpn) -> u64 {
 }
 
 // SAFETY:
-// - Memory: words and entries are atomics, used with the order asked for or a stronger one; the walker reads entries where
-//   the direct map has them.
+// - Memory: words and entries are atomics, used with the order asked for or a stronger one; the walker reads entries
+//   where the direct map has them.
 // - Own words: the trait's default, relaxed accesses.
-// - Invalidation: INVLPG drops the translation and every cached pointer on its path, a write of CR3 all that is not global,
-//   a change of CR4.PGE everything; all three are serializing (SDM 3A §4.10.4.1 and §8.3, rev 86), so `complete` has
-//   nothing left to do. No user page is global.
-// - Interrupts: `mask` clears the flag. A kick is a fixed interrupt to one CPU, which its controller keeps until it can be
-//   taken; stores made before are seen, see `apic::kick`. When a test loses kicks, timers make up for it.
+// - Invalidation: INVLPG drops the translation and every cached pointer on its path, a write of CR3 all that is not
+//   global, a change of CR4.PGE everything; all three are serializing (SDM 3A §4.10.4.1, rev 86, and "Serializing Instructions"), so
+//   `complete` has nothing left to do. No user page is global.
+// - Interrupts: `mask` clears the flag. A kick is a fixed interrupt to one CPU, which its controller keeps until it can
+//   be taken; stores made before are seen, see `apic::kick`. When a test loses kicks, timers make up for it.
 // - `cpu`: from this CPU's own block; nobody migrates.
 // - Frames: the pool gives a frame to one, and it is zeroed here.
 // - Placement: statics, zero at birth, one place for each index.
-// - `keeps`: a step is left out only to show what comes of it. Frames for data are atomics and no memory of Rust's, and freed
-//   tables are still in the tables' pool.
+// - `keeps`: a step is left out only to show what comes of it. Frames for data are atomics and no memory of Rust's, and
+//   freed tables are still in the tables' pool.
 unsafe impl Machine for Metal {
     type Format = Format;
     type Cpus = Cpus;
@@ -130,8 +130,8 @@ unsafe impl Machine for Metal {
     #[inline]
     fn load_root(&self, root: Option<(TableFrame, SpaceId)>) {
         let root = root.map_or_else(smp::kernel_root, |(table, _)| table.0.0 << Format::PAGE_SHIFT);
-        // SAFETY: the kernel's own root is for ever. Another one has a copy of its upper half, see `construct_table`, and the
-        // library frees it when no CPU has it loaded any more.
+        // SAFETY: the kernel's own root is for ever. Another one has a copy of its upper half, see `construct_table`,
+        // and the library frees it when no CPU has it loaded any more.
         unsafe { cpu::load_root(root) }
     }
     #[inline]

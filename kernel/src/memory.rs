@@ -1,7 +1,7 @@
 //! Physical memory: the direct map, and two small pools of frames that are given out again as soon as they come back.
 //!
-//! Frames for tables and frames for data are apart, so that a stale store can spoil data, which is noticed, and no table,
-//! which would end in anything.
+//! Frames for tables and frames for data are apart, so that a stale store can spoil data, which is noticed, and no
+//! table, which would end in anything.
 
 use core::{
     ptr,
@@ -101,8 +101,8 @@ impl<const N_FRAMES: usize> Pool<N_FRAMES> {
 /// The words of a frame, as everybody sees them that has it mapped.
 pub(crate) fn words(frame: Pfn) -> &'static [AtomicU64; N_WORDS] {
     assert!(TABLES.has(frame) || DATA.has(frame), "frame {:#x} is of no pool", frame.0);
-    // SAFETY: the frame is memory, see `check`, mapped here for ever, aligned to 4 KiB, and used as atomics by all: through
-    // this function, through user mappings by `access`, and by the hardware's walker.
+    // SAFETY: the frame is memory, see `check`, mapped here for ever, aligned to 4 KiB, and used as atomics by all:
+    // through this function, through user mappings by `access`, and by the hardware's walker.
     unsafe { &*direct_map(frame.0 << Format::PAGE_SHIFT).cast() }
 }
 

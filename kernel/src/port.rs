@@ -22,7 +22,8 @@ pub(crate) unsafe fn read_byte(port: u16) -> u8 {
     byte
 }
 
-/// Silences the two controllers that came before the APIC: the clock's interrupt would arrive as vector 8, a double fault.
+/// Silences the two controllers that came before the APIC: the clock's interrupt would arrive as vector 8, a double
+/// fault.
 pub(crate) fn mask_old_interrupt_controllers() {
     for port in [0x21, 0xa1] {
         // SAFETY: the mask registers of the 8259s, which have no other effect.

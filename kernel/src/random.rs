@@ -1,4 +1,5 @@
-//! Random numbers, two streams for each CPU: one for what it does, one for its timer, so that neither disturbs the other.
+//! Random numbers, two streams for each CPU: one for what it does, one for its timer, so that neither disturbs the
+//! other.
 
 use core::sync::atomic::{AtomicU64, Ordering::*};
 

@@ -40,8 +40,8 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, n_bytes: usize) -> *m
         // SAFETY: the caller has `n_bytes` at both, and going upwards writes no byte that is still to be read.
         return unsafe { memcpy(to, from, n_bytes) };
     }
-    // SAFETY: reads and writes the `n_bytes` that the caller has, downwards from the last one; `n_bytes` is not 0 here. The
-    // direction flag is clear again at the end.
+    // SAFETY: reads and writes the `n_bytes` that the caller has, downwards from the last one; `n_bytes` is not 0 here.
+    // The direction flag is clear again at the end.
     unsafe {
         asm!("std", "rep movsb", "cld", inout("rdi") to.wrapping_add(n_bytes - 1) => _,
             inout("rsi") from.wrapping_add(n_bytes - 1) => _, inout("rcx") n_bytes => _, options(nostack));

@@ -47,7 +47,7 @@ pub(crate) fn has_come() {
     N_CPUS.fetch_add(1, Release);
 }
 
-/// Starts every other CPU and returns how many there are when all take part: SDM 3A §8.4.4.1 (rev 86).
+/// Starts every other CPU and returns how many there are when all take part: SDM 3A, "Typical BSP Initialization Sequence".
 pub(crate) fn start_others() -> u16 {
     let wanted = port::n_cpus();
     assert!(usize::from(wanted) <= MAX_CPUS, "there are {wanted} CPUs and room for {MAX_CPUS}");
@@ -67,8 +67,8 @@ pub(crate) fn start_others() -> u16 {
 fn prepare_trampoline() {
     let (stacks, stack_bytes) = cpu::stacks();
     let n_bytes = (address(&trampoline_end) - address(&trampoline)) as usize;
-    // SAFETY: the source is part of the kernel, at its physical address; at the target there is memory below the first MiB that
-    // nothing else uses.
+    // SAFETY: the source is part of the kernel, at its physical address; at the target there is memory below the first
+    // MiB that nothing else uses.
     unsafe {
         ptr::copy_nonoverlapping(memory::direct_map(address(&trampoline)), memory::direct_map(TRAMPOLINE), n_bytes);
     }

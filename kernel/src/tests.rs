@@ -22,6 +22,7 @@ mod bench;
 mod calls;
 mod comings;
 mod control;
+mod dirty;
 mod lazy;
 mod pages;
 mod permissions;
@@ -37,11 +38,12 @@ struct Test {
     run: fn(&Metal, &CommandLine) -> Outcome,
 }
 
-const TESTS: [Test; 11] = [
+const TESTS: [Test; 12] = [
     Test { name: "control", run: control::run },
     Test { name: "remap", run: unmap::remap },
     Test { name: "unmap", run: unmap::unmap },
     Test { name: "protect", run: permissions::run },
+    Test { name: "dirty", run: dirty::run },
     Test { name: "lazy", run: lazy::catch_up },
     Test { name: "lazy_exit", run: lazy::exit },
     Test { name: "calls", run: calls::masked },

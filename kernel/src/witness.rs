@@ -1,7 +1,7 @@
 //! Who owns each frame of data, written into the frame itself, and what was seen that must not be.
 //!
-//! Every access looks whether it found what belongs where it went. A frame that is free says so; so a translation that is
-//! used after its page is gone shows in what it reads, and what it writes shows in the frame.
+//! Every access looks whether it found what belongs where it went. A frame that is free says so; so a translation that
+//! is used after its page is gone shows in what it reads, and what it writes shows in the frame.
 
 use core::sync::atomic::{AtomicU64, Ordering::*};
 
@@ -113,7 +113,8 @@ pub(crate) fn load(space: SpaceId, page: Vpn) -> bool {
     true
 }
 
-/// Stores to `page` of `space`, which is loaded, and looks whether that was permitted by then; tells whether it went well.
+/// Stores to `page` of `space`, which is loaded, and looks whether that was permitted by then; tells whether it went
+/// well.
 pub(crate) fn store(space: SpaceId, page: Vpn) -> bool {
     let mark = Mark::of(space, page);
     // Until interrupts are open again nobody's flush can end, so what the frame says is what it said when we stored.
@@ -125,6 +126,11 @@ pub(crate) fn store(space: SpaceId, page: Vpn) -> bool {
     cpu::restore_interrupts(was);
     N_ACCESSES.fetch_add(u64::from(stored), Relaxed);
     stored
+}
+
+/// Tells whether a program has stored to a frame since it was taken.
+pub(crate) fn was_stored_to(frame: Pfn) -> bool {
+    memory::words(frame)[CONTENTS as usize].load(Relaxed) != 0
 }
 
 /// Looks whether anybody else has stored to `page` of `space`, which is loaded.

@@ -16,8 +16,8 @@ use crate::{
 const N_ROUNDS: u64 = 500;
 const N_LOST: u64 = 20;
 
-/// How many calls have arrived on each CPU. A static: what is called may not borrow from a caller that, with a fix left out,
-/// does not wait.
+/// How many calls have arrived on each CPU. A static: what is called may not borrow from a caller that, with a fix left
+/// out, does not wait.
 static N_ARRIVED: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 
 fn everybody(m: &Metal) -> CpuSet<Cpus> {

@@ -20,7 +20,7 @@ use crate::{
 /// Loads that the other CPUs make through the old translation.
 const N_LOADS: u64 = 10_000;
 
-/// Goes on as long as the other CPUs find what they are to find: then the change must not have been seen, or must have been.
+/// The other CPUs load from a page all the time. Its entry is changed: nobody notices. It is flushed: everybody does.
 pub(super) fn run(m: &Metal, _: &CommandLine) -> Outcome {
     pages::with_space(m, |space| {
         ensure(pages::map(m, space, PAGE, Attributes::USER_WRITE), "the page could not be mapped")?;
@@ -52,7 +52,9 @@ pub(super) fn run(m: &Metal, _: &CommandLine) -> Outcome {
             let is_seen = n_old.load(Relaxed) <= n_before + n_others;
             goes_on.store(false, Relaxed);
             outcome.store(u64::from(was_unseen) | u64::from(is_seen) << 1, Relaxed);
-            old.map(|old| pages::replace_entry(m, space, PAGE, old)).unwrap_or_default();
+            if let Some(old) = old {
+                pages::replace_entry(m, space, PAGE, old);
+            }
         });
         witness::give_back(new);
         let outcome = outcome.into_inner();

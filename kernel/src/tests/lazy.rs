@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{command_line::CommandLine, cpu, jobs, machine::Metal, places, smp, witness};
 
-/// A page is replaced while the other CPUs are lazy; they are not interrupted, and find the new frame when they are back.
+/// A page is replaced while the other CPUs are lazy; they are not interrupted, and find the new frame when they are
+/// back.
 pub(super) fn catch_up(m: &Metal, _: &CommandLine) -> Outcome {
     pages::with_space(m, |space| {
         ensure(pages::map(m, space, PAGE, Attributes::USER_WRITE), "the page could not be mapped")?;

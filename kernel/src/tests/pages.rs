@@ -56,8 +56,8 @@ pub(super) fn map(m: &Metal, space: &Space<Metal>, page: Vpn, attributes: Attrib
     mapped.map_err(|error| witness::give_back(error.frame.pfn())).is_ok()
 }
 
-/// Takes the pages of `range` out, and the tables that are empty then and translate nothing outside of `limits`. Dawdles
-/// where somebody else might find what has gone.
+/// Takes the pages of `range` out, and the tables that are empty then and translate nothing outside of `limits`.
+/// Dawdles where somebody else might find what has gone.
 pub(super) fn unmap(m: &Metal, space: &Space<Metal>, range: VpnRange, limits: VpnRange) {
     let mut gather = Gather::new(m, space, &witness::give_frame_back);
     let mut tables = space.lock(m);

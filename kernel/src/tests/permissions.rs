@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 
-use shootdown::{Attributes, Frame, Gather, Space};
+use shootdown::{Attributes, Frame, Gather, Space, Vpn};
 
 use super::{
     Outcome, ensure,
@@ -32,11 +32,11 @@ pub(super) fn run(m: &Metal, _: &CommandLine) -> Outcome {
                 let is_more = |counter: &AtomicU64, than: u64| counter.load(Relaxed) > than;
                 let n_before = n_stored.load(Relaxed);
                 jobs::until(|| is_more(&n_stored, n_before));
-                forbid_stores(m, space);
+                forbid_stores(m, space, PAGE);
                 let n_before = n_refused.load(Relaxed);
                 // Or else somebody still stores, which is seen.
                 jobs::until(|| is_more(&n_refused, n_before) || witness::stale().is_some());
-                permit_stores(m, space);
+                permit_stores(m, space, PAGE);
             }
             goes_on.store(false, Relaxed);
         });
@@ -44,13 +44,8 @@ pub(super) fn run(m: &Metal, _: &CommandLine) -> Outcome {
     })
 }
 
-/// Takes the permission to store away from the page.
-pub(super) fn forbid_stores(m: &Metal, space: &Space<Metal>) {
-    forbid_stores_at(m, space, PAGE);
-}
-
-/// The same for any page, if it is mapped.
-pub(super) fn forbid_stores_at(m: &Metal, space: &Space<Metal>, page: shootdown::Vpn) {
+/// Takes the permission to store away from a page, if it is mapped.
+pub(super) fn forbid_stores(m: &Metal, space: &Space<Metal>, page: Vpn) {
     let sink = |_: &Metal, _: Frame| unreachable!("nothing was unhooked");
     let mut gather = Gather::new(m, space, &sink);
     let tables = space.lock(m);
@@ -65,12 +60,8 @@ pub(super) fn forbid_stores_at(m: &Metal, space: &Space<Metal>, page: shootdown:
     witness::set_read_only(frame, true);
 }
 
-fn permit_stores(m: &Metal, space: &Space<Metal>) {
-    permit_stores_at(m, space, PAGE);
-}
-
-/// Gives the permission to store to any page, if it is mapped.
-pub(super) fn permit_stores_at(m: &Metal, space: &Space<Metal>, page: shootdown::Vpn) {
+/// Gives the permission to store to a page, if it is mapped.
+pub(super) fn permit_stores(m: &Metal, space: &Space<Metal>, page: Vpn) {
     let tables = space.lock(m);
     if let Some(mut leaf) = tables.find(page) {
         witness::set_read_only(leaf.frame(), false);

@@ -1,5 +1,5 @@
-//! All CPUs at once do, in random order, whatever a kernel does with address spaces. What programs find there is looked at
-//! all the time.
+//! All CPUs at once do, in random order, whatever a kernel does with address spaces. What programs find there is looked
+//! at all the time.
 
 use core::sync::atomic::{AtomicU64, Ordering::*};
 
@@ -21,8 +21,9 @@ use crate::{
     random, smp, witness,
 };
 
-/// First pages of the regions in use: two neighbours, and two that share fewer and fewer tables with them. Each has its own
-/// part of QEMU's TLB, which has 256 places at first and finds them by the lowest bits: nothing is forgotten by accident.
+/// First pages of the regions in use: two neighbours, and two that share fewer and fewer tables with them. Each has its
+/// own part of QEMU's TLB, which has 256 places at first and finds them by the lowest bits: nothing is forgotten by
+/// accident.
 const REGIONS: [u64; 4] = [1 << 10, (3 << 9) + 48, (1 << 18) + 96, (1 << 27) + 144];
 /// Pages of each region that are in use.
 const REGION_PAGES: u64 = 40;
@@ -76,9 +77,9 @@ impl Worker<'_> {
                 (4..7, _) => self.unmap_some(space),
                 (7, _) => {
                     let _masked = self.masked_at_random();
-                    permissions::forbid_stores_at(self.m, space, page());
+                    permissions::forbid_stores(self.m, space, page());
                 }
-                (8, _) => permissions::permit_stores_at(self.m, space, page()),
+                (8, _) => permissions::permit_stores(self.m, space, page()),
                 (9, _) => self.rendezvous(),
                 (10, _) => {
                     residency::enter_lazy(self.m);

@@ -40,7 +40,11 @@ pub(super) fn kernel(kind: Kind) -> Result<PathBuf, Error> {
     let manifest = folder.join("Cargo.toml");
     if !manifest.is_file() {
         let folder = folder.display();
-        return Err(format!("there is no kernel in {folder}, beside which this command was built: run it from a checkout, with `cargo run --release -- boot`").into());
+        return Err(format!(
+            "there is no kernel in {folder}, beside which this command was built: run it from a checkout, with `cargo run \
+             --release -- boot`"
+        )
+        .into());
     }
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| folder.join("../target"), PathBuf::from);
     let (features, subfolder) = kind.features_and_folder();

@@ -13,8 +13,8 @@ use super::{Arguments, Error, Outcome, outcome::Ending};
 
 const QEMU: &str = "qemu-system-x86_64";
 
-/// One thread for all CPUs: more CPUs than cores would wait for each other's time slices. Without `cx16`, with which older
-/// versions go wrong.
+/// One thread for all CPUs: more CPUs than cores would wait for each other's time slices. Without `cx16`, with which
+/// older versions go wrong.
 const MACHINE: [&str; 17] = [
     "-accel",
     "tcg,thread=single",
