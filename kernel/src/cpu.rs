@@ -56,7 +56,7 @@ impl<const N_WORDS: usize> Stack<N_WORDS> {
     }
 
     fn end(&self) -> u64 {
-        self.0.as_ptr_range().end.addr() as u64
+        self.0.as_ptr_range().end.expose_provenance() as u64
     }
 }
 
@@ -73,7 +73,7 @@ static INTERRUPT_STACKS: [[Stack<{ INTERRUPT_STACK_BYTES / 8 }>; N_INTERRUPT_STA
 
 /// Where the stacks begin, one behind the other, and how long each is.
 pub(crate) fn stacks() -> (u64, u64) {
-    (STACKS.as_ptr().addr() as u64, STACK_BYTES as u64)
+    (STACKS.as_ptr().expose_provenance() as u64, STACK_BYTES as u64)
 }
 
 /// Gives this CPU its segments, stacks, interrupt table, number and interrupt controller. Interrupts are masked.
@@ -87,7 +87,7 @@ pub(crate) fn set_up(number: Number) {
     }
     // No I/O permission map: it would begin at the end.
     block.task_state[TASK_STATE_WORDS - 1].store(104 << 16, Relaxed);
-    let task_state = block.task_state.as_ptr().addr() as u64;
+    let task_state = block.task_state.as_ptr().expose_provenance() as u64;
     let descriptors = [
         0,
         0x00af_9a00_0000_ffff, // 64-bit code
@@ -100,13 +100,13 @@ pub(crate) fn set_up(number: Number) {
     for (place, descriptor) in block.descriptors.iter().zip(descriptors) {
         place.store(descriptor, Relaxed);
     }
-    let pointer = TablePointer { last_byte: 47, base: block.descriptors.as_ptr().addr() as u64 };
+    let pointer = TablePointer { last_byte: 47, base: block.descriptors.as_ptr().expose_provenance() as u64 };
     // SAFETY: the table lives for ever, has the code and data segments that are loaded already at the same places, and
     // a task state at `TASK_SELECTOR` whose stacks are this CPU's own.
-    unsafe { asm!("lgdt [{}]", "ltr {:x}", in(reg) &pointer, in(reg) TASK_SELECTOR, options(readonly, nostack)) }
+    unsafe { asm!("lgdt [{}]", "ltr {:x}", in(reg) &pointer, in(reg) TASK_SELECTOR, options(nostack)) }
     interrupt::load_table();
     // SAFETY: nobody but `number` uses GS, and it finds the block there that lives for ever.
-    unsafe { write_register(GS_BASE, core::ptr::from_ref(block).addr() as u64) }
+    unsafe { write_register(GS_BASE, core::ptr::from_ref(block).expose_provenance() as u64) }
     apic::set_up();
 }
 

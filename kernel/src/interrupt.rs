@@ -54,7 +54,8 @@ pub(crate) fn fill_table() {
 
 /// Makes this CPU use the table.
 pub(crate) fn load_table() {
-    let pointer = TablePointer { last_byte: (N_VECTORS * 16 - 1) as u16, base: TABLE.as_ptr().addr() as u64 };
+    let pointer =
+        TablePointer { last_byte: (N_VECTORS * 16 - 1) as u16, base: TABLE.as_ptr().expose_provenance() as u64 };
     // SAFETY: the table lives for ever and was filled; its handlers keep all registers and use stacks of their own.
     unsafe { asm!("lidt [{}]", in(reg) &pointer, options(readonly, nostack, preserves_flags)) }
 }

@@ -108,6 +108,6 @@ pub(crate) fn words(frame: Pfn) -> &'static [AtomicU64; N_WORDS] {
 
 /// Makes sure that nothing else lies where the pools are. The command gives the machine 128 MiB.
 pub(crate) fn check() {
-    let end = ptr::from_ref(&kernel_end).addr() as u64 - 0xffff_ffff_8000_0000;
+    let end = (&raw const kernel_end).addr() as u64 - 0xffff_ffff_8000_0000;
     assert!(end < TABLES.first << Format::PAGE_SHIFT, "the kernel has grown into its pools: it ends at {end:#x}");
 }

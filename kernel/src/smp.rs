@@ -33,8 +33,9 @@ unsafe extern "C" {
     safe static boot_root: u8;
 }
 
-fn address(symbol: &u8) -> u64 {
-    ptr::from_ref(symbol).addr() as u64
+/// Pointers and no references, since nothing is mapped there once the identity map has gone.
+fn address(symbol: *const u8) -> u64 {
+    symbol.addr() as u64
 }
 
 /// How many CPUs take part.
@@ -66,14 +67,18 @@ pub(crate) fn start_others() -> u16 {
 
 fn prepare_trampoline() {
     let (stacks, stack_bytes) = cpu::stacks();
-    let n_bytes = (address(&trampoline_end) - address(&trampoline)) as usize;
+    let n_bytes = (address(&raw const trampoline_end) - address(&raw const trampoline)) as usize;
     // SAFETY: the source is part of the kernel, at its physical address; at the target there is memory below the first
     // MiB that nothing else uses.
     unsafe {
-        ptr::copy_nonoverlapping(memory::direct_map(address(&trampoline)), memory::direct_map(TRAMPOLINE), n_bytes);
+        ptr::copy_nonoverlapping(
+            memory::direct_map(address(&raw const trampoline)),
+            memory::direct_map(TRAMPOLINE),
+            n_bytes,
+        );
     }
-    for (symbol, value) in [(&trampoline_stacks, stacks), (&trampoline_stack_bytes, stack_bytes)] {
-        let place = memory::direct_map(TRAMPOLINE + address(symbol) - address(&trampoline)).cast::<u64>();
+    for (symbol, value) in [(&raw const trampoline_stacks, stacks), (&raw const trampoline_stack_bytes, stack_bytes)] {
+        let place = memory::direct_map(TRAMPOLINE + address(symbol) - address(&raw const trampoline)).cast::<u64>();
         // SAFETY: within the copy, where `boot.s` keeps a word for it. No other CPU runs yet.
         unsafe { place.write_unaligned(value) }
     }
@@ -88,7 +93,7 @@ fn pause_for_a_while() {
 
 /// The root table that is loaded where there is no address space.
 pub(crate) fn kernel_root() -> u64 {
-    address(&boot_root)
+    address(&raw const boot_root)
 }
 
 fn kernel_root_entries() -> &'static [AtomicU64; Format::ENTRIES] {
