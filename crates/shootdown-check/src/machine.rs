@@ -243,7 +243,11 @@ fn location(at: At<'_, WordIndex>) -> Location {
 #[expect(unsafe_code, reason = "the trait is unsafe to implement")]
 unsafe impl Machine for Sim {
     type Format = Tiny;
+    // Few CPUs share a word of requests; with many there is a summary over several words, which this feature explores.
+    #[cfg(not(feature = "many-words"))]
     type Cpus = UpTo<1, 4>;
+    #[cfg(feature = "many-words")]
+    type Cpus = UpTo<2, 2>;
     type Word = WordIndex;
     type Policy = TinyPolicy;
     type Batch = [u64; 1];
