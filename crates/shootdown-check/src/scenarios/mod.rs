@@ -15,7 +15,8 @@ mod script;
 mod switch_2cpu;
 mod switch_back_2cpu;
 mod tags;
-mod two_unmappers_3cpu;
+mod two_flushers_3cpu;
+mod two_gathers;
 mod unmap_2cpu;
 mod unmap_3cpu;
 mod unmap_tables_2cpu;
@@ -23,7 +24,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 48] = [
+pub static ALL: [&Scenario; 50] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -31,6 +32,8 @@ pub static ALL: [&Scenario; 48] = [
     &mutual_shootdown::HALF_MASKED,
     &mutual_shootdown::MASKED,
     &refused_batch::REFUSED_BATCH,
+    &two_gathers::PAGE,
+    &two_gathers::TABLE,
     &lazy::LEAF,
     &lazy::TABLE,
     &lazy::ARRIVAL,
@@ -70,7 +73,7 @@ pub static ALL: [&Scenario; 48] = [
     &everything::TWO_CPUS,
     &everything::THREE_CPUS,
     &everything::THREE_CPUS_WITH_MAY_SETS,
-    &two_unmappers_3cpu::TWO_UNMAPPERS_3CPU,
+    &two_flushers_3cpu::TWO_FLUSHERS_3CPU,
     &models::UNMAP_LEAVE_3CPU,
 ];
 
