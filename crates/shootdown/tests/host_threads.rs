@@ -20,11 +20,12 @@ mod outcome;
 #[path = "../examples/host_threads/stress.rs"]
 mod stress;
 
-use std::time::Duration;
+use std::{env, os::unix::process::ExitStatusExt, process::Command, time::Duration};
 
 use calls::calls;
-use host::Settings;
-use shootdown::{Counter, Fix, UpTo};
+use host::{Host, N_CPUS, Settings};
+use machine::Cpu;
+use shootdown::{Counter, CpuId, Fix, Machine, UpTo, call};
 use stress::stress;
 
 /// Room for 36 CPUs, so that the eight do not fit into one word.
@@ -108,6 +109,27 @@ fn departure_without_an_answer_hangs() {
 #[test]
 fn call_to_an_absent_cpu_hangs() {
     assert_hangs(Fix::LookAgainAfterPosting);
+}
+
+/// A closure that panics on the CPU that lent it, while others may still have to call it: the process must end there.
+#[test]
+fn lent_closure_is_not_left_behind() {
+    const IS_CHILD: &str = "LENT_CLOSURE_CHILD";
+    if env::var_os(IS_CHILD).is_some() {
+        let here = CpuId(0);
+        Host::new(Settings::new(1, None, String::new())).run(|m| {
+            if m.cpu() == here {
+                let all = (0..N_CPUS as u16).map(CpuId).collect();
+                call::with(m, &all, &|m: &Cpu| assert_ne!(m.cpu(), here, "the closure panics here"));
+            }
+        });
+        return;
+    }
+    let test = ["--exact", "lent_closure_is_not_left_behind", "--nocapture"];
+    let child = Command::new(env::current_exe().unwrap()).args(test).env(IS_CHILD, "").output().unwrap();
+    let said = String::from_utf8_lossy(&child.stderr);
+    assert_eq!(child.status.signal(), Some(libc::SIGABRT), "{said}");
+    assert!(said.contains("a call is left while other CPUs may run its closure"), "{said}");
 }
 
 /// Without `fix` some CPU must wait for ever before long.

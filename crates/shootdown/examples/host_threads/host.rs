@@ -117,10 +117,10 @@ impl Host {
         })
     }
 
-    /// Switches the CPUs on and runs `body` on all of them at the same time; returns when all have ended. Once only.
+    /// Switches the CPUs on and runs `body` on all of them at the same time; returns when all have ended.
     ///
     /// # Panics
-    /// If a body panics. The other CPUs go on until they end or lose patience.
+    /// If a body panics: the other CPUs go on until they end or lose patience. If it is called again.
     pub(crate) fn run(self: &Arc<Self>, body: impl Fn(&Cpu) + Sync) {
         self.run_kernel(|_| (), |m, ()| body(m));
     }
@@ -131,6 +131,8 @@ impl Host {
         boot: impl Fn(CpuId) -> K + Sync,
         body: impl Fn(&Cpu, &K) + Sync,
     ) {
+        // A second run would send signals to threads of the first.
+        assert_eq!(self.n_ended.load(Relaxed), 0, "a machine is switched on once");
         thread::scope(|scope| {
             for id in (0..N_CPUS as u16).map(CpuId) {
                 let (host, boot, body) = (Arc::clone(self), &boot, &body);
