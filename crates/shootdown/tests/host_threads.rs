@@ -4,6 +4,7 @@
 //! CPU, not the same interleaving of them.
 #![deny(unsafe_code)]
 #![cfg(target_os = "linux")]
+#![expect(clippy::disallowed_types, reason = "a test sets its scene with them")]
 
 #[path = "../examples/host_threads/calls.rs"]
 mod calls;
@@ -20,12 +21,22 @@ mod outcome;
 #[path = "../examples/host_threads/stress.rs"]
 mod stress;
 
-use std::{env, os::unix::process::ExitStatusExt, process::Command, time::Duration};
+use std::{
+    env,
+    os::unix::process::ExitStatusExt,
+    panic::{self, AssertUnwindSafe},
+    process::Command,
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    time::Duration,
+};
 
 use calls::calls;
-use host::{Host, N_CPUS, Settings};
+use host::{Host, Kernel, N_CPUS, Settings};
 use machine::Cpu;
-use shootdown::{Counter, CpuId, Fix, Machine, UpTo, call};
+use shootdown::{
+    Counter, CpuId, Fix, Machine, Masked, UpTo,
+    call::{self, Notice, Work},
+};
 use stress::stress;
 
 /// Room for 36 CPUs, so that the eight do not fit into one word.
@@ -130,6 +141,53 @@ fn lent_closure_is_not_left_behind() {
     let said = String::from_utf8_lossy(&child.stderr);
     assert_eq!(child.status.signal(), Some(libc::SIGABRT), "{said}");
     assert!(said.contains("a call is left while other CPUs may run its closure"), "{said}");
+}
+
+/// A kernel whose CPUs stop at once when they are told to.
+struct Stopping;
+
+impl Kernel for Stopping {
+    fn noticed(&self, _: &Cpu, notice: Notice) {
+        if notice == Notice::Stop {
+            panic::resume_unwind(Box::new(notice));
+        }
+    }
+}
+
+/// A CPU that stops while it waits for room for its next call: what it has posted by then, but raised no interrupt for,
+/// silences all later callers. CPU 0 calls CPU 1 and CPU 2, which is deaf; CPU 3 stops CPU 0 and calls CPU 1.
+#[test]
+fn stopped_cpu_leaves_no_call_unannounced() {
+    let scene = AtomicU64::new(0);
+    let wait_for = |m: &Cpu, wanted| m.spin(|_| (scene.load(SeqCst) >= wanted).then_some(()));
+    let only = |cpus: &[u16]| cpus.iter().copied().map(CpuId).collect();
+    let work = Work { number: 0, arguments: [0; 4] };
+    let act = |m: &Cpu, _: &Stopping| match m.cpu().0 {
+        0 => {
+            wait_for(m, 1);
+            let _masked = Masked::new(m);
+            let _unanswered = call::start(m, &only(&[2]), work);
+            scene.store(2, SeqCst);
+            let second = AssertUnwindSafe(|| call::start(m, &only(&[1, 2]), work));
+            assert!(panic::catch_unwind(second).is_err(), "CPU 0 was told to stop");
+            scene.store(3, SeqCst);
+        }
+        1 => wait_for(m, 4),
+        2 => {
+            let _masked = Masked::new(m);
+            scene.store(1, SeqCst);
+            wait_for(m, 4);
+        }
+        3 => {
+            wait_for(m, 2);
+            call::notify(m, &only(&[0]), Notice::Stop);
+            wait_for(m, 3);
+            call::rendezvous(m, &only(&[1]));
+            scene.store(4, SeqCst);
+        }
+        _ => {}
+    };
+    Host::new(Settings::new(1, None, String::from("the same test"))).run_kernel(|_| Stopping, act);
 }
 
 /// Without `fix` some CPU must wait for ever before long.
