@@ -17,7 +17,7 @@ use shootdown_sim::smp::{Access, Location, Operation};
 
 use crate::{
     coroutine::{Answer, Ask, Question},
-    fix_set::FixSet,
+    left_out::LeftOut,
     places::{PLACES, WordIndex},
     reach,
     scenario::Scenario,
@@ -40,7 +40,7 @@ impl Policy for TinyPolicy {
 pub struct Sim {
     cpu: CpuId,
     scenario: &'static Scenario,
-    left_out: FixSet,
+    left_out: LeftOut,
     yielder: *const Yielder<Answer, Ask>,
 }
 
@@ -49,7 +49,7 @@ impl Sim {
     pub(crate) fn new(
         cpu: CpuId,
         scenario: &'static Scenario,
-        left_out: FixSet,
+        left_out: LeftOut,
         yielder: &Yielder<Answer, Ask>,
     ) -> Self {
         // INVARIANT: the caller is the coroutine's own function, and no `Sim` can leave it: neither `Clone` nor an
@@ -76,6 +76,7 @@ impl Sim {
         if std::thread::panicking() {
             return 0;
         }
+        let operation = self.left_out.weaken(operation, at);
         loop {
             match self.ask(Question::Operation(operation), at) {
                 Answer::Result(result) => return result,

@@ -2,19 +2,12 @@
 //!
 //! Scenarios run on several threads; their verdicts come in the order in which they were asked for.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        atomic::{AtomicUsize, Ordering::Relaxed},
-        mpsc,
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::{
     fix_set::FixSet,
     graph::{self, Limits},
+    in_order,
     report::Report,
     scenario::Scenario,
     scenarios,
@@ -107,37 +100,8 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Checks cases on several threads, each case on one, and hands on the verdicts in the order of the cases.
-pub fn run(cases: &[Case], limits: Limits, n_threads: usize, mut each: impl FnMut(Verdict)) {
-    let next = AtomicUsize::new(0);
-    let (done, verdicts) = mpsc::channel();
-    thread::scope(|scope| {
-        for _ in 0..n_threads {
-            let (next, done) = (&next, done.clone());
-            scope.spawn(move || {
-                while let Some((idx, case)) = take(next, cases) {
-                    // Nobody listens any more if `each` has panicked.
-                    if done.send((idx, case.check(limits))).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(done);
-        let mut early = BTreeMap::new();
-        let mut n_handed_on = 0;
-        for (idx, verdict) in verdicts {
-            early.insert(idx, verdict);
-            while let Some(verdict) = early.remove(&n_handed_on) {
-                each(verdict);
-                n_handed_on += 1;
-            }
-        }
-    });
-}
-
-fn take(next: &AtomicUsize, cases: &[Case]) -> Option<(usize, Case)> {
-    let idx = next.fetch_add(1, Relaxed);
-    Some((idx, *cases.get(idx)?))
+pub fn run(cases: &[Case], limits: Limits, n_threads: usize, each: impl FnMut(Verdict)) {
+    in_order::run(cases, n_threads, |case| case.check(limits), each);
 }
 
 #[cfg(test)]

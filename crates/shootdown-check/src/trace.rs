@@ -13,7 +13,7 @@ use crate::{
     coroutine::Stop,
     driver::{Driver, Situation},
     failure::Failure,
-    fix_set::FixSet,
+    left_out::LeftOut,
     live::Live,
     places::{PLACES, touched},
     scenario::Scenario,
@@ -90,7 +90,7 @@ pub(crate) struct TraceBuilder {
 }
 
 impl TraceBuilder {
-    pub(crate) fn new(scenario: &'static Scenario, left_out: FixSet) -> Self {
+    pub(crate) fn new(scenario: &'static Scenario, left_out: LeftOut) -> Self {
         let title = format!("{}, {left_out}", scenario.name);
         TraceBuilder { title, n_cpus: scenario.machine.cpus, steps: Vec::new(), cycle: Vec::new() }
     }
