@@ -67,10 +67,16 @@ pub fn all_and_models() -> impl Iterator<Item = &'static Scenario> {
     ALL.into_iter().chain(models::ALL)
 }
 
-/// Tells whether a scenario is a model of somebody else's protocol, which is expected to fail.
+/// Tells whether a scenario is a model of somebody else's protocol.
 #[must_use]
 pub fn is_model(scenario: &Scenario) -> bool {
     models::ALL.iter().any(|model| model.name == scenario.name)
+}
+
+/// Tells whether a scenario is expected to pass: one of the library, or a model of a protocol that does what it is for.
+#[must_use]
+pub fn must_hold(scenario: &Scenario) -> bool {
+    !is_model(scenario) || models::HOLDING.iter().any(|model| model.name == scenario.name)
 }
 
 /// Returns the scenario or model of this name.
