@@ -210,6 +210,7 @@ pub fn describe(machine: &Config) -> String {
     let Config {
         cpus,
         memory,
+        late_changes,
         serializes,
         walker_forwards,
         tlb,
@@ -230,6 +231,7 @@ pub fn describe(machine: &Config) -> String {
         MemoryModel::Pso => "PSO",
     };
     let switches = [
+        (late_changes, "late changes"),
         (serializes, "interrupts and invalidations drain stores"),
         (!walker_forwards, "walkers do not see the store buffer"),
         (tlb == TlbModel::MaySets, "may-sets"),

@@ -230,7 +230,7 @@ fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) 
         Operation::Load(at, _) => format!("{} is {}", name(at), value(at, result)),
         Operation::Store(at, new, _) => format!("{} = {}", name(at), value(at, new)),
         Operation::Modify(at, modify, _) | Operation::Update(at, modify, _) => {
-            modifies(at, modify, hardware.peek(at), after.peek(at))
+            modifies(at, modify, hardware.peek_from(cpu, at), after.peek_from(cpu, at))
         }
         Operation::Invalidate(Invalidate::Leaf(page, _)) => format!("forgets page {}", page.0),
         Operation::Invalidate(Invalidate::Walk(page, _)) => format!("forgets page {} and its table", page.0),

@@ -134,7 +134,7 @@ impl Explored {
 impl Weakened {
     /// Looks for a run of a scenario that fails since stores are late.
     fn check_all_runs(self, scenario: &'static Scenario) -> Option<Noticed> {
-        if !self.delays_stores() {
+        if !self.is_seen_by_hardware() {
             return None;
         }
         let report = graph::check_without(1, scenario, self.into(), Limits::default());

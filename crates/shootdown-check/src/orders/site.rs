@@ -149,11 +149,9 @@ impl Weakened {
         }
     }
 
-    /// Tells whether the simulated memory is another one for it: it performs loads in order, whatever they ask for, and
-    /// changes in one step at once.
-    pub(super) fn delays_stores(&self) -> bool {
-        let is_late = matches!(self.site.kind, Kind::Store | Kind::Fence) && self.site.order == SeqCst;
-        is_late || releases(self.site.order) && !releases(self.to)
+    /// Tells whether the simulated memory may be another one for it: it knows no acquires but those of `SeqCst`.
+    pub(super) fn is_seen_by_hardware(&self) -> bool {
+        self.site.order == SeqCst || releases(self.site.order) && !releases(self.to)
     }
 
     /// Tells whether it hands less over, or takes less over: what vector clocks see.
