@@ -8,10 +8,10 @@ use std::{panic::Location as Source, sync::atomic::Ordering};
 
 use corosensei::Yielder;
 use shootdown::{
-    At, Counter, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Invalidate, Level, Machine, Modify, NoFrame, PerCpu,
-    Pfn, Policy, Shared, Small, Space, SpaceId, TableFrame, UpTo, Vpn, VpnRange,
+    At, Counter, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Invalidate, Level, Machine, Modify, NoFrame, Own,
+    PerCpu, Pfn, Policy, Shared, Small, Space, SpaceId, TableFrame, UpTo, Vpn, VpnRange,
     arch::tiny::Tiny,
-    call::{Present, Slot, Waiting, Work},
+    call::{Notice, Present, Slot, Waiting, Work},
 };
 use shootdown_sim::smp::{Access, Location, Operation};
 
@@ -143,6 +143,12 @@ impl Sim {
     #[must_use]
     pub fn scratch(&self, index: usize) -> &'static Shared<Sim> {
         &PLACES.scratch[index]
+    }
+
+    /// Returns a word that belongs to no library structure, and to whoever it was handed over to.
+    #[must_use]
+    pub fn owned(&self) -> &'static Own<Sim> {
+        &PLACES.owned
     }
 
     /// Lets user code read a page. A page that is not mapped faults, which is no violation.
@@ -355,6 +361,10 @@ unsafe impl Machine for Sim {
 
     fn run(&self, work: Work) {
         (self.scenario.work)(self, work);
+    }
+
+    fn noticed(&self, notice: Notice) {
+        (self.scenario.noticed)(self, notice);
     }
 
     fn cpus_come_and_go(&self) -> bool {

@@ -10,7 +10,7 @@ use std::sync::{
 };
 
 use shootdown::{
-    Descriptor, PerCpu, Shared, Space, SpaceId, Word,
+    Descriptor, Own, PerCpu, Shared, Space, SpaceId, Word,
     call::{Present, Slot},
 };
 use shootdown_sim::smp::{FRAMES, Location, MAX_CPUS, Operation, WordId};
@@ -49,6 +49,7 @@ pub(crate) struct Places {
     pub(crate) descriptors: [Descriptor<Sim>; FRAMES],
     pub(crate) present: Present<Sim>,
     pub(crate) scratch: [Shared<Sim>; SCRATCH],
+    pub(crate) owned: Own<Sim>,
     names: Vec<String>,
     /// For each number of CPUs, from 1 on.
     n_words: [usize; MAX_CPUS],
@@ -65,6 +66,7 @@ impl Places {
             descriptors: [const { Descriptor::new() }; FRAMES],
             present: Present::new(),
             scratch: [const { Shared::ZERO }; SCRATCH],
+            owned: Own::ZERO,
             names: Vec::new(),
             n_words: [0; MAX_CPUS],
         };
@@ -85,6 +87,7 @@ impl Places {
         for (index, word) in self.scratch.iter().enumerate() {
             word.visit("scratch", &mut |name, word| adopt(names, &index.to_string(), name, word));
         }
+        self.owned.visit("scratch.owned", &mut |name, word| adopt(names, "all", name, word));
         for cpu in 0..MAX_CPUS {
             self.per_cpu[cpu].visit(&mut |name, word| adopt(names, &cpu.to_string(), name, word));
             for (from, to) in (0..=cpu).map(|other| (cpu, other)).chain((0..cpu).map(|other| (other, cpu))) {

@@ -21,7 +21,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 38] = [
+pub static ALL: [&Scenario; 40] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -48,6 +48,8 @@ pub static ALL: [&Scenario; 38] = [
     &calls::deferred_work::DEFERRED_WORK,
     &calls::started::STARTED,
     &calls::started::BOTH_KINDS,
+    &calls::started::HANDED_OVER,
+    &calls::started::NOTICED,
     &calls::departing::DEPARTING,
     &calls::departing::COMING_BACK,
     &map_2cpu::MAP_2CPU,
