@@ -27,7 +27,8 @@ use crate::{
     schedule::Schedule,
 };
 
-/// Scenarios with more states are asked only about orders that no smaller one has.
+/// Scenarios with more states are only run at random, but for orders that no smaller one has. Explored to the end they
+/// notice nothing more, and take half a minute.
 const FEW_STATES: usize = 60_000;
 
 /// Scenarios with fewer states are asked first.
@@ -148,12 +149,6 @@ impl Weakened {
         }
         let searched = live::search_without(&live::Strategy::ALL, scenario, self.into(), SEED, N_RUNS);
         Some(Noticed { scenario, finding: searched.finding? })
-    }
-
-    /// Looks for a run of a scenario that fails.
-    #[must_use]
-    pub fn check(self, scenario: &'static Scenario) -> Option<Noticed> {
-        self.check_all_runs(scenario).or_else(|| self.check_random_runs(scenario))
     }
 }
 
