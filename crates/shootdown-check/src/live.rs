@@ -1,7 +1,7 @@
 //! The live driver: each CPU's code on its own coroutine, interrupt handlers on top of what they interrupted.
 //!
 //! Fast, and needs no memory, but sees one interleaving at a time. It searches at random, and replays what either
-//! driver found. It alone also checks that owned words are owned ([`Race`](crate::Race)).
+//! driver found. It alone also checks that owned words are owned ([`Race`]).
 
 use shootdown::CpuId;
 use shootdown_sim::smp::{Act, Hardware, Operation};
@@ -13,7 +13,7 @@ use crate::{
     failure::Failure,
     left_out::LeftOut,
     places::touched,
-    races::{Actor, Races},
+    races::{Actor, Race, Races},
     scenario::Scenario,
 };
 pub use crate::{
@@ -26,6 +26,9 @@ pub(crate) struct Live {
     scenario: &'static Scenario,
     hardware: Hardware,
     races: Races,
+    /// A race that was just heard of.
+    race: Option<Race>,
+    ignores_races: bool,
     cpus: Vec<Running>,
 }
 
@@ -50,7 +53,8 @@ impl Live {
     /// Starts the scenario from its initial state.
     pub(crate) fn start(scenario: &'static Scenario, left_out: LeftOut, initial: &Hardware) -> Result<Self, Failure> {
         let cpus = scenario.cpus().map(|cpu| Running::start(Code { scenario, left_out, cpu, role: Role::Main }));
-        let mut live = Live { scenario, hardware: initial.clone(), races: Races::new(), cpus: cpus.collect() };
+        let (races, cpus) = (Races::new(), cpus.collect());
+        let mut live = Live { scenario, hardware: initial.clone(), races, race: None, ignores_races: false, cpus };
         for cpu in scenario.cpus() {
             live.settle(cpu)?;
         }
@@ -70,7 +74,7 @@ impl Live {
         let operation = self.pending(cpu);
         let actor = Actor::new(cpu, self.hardware.cpu(cpu).depth());
         let result = self.hardware.step(cpu, operation, outcome)?;
-        self.races.hear(actor, operation).map_err(Failure::Race)?;
+        self.race = self.race.take().or(self.races.hear(actor, operation).err());
         self.running(cpu).resume(Answer::Result(result));
         Ok(())
     }
@@ -89,8 +93,21 @@ impl Live {
         }
         match self.stop(cpu) {
             Stop::Panicked(panic) => Err(Failure::Panic(cpu, panic.clone())),
-            Stop::Operation(..) => Ok(()),
+            Stop::Operation(..) => self.check_races(),
         }
+    }
+
+    /// A run can go on after a race, unlike after other failures: the machine is as if there were none.
+    fn check_races(&mut self) -> Result<(), Failure> {
+        match self.race.take() {
+            Some(race) if !self.ignores_races => Err(Failure::Race(race)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks for races no longer.
+    pub(crate) fn ignore_races(&mut self) {
+        self.ignores_races = true;
     }
 }
 

@@ -9,9 +9,10 @@ use std::{panic::Location as Source, sync::atomic::Ordering};
 use corosensei::Yielder;
 use shootdown::{
     At, Counter, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Invalidate, Level, Machine, Modify, NoFrame, Own,
-    PerCpu, Pfn, Policy, Shared, Small, Space, SpaceId, TableFrame, UpTo, Vpn, VpnRange,
+    PerCpu, Pfn, Policy, Shared, Small, Space, SpaceId, TableFrame, Tag, Tagging, UpTo, Vpn, VpnRange,
     arch::tiny::Tiny,
     call::{Notice, Present, Slot, Waiting, Work},
+    tag::Context,
 };
 use shootdown_sim::smp::{Access, Location, Operation};
 
@@ -31,6 +32,8 @@ impl Policy for TinyPolicy {
     const FLUSH_CEILING: u64 = 2;
     const GATHER_SLOTS: usize = 1;
     const GATHER_BATCHES: usize = 1;
+    const TAG_SLOTS: usize = 2;
+    const LAST_TAG: u16 = 2;
 }
 
 /// The machine, as one CPU's code sees it.
@@ -247,7 +250,11 @@ fn location(at: At<'_, WordIndex>) -> Location {
 #[expect(unsafe_code, reason = "the trait is unsafe to implement")]
 unsafe impl Machine for Sim {
     type Format = Tiny;
+    // Few CPUs share a word of requests; with many there is a summary over several words, which this feature explores.
+    #[cfg(not(feature = "many-words"))]
     type Cpus = UpTo<1, 4>;
+    #[cfg(feature = "many-words")]
+    type Cpus = UpTo<2, 2>;
     type Word = WordIndex;
     type Policy = TinyPolicy;
     type Batch = [u64; 1];
@@ -294,6 +301,14 @@ unsafe impl Machine for Sim {
 
     fn load_root(&self, root: Option<(TableFrame, SpaceId)>) {
         self.perform(Operation::LoadRoot(root.map(|(table, _)| table)));
+    }
+
+    fn load_tagged(&self, root: TableFrame, space: SpaceId, tag: Tag, keeps: bool) {
+        if self.scenario.tagging == Tagging::Untagged {
+            return self.load_root(Some((root, space)));
+        }
+        let tag = u8::try_from(tag.0).expect("the machine has few tags");
+        self.perform(Operation::LoadTagged { root, tag, keeps });
     }
 
     fn mask(&self) -> u64 {
@@ -376,6 +391,14 @@ unsafe impl Machine for Sim {
         self.scenario.machine.has_clock
             && matches!(waiting, Waiting::Answer(_))
             && self.perform(Operation::AskClock) != 0
+    }
+
+    fn tagging(&self) -> Tagging {
+        self.scenario.tagging
+    }
+
+    fn context(&self, space: SpaceId, cpu: CpuId) -> Option<&Context<Self>> {
+        Some(&PLACES.contexts[space.0 as usize][usize::from(cpu.0)])
     }
 
     fn departure(&self) -> Departure {

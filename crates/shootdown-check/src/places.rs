@@ -12,6 +12,7 @@ use std::sync::{
 use shootdown::{
     Descriptor, Own, PerCpu, Shared, Space, SpaceId, Word,
     call::{Present, Slot},
+    tag::Context,
 };
 use shootdown_sim::smp::{FRAMES, Location, MAX_CPUS, Operation, WordId};
 
@@ -47,6 +48,8 @@ pub(crate) struct Places {
     pub(crate) slots: [[Slot<Sim>; MAX_CPUS]; MAX_CPUS],
     pub(crate) spaces: [Space<Sim>; SPACES],
     pub(crate) descriptors: [Descriptor<Sim>; FRAMES],
+    /// By address space and CPU.
+    pub(crate) contexts: [[Context<Sim>; MAX_CPUS]; SPACES],
     pub(crate) present: Present<Sim>,
     pub(crate) scratch: [Shared<Sim>; SCRATCH],
     pub(crate) owned: Own<Sim>,
@@ -64,6 +67,7 @@ impl Places {
             slots: [const { [const { Slot::new() }; MAX_CPUS] }; MAX_CPUS],
             spaces: [Space::new(SpaceId(0)), Space::new(SpaceId(1))],
             descriptors: [const { Descriptor::new() }; FRAMES],
+            contexts: [const { [const { Context::new() }; MAX_CPUS] }; SPACES],
             present: Present::new(),
             scratch: [const { Shared::ZERO }; SCRATCH],
             owned: Own::ZERO,
@@ -89,6 +93,9 @@ impl Places {
         }
         self.owned.visit("scratch.owned", &mut |name, word| adopt(names, "all", name, word));
         for cpu in 0..MAX_CPUS {
+            for (space, contexts) in self.contexts.iter().enumerate() {
+                contexts[cpu].visit(&mut |name, word| adopt(names, &format!("{space}@{cpu}"), name, word));
+            }
             self.per_cpu[cpu].visit(&mut |name, word| adopt(names, &cpu.to_string(), name, word));
             for (from, to) in (0..=cpu).map(|other| (cpu, other)).chain((0..cpu).map(|other| (other, cpu))) {
                 self.slots[from][to].visit(&mut |name, word| adopt(names, &format!("{from}>{to}"), name, word));

@@ -36,7 +36,7 @@ impl Finding {
             .unwrap_or_else(|error| panic!("a finding in {} does not replay: {error}", scenario.name));
         let schedule = Schedule { scenario: scenario.name.to_owned(), fingerprint: replayed.fingerprint, acts };
         match replayed.failure {
-            // Only the live driver looks for races, and this one comes before what the graph driver found.
+            // Only the live driver looks for races, and this one comes with the very act that the graph driver ended at.
             Some(race @ Failure::Race(_)) => Finding { failure: race, schedule, trace: replayed.trace },
             replayed_failure => {
                 assert_eq!(replayed_failure.as_ref(), Some(failure), "{schedule} replays to something else");
@@ -214,6 +214,7 @@ pub fn describe(machine: &Config) -> String {
         serializes,
         walker_forwards,
         tlb,
+        has_tags,
         caches_walks,
         evicts,
         sets_accessed,
@@ -235,6 +236,7 @@ pub fn describe(machine: &Config) -> String {
         (serializes, "interrupts and invalidations drain stores"),
         (!walker_forwards, "walkers do not see the store buffer"),
         (tlb == TlbModel::MaySets, "may-sets"),
+        (has_tags, "tags"),
         (caches_walks, "walk caches"),
         (evicts, "evictions"),
         (sets_accessed, "accessed bits"),
@@ -258,6 +260,7 @@ fn not_explored(machine: &Config) -> String {
         MemoryModel::Pso => "reordered loads",
     };
     let switches = [
+        (!machine.has_tags, "tags"),
         (!machine.caches_walks, "walk caches"),
         (!machine.evicts && machine.tlb == TlbModel::Fills, "evictions"),
         (!machine.sets_accessed, "accessed bits"),
@@ -266,9 +269,5 @@ fn not_explored(machine: &Config) -> String {
         (!machine.may_refuse_tables, "refused tables"),
     ];
     let off = switches.into_iter().filter_map(|(is_off, name)| is_off.then_some(name));
-    std::iter::once(weaker)
-        .chain(off)
-        .chain(["more CPUs and pages", "tags", "global entries"])
-        .collect::<Vec<_>>()
-        .join(", ")
+    std::iter::once(weaker).chain(off).chain(["more CPUs and pages", "global entries"]).collect::<Vec<_>>().join(", ")
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use shootdown::{
-    CpuId, Departure, Fix,
+    CpuId, Departure, Fix, Tagging,
     call::{self, Notice, Work},
 };
 use shootdown_sim::smp::Config;
@@ -37,6 +37,8 @@ pub struct Scenario {
     pub noticed: fn(&Sim, Notice),
     /// CPUs depart while others run.
     pub cpus_come_and_go: bool,
+    /// How tags are handed out, on a machine that has some.
+    pub tagging: Tagging,
     /// What becomes of a CPU's residency bit when it switches away.
     pub departure: Departure,
     /// What must happen at least once, with all fixes kept.
@@ -76,6 +78,7 @@ impl Scenario {
         work: |_, _| {},
         noticed: |_, _| {},
         cpus_come_and_go: false,
+        tagging: Tagging::Untagged,
         departure: Departure::ClearsBit,
         reaches: &[],
         proves: &[],

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What no machine of any scenario does.
-pub const NOWHERE_EXPLORED: &str = "reordered loads, more than 3 CPUs, 4 pages or 2 levels, tags, global entries";
+pub const NOWHERE_EXPLORED: &str = "reordered loads, more than 3 CPUs, 4 pages or 2 levels, global entries";
 
 /// One thing to check, and what must come of it.
 #[derive(Clone, Copy, Debug)]

@@ -235,10 +235,15 @@ fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) 
         Operation::Invalidate(Invalidate::Leaf(page, _)) => format!("forgets page {}", page.0),
         Operation::Invalidate(Invalidate::Walk(page, _)) => format!("forgets page {} and its table", page.0),
         Operation::Invalidate(Invalidate::All) => "forgets everything".to_owned(),
+        Operation::Invalidate(Invalidate::EveryTag) => "forgets everything under every tag".to_owned(),
         Operation::Complete => "completes".to_owned(),
         Operation::Fence(_) => "fence".to_owned(),
         Operation::LoadRoot(Some(TableFrame(root))) => format!("loads root {}", root.0),
         Operation::LoadRoot(None) => "loads the kernel's tables".to_owned(),
+        Operation::LoadTagged { root, tag, keeps } => {
+            let what = if keeps { "keeping what it has" } else { "emptied" };
+            format!("loads root {} under tag {tag}, {what}", root.0.0)
+        }
         Operation::Mask => "masks interrupts".to_owned(),
         Operation::Restore(0) => "unmasks interrupts".to_owned(),
         Operation::Restore(_) => "leaves interrupts masked".to_owned(),

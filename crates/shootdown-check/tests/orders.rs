@@ -1,5 +1,7 @@
 //! Memory orders of the library made weaker, one at a time: who notices is as in `docs/orders.txt`, and what is found
-//! replays.
+//! replays. With sets of several words there are others.
+
+#![cfg(not(feature = "many-words"))]
 
 use std::{env, fs, path::Path, thread};
 

@@ -72,11 +72,38 @@ pub enum Fix {
     ///
     /// Without: it uses no translation, but its walker follows a cached pointer by itself (Linux b956575bed91).
     TellLazyOfTables,
-    /// A CPU that comes back from lazy mode looks at the generation and drops what it missed.
+    /// A CPU that comes back from lazy mode, or to a tag, looks at the generation and drops what it missed.
     ///
     /// Without: it goes on with translations that flushes left it alone with. Half of the bargain that makes lazy mode
-    /// legal; the other half is `lazy/shootdown`.
+    /// and tags legal; the other half is `lazy/shootdown` and `activate/shootdown`.
     CatchUp,
+    /// Interrupts stay masked while a CPU switches to another address space.
+    ///
+    /// Without, where tags are in use: a flush that comes between the choice of a tag and its loading finds the address
+    /// space not loaded, and what the tag has is used after it (Alpha's `asn_lock` and the check after the switch).
+    MaskWhileSwitching,
+    /// When tags run out, everything is dropped before they are given again.
+    ///
+    /// Without: an address space inherits what another one left under its number.
+    DropAllAtRollOver,
+    /// When tags run out, the one in use is no longer loaded while everything is dropped.
+    ///
+    /// Without: the walker fills the TLB under it once more before another one is loaded, and whoever is given it in the
+    /// new round inherits that. Arm reserves the tags that run for this; here the explorer asked for it.
+    LeaveBeforeRollOver,
+    /// A tag of an earlier round is none.
+    ///
+    /// Without: two address spaces run under one number (the roll-overs of arm, arm64 and riscv; R-ASID-ROLL).
+    CheckTagRound,
+    /// A flush of what all address spaces share reaches what a CPU remembers under tags that are not loaded.
+    ///
+    /// Without: the next one to be loaded still has the old kernel mapping (Linux `invalidate_other`).
+    ForgetOtherTags,
+    /// A CPU that arrives empties its TLB.
+    ///
+    /// Without: what it remembers from before it departed is used again, under tags that were given anew (Linux
+    /// `initialize_tlbstate_and_flush`; KVM's ASIDs over CPU hotplug).
+    WipeOnArrival,
     /// A CPU that has missed a request drops everything, and not only what the newest request names.
     ///
     /// Without: requests that arrive out of order leave what the missed one was about (the comment in Linux's
@@ -86,7 +113,7 @@ pub enum Fix {
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 16] = [
+    pub const ALL: [Fix; 22] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -102,6 +129,12 @@ impl Fix {
         Fix::DropWalkCaches,
         Fix::TellLazyOfTables,
         Fix::CatchUp,
+        Fix::MaskWhileSwitching,
+        Fix::DropAllAtRollOver,
+        Fix::LeaveBeforeRollOver,
+        Fix::CheckTagRound,
+        Fix::ForgetOtherTags,
+        Fix::WipeOnArrival,
         Fix::DropAllWhenBehind,
     ];
 
@@ -124,6 +157,12 @@ impl Fix {
             Fix::DropWalkCaches => "drop-walk-caches",
             Fix::TellLazyOfTables => "tell-lazy-of-tables",
             Fix::CatchUp => "catch-up",
+            Fix::MaskWhileSwitching => "mask-while-switching",
+            Fix::DropAllAtRollOver => "drop-all-at-roll-over",
+            Fix::LeaveBeforeRollOver => "leave-before-roll-over",
+            Fix::CheckTagRound => "check-tag-round",
+            Fix::ForgetOtherTags => "forget-other-tags",
+            Fix::WipeOnArrival => "wipe-on-arrival",
             Fix::DropAllWhenBehind => "drop-all-when-behind",
         }
     }

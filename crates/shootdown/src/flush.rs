@@ -14,6 +14,7 @@ use crate::{
     machine::{Invalidate, Machine, Masked, Modify, Policy, Strength},
     residency::{Space, Trim},
     stale::{LevelSet, Stale},
+    tag::Tagging,
 };
 
 /// What a target is asked to forget.
@@ -27,32 +28,44 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn encode(self) -> [u64; N_WORDS] {
-        let strength = match self.stale.strength {
-            Strength::Leaf => 1,
-            Strength::Walk => 2,
-            Strength::Full => 3,
-        };
-        let what = u64::from(self.space.0) << 16 | u64::from(self.stale.levels.bits()) << 8 | strength;
-        [what, self.generation, self.stale.range.start.0, self.stale.range.end.0, 0]
+        let [levels, start, end] = encode_levels_and_range(self.stale);
+        [
+            u64::from(self.space.0) << 16 | levels << 8 | strength_code(self.stale.strength),
+            self.generation,
+            start,
+            end,
+            0,
+        ]
     }
 
     pub(crate) fn decode([what, generation, start, end, _]: [u64; N_WORDS]) -> Option<Request> {
-        let strength = match what & 0xff {
-            1 => Strength::Leaf,
-            2 => Strength::Walk,
-            3 => Strength::Full,
-            _ => return None,
-        };
-        Some(Request {
-            space: SpaceId((what >> 16) as u32),
-            generation,
-            stale: Stale {
-                range: VpnRange::new(Vpn(start), Vpn(end)),
-                levels: LevelSet::from_bits((what >> 8) as u8),
-                strength,
-            },
-        })
+        let stale = decode_stale(what & 0xff, [what >> 8, start, end])?;
+        Some(Request { space: SpaceId((what >> 16) as u32), generation, stale })
     }
+}
+
+/// A number for each strength, from 1; 0 is none.
+pub(crate) const fn strength_code(strength: Strength) -> u64 {
+    match strength {
+        Strength::Leaf => 1,
+        Strength::Walk => 2,
+        Strength::Full => 3,
+    }
+}
+
+pub(crate) const fn encode_levels_and_range(stale: Stale) -> [u64; 3] {
+    [stale.levels.bits() as u64, stale.range.start.0, stale.range.end.0]
+}
+
+pub(crate) fn decode_stale(strength: u64, [levels, start, end]: [u64; 3]) -> Option<Stale> {
+    let strength = match strength {
+        1 => Strength::Leaf,
+        2 => Strength::Walk,
+        3 => Strength::Full,
+        _ => return None,
+    };
+    let range = VpnRange::new(Vpn(start), Vpn(end));
+    Some(Stale { range, levels: LevelSet::from_bits(levels as u8), strength })
 }
 
 impl<M: Machine> Space<M> {
@@ -118,7 +131,7 @@ pub(crate) fn flush_here<M: Machine>(m: &M, request: Request) -> bool {
             here.forget(m, request.space);
             return false;
         }
-        let seen = here.seen(m);
+        let seen = here.seen(m, request.space);
         if seen >= request.generation {
             m.count(Counter::SkippedGeneration, 1);
             return false;
@@ -127,19 +140,49 @@ pub(crate) fn flush_here<M: Machine>(m: &M, request: Request) -> bool {
         let is_next = seen + 1 == request.generation || !m.keeps(Fix::DropAllWhenBehind);
         if is_cheaper_singly::<M>(request.stale) && is_next {
             invalidate_pages(m, request.stale);
-            here.set_seen(m, request.generation);
+            here.set_seen(m, request.space, request.generation);
         } else {
-            let now = m.space(request.space).map_or(request.generation, |space| {
-                // ORDER(edit/generation): read before the invalidation, so that what comes after is asked for again.
-                space.generation.load(m, Acquire)
-            });
-            m.invalidate(Invalidate::All);
-            m.complete();
+            let space = m.space(request.space).expect("a loaded address space is one");
+            // ORDER(edit/generation): read before the invalidation, so that what comes after is asked for again.
+            let now = space.generation.load(m, Acquire);
+            here.drop_all(m, space);
             m.count(Counter::FlushEverything, 1);
-            here.set_seen(m, now);
+            here.set_seen(m, request.space, now);
         }
         true
     })
+}
+
+/// Makes every CPU that takes part forget `stale` translations of kernel addresses, which all address spaces share;
+/// returns when all have.
+///
+/// # Context
+/// As [`Space::flush`].
+///
+/// # Ordering
+/// As [`Space::flush`], for the entries that all address spaces share. A CPU that arrives meanwhile empties its TLB.
+/// Pairs: `arrive/shootdown`.
+#[doc(alias = "flush_tlb_kernel_range")]
+pub fn flush_kernel<M: Machine>(m: &M, stale: Stale) {
+    m.count(Counter::Flush, 1);
+    // ORDER(arrive/shootdown): whoever has changed the entries does not look who takes part before they are changed for
+    // everybody. Needs the total order: store, then load, on both sides.
+    m.fence(SeqCst);
+    let mut targets = m.present().load(m);
+    targets.insert(m.cpu());
+    call::run_on(m, targets, Operation::FlushKernel(stale));
+}
+
+/// Does on this CPU what [`flush_kernel`] asks. Interrupts are masked.
+pub(crate) fn flush_kernel_here<M: Machine>(m: &M, stale: Stale) {
+    // Single invalidations name pages of the loaded tag only.
+    if m.tagging() != Tagging::Numbered && is_cheaper_singly::<M>(stale) {
+        invalidate_pages(m, stale);
+        m.per_cpu(m.cpu()).forget_other_tags(m);
+    } else {
+        m.invalidate(Invalidate::EveryTag);
+        m.complete();
+    }
 }
 
 /// Past the ceiling, dropping everything is cheaper. What a CPU may skip does not depend on it.

@@ -12,6 +12,7 @@ use crate::{
     frame::NoFrame,
     residency::{Departure, PerCpu, Space},
     table::Descriptor,
+    tag::{Context, Tag, Tagging},
     word::Word,
 };
 
@@ -79,15 +80,18 @@ pub enum Strength {
     Full,
 }
 
-/// One invalidation of this CPU's own TLB, in the address space loaded on it.
+/// One invalidation of this CPU's own TLB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Invalidate {
     /// The translation of one page; its entry changed at this level.
     Leaf(Vpn, Level),
     /// The translation of one page, and cached pointers to the tables on its path; an entry changed at this level.
     Walk(Vpn, Level),
-    /// All translations and cached table pointers that are not global.
+    /// All translations and cached table pointers of the loaded address space that are not global.
     All,
+    /// All translations and cached table pointers, of every address space and global ones. On a machine without tags and
+    /// global entries the same as `All`.
+    EveryTag,
 }
 
 /// Numbers that bound the library's work. The defaults are Linux's for 4 KiB pages; a scenario makes them tiny.
@@ -99,6 +103,10 @@ pub trait Policy: 'static {
     /// Batch pages a gather takes at most, up to [`MAX_BATCHES`](crate::gather::MAX_BATCHES); with batches of 510
     /// slots this bounds the work between two flushes to about 10,000 pages (`MAX_GATHER_BATCH_COUNT`).
     const GATHER_BATCHES: usize = 19;
+    /// Tags on each CPU, up to [`MAX_SLOTS`](crate::tag::MAX_SLOTS), where they are slots (`TLB_NR_DYN_ASIDS`).
+    const TAG_SLOTS: usize = 6;
+    /// The highest tag where they are numbered: 255 on Alpha's EV6, 127 on EV5.
+    const LAST_TAG: u16 = 255;
 }
 
 /// Linux's numbers on x86-64.
@@ -231,9 +239,21 @@ pub unsafe trait Machine: Sized + 'static {
     fn complete(&self);
 
     /// Makes this CPU translate through `root`, or through the kernel's own tables, which are never freed, where there
-    /// is none.
+    /// is none: then nothing more is remembered under the tag that was loaded.
     #[track_caller]
     fn load_root(&self, root: Option<(TableFrame, SpaceId)>);
+
+    /// Makes this CPU translate through `root`, and its TLB work under `tag`. If it `keeps`, what the TLB remembers under
+    /// that tag is used again; otherwise it must be dropped, of this tag only. What it remembers under other tags stays, or
+    /// does not.
+    ///
+    /// A machine without tags drops everything, which is always right.
+    #[inline]
+    #[track_caller]
+    fn load_tagged(&self, root: TableFrame, space: SpaceId, tag: Tag, keeps: bool) {
+        let _ = (tag, keeps);
+        self.load_root(Some((root, space)));
+    }
 
     /// Masks interrupts on this CPU and returns what [`restore`](Machine::restore) needs to undo it. Nests.
     #[track_caller]
@@ -325,6 +345,20 @@ pub unsafe trait Machine: Sized + 'static {
         Departure::ClearsBit
     }
 
+    /// Says how tags are handed out, if the machine has any. Always the same.
+    #[inline]
+    fn tagging(&self) -> Tagging {
+        Tagging::Untagged
+    }
+
+    /// Returns the place of an address space's tag on one CPU, on machines whose tags are
+    /// [numbered](Tagging::Numbered).
+    #[inline]
+    fn context(&self, space: SpaceId, cpu: CpuId) -> Option<&Context<Self>> {
+        let _ = (space, cpu);
+        None
+    }
+
     /// Asked once for each flush of an address space with other CPUs in its mask, where bits stay: whether CPUs that have
     /// loaded something else are to be interrupted, to be rid of their bits.
     #[inline]
@@ -339,6 +373,9 @@ pub unsafe trait Machine: Sized + 'static {
     fn run(&self, work: Work) {
         let _ = work;
     }
+
+    /// Drops what this CPU has fetched of instructions, as `imb` does on Alpha and a serializing instruction on x86.
+    fn synchronize_instructions(&self) {}
 
     /// Hears a notice that another CPU gave with [`call::notify`](crate::call::notify). Interrupts are masked. If it is
     /// [`Notice::Stop`] this need not return.

@@ -18,15 +18,17 @@ use crate::{
     flush::Request,
     frame::NoFrame,
     lock::Locked,
-    machine::{Invalidate, Machine, Masked, Strength},
+    machine::{Machine, Masked, Strength},
     stale::Stale,
     table::{self, Tables, TablesGuard},
+    tag::{Chosen, Tags},
     word::{Own, Shared},
 };
 
 /// What becomes of a CPU's residency bit when it switches to another address space.
 ///
-/// The machine chooses, see [`Machine::departure`]. Either way its TLB is rid of the address space.
+/// The machine chooses, see [`Machine::departure`]. Either way its TLB is rid of the address space, or it looks at the
+/// generation before it uses what is left there under a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departure {
     /// It is cleared: a flusher finds exactly the CPUs that have the address space loaded.
@@ -79,8 +81,8 @@ pub struct PerCpu<M: Machine> {
     inbox: Inbox<M>,
     // The loaded address space's id plus one; 0 for the kernel's own tables. This CPU's, with interrupts masked.
     loaded: Own<M>,
-    // The generation of the loaded address space that this CPU's TLB is not older than. Likewise.
-    seen: Own<M>,
+    // Which generation of the loaded address space this CPU's TLB is not older than, among other things. Likewise.
+    tags: Tags<M>,
     // An `Activity`. Written by this CPU, read by flushers.
     activity: Shared<M>,
     // How many asynchronous calls this CPU has made. This CPU's, with interrupts masked.
@@ -96,14 +98,14 @@ impl<M: Machine> Default for PerCpu<M> {
 impl<M: Machine> PerCpu<M> {
     /// Makes the state of a CPU that has loaded nothing.
     pub const fn new() -> Self {
-        PerCpu { inbox: Inbox::new(), loaded: Own::ZERO, seen: Own::ZERO, activity: Shared::ZERO, n_calls: Own::ZERO }
+        PerCpu { inbox: Inbox::new(), loaded: Own::ZERO, tags: Tags::new(), activity: Shared::ZERO, n_calls: Own::ZERO }
     }
 
     /// Shows the words to `visitor`.
     pub fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
         self.inbox.visit(visitor);
         self.loaded.visit("cpu.loaded", visitor);
-        self.seen.visit("cpu.seen", visitor);
+        self.tags.visit(visitor);
         self.activity.visit("cpu.activity", visitor);
         self.n_calls.visit("cpu.calls", visitor);
     }
@@ -136,12 +138,31 @@ impl<M: Machine> PerCpu<M> {
         self.activity(m).is_lazy()
     }
 
-    pub(crate) fn seen(&self, m: &M) -> u64 {
-        self.seen.get(m)
+    /// The generation of `space`, which is loaded, that this CPU's TLB is not older than.
+    pub(crate) fn seen(&self, m: &M, space: SpaceId) -> u64 {
+        self.tags.seen(m, space)
     }
 
-    pub(crate) fn set_seen(&self, m: &M, generation: u64) {
-        self.seen.set(m, generation);
+    pub(crate) fn set_seen(&self, m: &M, space: SpaceId, generation: u64) {
+        self.tags.set_seen(m, space, generation);
+    }
+
+    /// Forgets everything of `space`, which is loaded. Interrupts are masked.
+    pub(crate) fn drop_all(&self, m: &M, space: &Space<M>) {
+        if let Some(chosen) = self.tags.drop_all(m, space.id()) {
+            space.load(m, chosen);
+        }
+    }
+
+    /// Makes what this CPU remembers of address spaces that are not loaded be dropped before it is used.
+    pub(crate) fn forget_other_tags(&self, m: &M) {
+        self.tags.forget_others(m, self.loaded(m).is_some());
+    }
+
+    /// Begins anew with nothing loaded and no tag given. Interrupts are masked.
+    pub(crate) fn reset(&self, m: &M) {
+        self.leave(m);
+        self.tags.reset(m);
     }
 
     /// Loads the kernel's own tables in place of whatever is loaded. Interrupts are masked.
@@ -329,7 +350,8 @@ impl<M: Machine> Space<M> {
     /// # Panics
     /// If the address space was not created.
     pub fn switch_to(&self, m: &M) {
-        let _masked = Masked::new(m);
+        // A flush that comes between the choice of a tag and its loading would find neither address space loaded.
+        let _masked = m.keeps(Fix::MaskWhileSwitching).then(|| Masked::new(m));
         let here = m.per_cpu(m.cpu());
         if here.has_loaded(m, self.id) {
             self.resume(m, here);
@@ -339,9 +361,6 @@ impl<M: Machine> Space<M> {
     }
 
     fn arrive(&self, m: &M, here: &PerCpu<M>) {
-        let Some(root) = self.root.load(m, Relaxed).checked_sub(1) else {
-            panic!("switch to an address space without a root table");
-        };
         let left = here.loaded(m);
         // ORDER(activate/shootdown): our bit is set before we read the generation; a flusher bumps the generation before
         // it reads the mask. One of us sees the other, so no CPU runs on a missed flush. Needs the total order: store,
@@ -350,12 +369,19 @@ impl<M: Machine> Space<M> {
         here.begin_switch(m);
         // ORDER(edit/generation): whoever records a generation walks tables no older than it.
         let generation = self.generation.load(m, SeqCst);
-        m.load_root(Some((TableFrame(Pfn(root)), self.id)));
+        self.load(m, here.tags.choose(m, self.id, generation));
         here.loaded.set(m, u64::from(self.id.0) + 1);
-        here.set_seen(m, generation);
+        here.set_seen(m, self.id, generation);
         here.end_switch(m, self.id);
-        // Only now has the other address space left our TLB.
+        // Only now has the other address space left our TLB, or else is out of reach until we look at its generation.
         here.depart(m, left);
+    }
+
+    fn load(&self, m: &M, chosen: Chosen) {
+        let Some(root) = self.root.load(m, Relaxed).checked_sub(1) else {
+            panic!("switch to an address space without a root table");
+        };
+        m.load_tagged(TableFrame(Pfn(root)), self.id, chosen.tag, chosen.keeps);
     }
 
     fn resume(&self, m: &M, here: &PerCpu<M>) {
@@ -365,10 +391,9 @@ impl<M: Machine> Space<M> {
         // ORDER(lazy/shootdown): said before the generation is read, see `begin_switch`.
         here.activity.store(m, here.activity(m).active().0, SeqCst);
         let generation = self.generation.load(m, SeqCst);
-        if here.seen(m) < generation && m.keeps(Fix::CatchUp) {
-            m.invalidate(Invalidate::All);
-            m.complete();
-            here.set_seen(m, generation);
+        if here.seen(m, self.id) < generation && m.keeps(Fix::CatchUp) {
+            here.drop_all(m, self);
+            here.set_seen(m, self.id, generation);
         }
     }
 

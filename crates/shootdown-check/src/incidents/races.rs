@@ -8,14 +8,12 @@ use super::{
     incident,
 };
 
-const NO_TAGS: &str = "address-space tags";
 const NO_LOCKLESS: &str = "lockless walkers";
 const NO_SHARED: &str = "shared page tables";
 const NO_KERNEL: &str = "kernel mappings";
 const NO_SECONDARY: &str = "secondary TLBs";
 const NO_RECLAIM: &str = "reclaim that batches its flushes";
 const NO_RMAP: &str = "reverse mappings and write-back";
-const NO_HOTPLUG: &str = "CPUs that go and come";
 const NO_HUGE: &str = "leaves of several sizes in the explorer";
 
 /// The races.
@@ -71,9 +69,13 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-PCID",
         "A kernel mapping is flushed under the current tag only and survives under others",
-        NotYet(NO_TAGS),
+        Shown("kernel_flush", Fix::ForgetOtherTags),
     ),
-    incident("R-ASID-ROLL", "After a roll-over two address spaces run with the same tag", NotYet(NO_TAGS)),
+    incident(
+        "R-ASID-ROLL",
+        "After a roll-over two address spaces run with the same tag",
+        Shown("tag_roll_over", Fix::CheckTagRound),
+    ),
     // Flushes that are put off.
     incident(
         "R-MADV",
@@ -260,18 +262,34 @@ pub(super) const RACES: &[Incident] = &[
     ),
     // Alpha.
     incident("R-AL1", "Marvel drops an interrupt that comes at the highest level", Shown("lost_edge", Fix::PollOnExit)),
-    incident("R-AL2", "Alpha's senders wait deaf for each other", Holds("mutual_calls_3cpu")),
+    incident("R-AL2", "Alpha's senders wait deaf for each other", Shown("alpha_operations", Fix::ServeWhileWaiting)),
     incident("R-AL3", "A CPU uses an address space before others can see that it does", Holds("switch_2cpu")),
-    incident("R-AL4", "A flush comes between choosing the tag and loading it", NotYet(NO_TAGS)),
-    incident("R-AL5", "A tag that was just taken is revoked and nobody takes another", NotYet(NO_TAGS)),
+    incident(
+        "R-AL4",
+        "A flush comes between choosing the tag and loading it",
+        Shown("tag_numbers", Fix::MaskWhileSwitching),
+    ),
+    incident(
+        "R-AL5",
+        "A tag that was just taken is revoked and nobody takes another",
+        NotApplicable("tags are not revoked: a CPU looks at the generation before it loads one"),
+    ),
     incident(
         "R-AL6",
         "Few users of an address space are taken for few CPUs with it",
         NotApplicable("residency alone decides who is told"),
     ),
-    incident("R-AL7", "A lazy CPU invalidates under its own tag", NotYet(NO_TAGS)),
-    incident("R-AL8", "Retiring a tag later is not enough when a page moves now (CVE-2026-43258)", NotYet(NO_TAGS)),
-    incident("R-AL9", "A table is freed at once, outside the gather", Holds("unmap_tables_2cpu")),
+    incident("R-AL7", "A lazy CPU invalidates under its own tag", Holds("tag_numbers_lazy")),
+    incident(
+        "R-AL8",
+        "Retiring a tag later is not enough when a page moves now (CVE-2026-43258)",
+        Shown("tag_numbers", Fix::CatchUp),
+    ),
+    incident(
+        "R-AL9",
+        "A table is freed at once, and what the self-map remembers of it stays",
+        Shown("unmap_tables_2cpu", Fix::DropWalkCaches),
+    ),
     // Further rules.
     incident(
         "R-OOMFULL",
@@ -323,7 +341,7 @@ pub(super) const RACES: &[Incident] = &[
         "A test that gives the same frame back to the same page cannot see a missed flush",
         NotApplicable("the machine remembers which translation is stale, not only where it leads"),
     ),
-    incident("R-HOTPLUG", "A CPU comes back with the TLB it left with", NotYet(NO_HOTPLUG)),
+    incident("R-HOTPLUG", "A CPU comes back with the TLB it left with", Shown("arriving", Fix::WipeOnArrival)),
     incident(
         "R-KTHREADMM",
         "A kernel thread uses an address space that has no users",
@@ -335,7 +353,7 @@ pub(super) const RACES: &[Incident] = &[
         NotYet("barriers in scenarios of their own"),
     ),
     incident("R-IOMMUSEQ", "That a wait was queued by somebody else is taken for its end", NotYet(NO_SECONDARY)),
-    incident("R-ASIDBOOT", "A tag outlives its CPU's reset", NotYet(NO_TAGS)),
+    incident("R-ASIDBOOT", "A tag outlives its CPU's reset", Shown("arriving", Fix::WipeOnArrival)),
     incident(
         "R-PAGEWALK",
         "A walker decides by one load of an entry and descends by another (CVE-2026-31456)",

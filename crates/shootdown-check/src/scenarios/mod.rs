@@ -1,5 +1,6 @@
 //! The scenarios, one idea to a file.
 
+mod alpha;
 mod calls;
 mod dirty_2cpu;
 mod everything;
@@ -13,6 +14,7 @@ mod refused_batch;
 mod script;
 mod switch_2cpu;
 mod switch_back_2cpu;
+mod tags;
 mod two_unmappers_3cpu;
 mod unmap_2cpu;
 mod unmap_3cpu;
@@ -21,7 +23,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 40] = [
+pub static ALL: [&Scenario; 50] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -52,6 +54,16 @@ pub static ALL: [&Scenario; 40] = [
     &calls::started::NOTICED,
     &calls::departing::DEPARTING,
     &calls::departing::COMING_BACK,
+    &calls::departing::EARLY_BOOT,
+    &tags::returning::SLOTS,
+    &tags::returning::NUMBERS,
+    &tags::returning::TABLES,
+    &tags::returning::LAZY,
+    &tags::roll_over::ROLL_OVER,
+    &tags::arriving::ARRIVING,
+    &tags::kernel_flush::KERNEL_FLUSH,
+    &alpha::UNMAP,
+    &alpha::SIX_OPERATIONS,
     &map_2cpu::MAP_2CPU,
     &dirty_2cpu::UNMAP,
     &dirty_2cpu::PROTECT,

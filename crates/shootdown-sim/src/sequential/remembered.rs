@@ -241,7 +241,7 @@ impl<A: Architecture> Oracle<A> {
         }
         let mut memory = self.cpu(cpu).borrow_mut();
         match what {
-            Invalidate::All => {
+            Invalidate::All | Invalidate::EveryTag => {
                 memory.leaves.clear();
                 memory.walks.clear();
             }

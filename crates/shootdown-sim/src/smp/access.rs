@@ -30,11 +30,15 @@ enum Way {
 impl Hardware {
     /// How many ways an access can go now, at least one.
     pub(super) fn n_ways(&self, cpu: CpuId, page: Vpn, access: Access) -> usize {
-        self.ways(cpu, page, access).len()
+        if self.cpu(cpu).root.is_none() { 1 } else { self.ways(cpu, page, access).len() }
     }
 
     /// Lets user code of `cpu` touch `page`, in one of the ways in which it can.
     pub(super) fn access(&mut self, cpu: CpuId, page: Vpn, access: Access, way: usize) -> Result<u64, Violation> {
+        if self.cpu(cpu).root.is_none() {
+            // What is left under a tag is out of reach.
+            return Ok(FAULT);
+        }
         self.check_standing(cpu, page)?;
         let way = self.ways(cpu, page, access)[way];
         let is_done = match way {
@@ -47,7 +51,7 @@ impl Hardware {
             Way::Violation(violation) => return Err(violation),
         };
         if !is_done && self.config.faults_forget {
-            self.cpu_mut(cpu).tlb.forget_path(page);
+            self.cpu_mut(cpu).tlb_mut().forget_path(page);
         }
         Ok(if is_done { DONE } else { FAULT })
     }
@@ -60,7 +64,7 @@ impl Hardware {
             }
         };
         let mut may_walk = true;
-        for translation in self.cpu(cpu).tlb.of_page(page) {
+        for translation in self.cpu(cpu).tlb().of_page(page) {
             let way = match access {
                 Access::Read => Some(Way::Remembered(translation)),
                 // A remembered translation that forbids it faults, whatever memory says by now (SDM 3A §4.10.4.3, rev 75).
@@ -83,7 +87,7 @@ impl Hardware {
 
     /// Checks what the TLB holds for `page`.
     fn check_standing(&self, cpu: CpuId, page: Vpn) -> Result<(), Violation> {
-        self.cpu(cpu).tlb.of_page(page).try_for_each(|translation| match translation.standing {
+        self.cpu(cpu).tlb().of_page(page).try_for_each(|translation| match translation.standing {
             Standing::Good => Ok(()),
             Standing::Revoked => Err(Violation::RevokedInUse { cpu, page }),
             Standing::Freed => Err(Violation::StaleInUse { cpu, page, frame: translation.frame }),
@@ -117,6 +121,11 @@ impl Hardware {
     /// Lets user code run on `cpu` again.
     pub(super) fn resume_user(&mut self, cpu: CpuId) -> Result<(), Violation> {
         self.cpu_mut(cpu).runs_user = true;
+        self.check_standing_of_all(cpu)
+    }
+
+    /// Checks all that the TLB holds under the loaded tag.
+    pub(super) fn check_standing_of_all(&self, cpu: CpuId) -> Result<(), Violation> {
         (0..super::PAGES as u64).map(Vpn).try_for_each(|page| self.check_standing(cpu, page))
     }
 }

@@ -47,6 +47,8 @@ pub struct Config {
     pub walker_forwards: bool,
     /// How it is told what TLBs and walk caches hold.
     pub tlb: TlbModel,
+    /// TLBs and walk caches keep what they hold of one address space when another one is loaded, under a tag.
+    pub has_tags: bool,
     /// Walkers cache pointers to tables, so that walks begin in the middle.
     pub caches_walks: bool,
     /// What TLBs and walk caches hold may go at any time. May-sets hold it as well as not, so to them it makes no
@@ -82,6 +84,7 @@ impl Config {
             serializes: false,
             walker_forwards: false,
             tlb: TlbModel::Fills,
+            has_tags: false,
             caches_walks: false,
             evicts: false,
             sets_accessed: false,

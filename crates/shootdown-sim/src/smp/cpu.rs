@@ -2,10 +2,10 @@
 
 use std::hash::{Hash, Hasher};
 
-use shootdown::{Pfn, Vpn};
+use shootdown::{Invalidate, Pfn, Vpn};
 
 use super::{
-    FRAMES, MAX_DEPTH,
+    FRAMES, MAX_DEPTH, TAGS,
     store_buffer::StoreBuffer,
     tlb::{Tlb, Translation},
 };
@@ -14,7 +14,11 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cpu {
     pub(super) root: Option<Pfn>,
-    pub(super) tlb: Tlb,
+    // What it remembers under each tag, and of which root that is.
+    pub(super) tlbs: [Tlb; TAGS],
+    pub(super) roots: [Option<Pfn>; TAGS],
+    // The tag that is loaded; without tags always the first.
+    pub(super) tag: u8,
     pub(super) is_masked: bool,
     pub(super) is_kicked: bool,
     pub(super) runs_user: bool,
@@ -28,12 +32,18 @@ impl Hash for Cpu {
     /// As few words as there can be: every state is hashed.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         const { assert!(MAX_DEPTH <= 4 && FRAMES < 1 << 8) };
-        let Cpu { root, tlb, is_masked, is_kicked, runs_user, saved_masks, depth, stores } = self;
-        let root = root.map_or(0, |root| root.0 + 1);
+        let Cpu { root, tlbs, roots, tag, is_masked, is_kicked, runs_user, saved_masks, depth, stores } = self;
+        let roots =
+            roots.iter().chain([root]).fold(u64::from(*tag), |bits, root| bits << 8 | root.map_or(0, |to| to.0 + 1));
         let flags = [is_masked, is_kicked, runs_user].into_iter().chain(saved_masks);
         let flags = flags.fold(u64::from(*depth), |bits, flag| bits << 1 | u64::from(*flag));
-        tlb.hash(hasher);
-        hasher.write_u64(root << 32 | flags);
+        hasher.write_u64(roots << 16 | flags);
+        let in_use = (0..).zip(tlbs).filter(|(_, tlb)| !tlb.is_empty());
+        in_use.for_each(|(tag, tlb): (u8, _)| {
+            hasher.write_u8(tag);
+            tlb.hash(hasher);
+        });
+        hasher.write_u8(u8::MAX);
         stores.hash(hasher);
     }
 }
@@ -42,7 +52,9 @@ impl Cpu {
     pub(super) const fn new() -> Self {
         Cpu {
             root: None,
-            tlb: Tlb::EMPTY,
+            tlbs: [const { Tlb::EMPTY }; TAGS],
+            roots: [None; TAGS],
+            tag: 0,
             is_masked: false,
             is_kicked: false,
             runs_user: true,
@@ -76,9 +88,32 @@ impl Cpu {
         self.stores.is_empty()
     }
 
+    /// What it remembers under the loaded tag.
+    pub(super) fn tlb(&self) -> &Tlb {
+        &self.tlbs[usize::from(self.tag)]
+    }
+
+    pub(super) fn tlb_mut(&mut self) -> &mut Tlb {
+        &mut self.tlbs[usize::from(self.tag)]
+    }
+
+    /// What it remembers under tags that are not loaded, and of which root that is.
+    pub(super) fn other_tlbs(&mut self) -> impl Iterator<Item = (Option<Pfn>, &mut Tlb)> {
+        let in_use = self.root.is_some().then_some(usize::from(self.tag));
+        let tlbs = self.roots.iter().zip(&mut self.tlbs).enumerate();
+        tlbs.filter(move |(tag, _)| Some(*tag) != in_use).map(|(_, (root, tlb))| (*root, tlb))
+    }
+
+    pub(super) fn forget(&mut self, what: Invalidate) {
+        match what {
+            Invalidate::EveryTag => self.tlbs = [const { Tlb::EMPTY }; TAGS],
+            Invalidate::Leaf(..) | Invalidate::Walk(..) | Invalidate::All => self.tlb_mut().forget(what),
+        }
+    }
+
     /// Returns the translations of `page` that the TLB holds, or may hold.
     pub fn translations(&self, page: Vpn) -> impl Iterator<Item = Translation> + use<> {
-        self.tlb.of_page(page)
+        self.tlb().of_page(page)
     }
 
     pub(super) fn enter_interrupt(&mut self) {

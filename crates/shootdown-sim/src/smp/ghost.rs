@@ -15,10 +15,11 @@ impl Hardware {
     /// Takes a table back. No walker may be able to go there, also not one of a lazy CPU.
     pub(super) fn free_table(&mut self, table: Pfn) -> Result<(), Violation> {
         self.free(table, FrameKind::Table)?;
-        for (number, cpu) in (0..).zip(&self.cpus) {
-            if cpu.root == Some(table) || cpu.tlb.points_at(table) {
+        for (number, cpu) in (0..).zip(&mut self.cpus) {
+            if cpu.root == Some(table) || cpu.root.is_some() && cpu.tlb().points_at(table) {
                 return Err(Violation::WalkerInFreedTable { cpu: CpuId(number), table });
             }
+            cpu.other_tlbs().for_each(|(_, tlb)| tlb.mark_freed_table(table));
         }
         Ok(())
     }
@@ -31,13 +32,14 @@ impl Hardware {
         self.free(frame, FrameKind::Data)?;
         for (number, cpu) in (0..).zip(&mut self.cpus) {
             let is_stale = |to: &Translation| to.frame == frame && to.standing != Standing::Freed;
-            let page = cpu.tlb.translations().find(|(_, to)| is_stale(to)).map(|(page, _)| page);
+            let page = cpu.tlb().translations().find(|(_, to)| is_stale(to)).map(|(page, _)| page);
             match page {
-                Some(page) if cpu.runs_user => {
+                Some(page) if cpu.runs_user && cpu.root.is_some() => {
                     return Err(Violation::StaleAtFree { cpu: CpuId(number), page, frame });
                 }
-                _ => cpu.tlb.mark_freed(frame),
+                _ => cpu.tlb_mut().mark_freed(frame),
             }
+            cpu.other_tlbs().for_each(|(_, tlb)| tlb.mark_freed(frame));
         }
         Ok(())
     }
@@ -76,6 +78,8 @@ impl Hardware {
                 if self.cpu(other).root == Some(root) {
                     self.promise_about(other, page, allowed)?;
                 }
+                let tags = self.cpu_mut(other).other_tlbs().filter(|(of, _)| *of == Some(root));
+                tags.for_each(|(_, tlb)| tlb.mark_revoked(page, |to| is_beyond(to, allowed)));
             }
         }
         Ok(())
@@ -97,17 +101,17 @@ impl Hardware {
     }
 
     fn promise_about(&mut self, cpu: CpuId, page: Vpn, allowed: Option<Translation>) -> Result<(), Violation> {
-        let is_beyond = |to: &Translation| !allowed.is_some_and(|allowed| to.is_within(&allowed));
+        let is_beyond = |to: &Translation| is_beyond(to, allowed);
         // What walks can find now would be remembered as good.
         for walked in self.walks(cpu, page) {
             if walked?.is_some_and(|found| is_beyond(&found.translation)) {
                 return Err(Violation::StaleAfterReturn { cpu, page });
             }
         }
-        if self.cpu(cpu).runs_user && self.cpu(cpu).tlb.of_page(page).any(|to| is_beyond(&to)) {
+        if self.cpu(cpu).runs_user && self.cpu(cpu).tlb().of_page(page).any(|to| is_beyond(&to)) {
             return Err(Violation::StaleAfterReturn { cpu, page });
         }
-        self.cpu_mut(cpu).tlb.mark_revoked(page, is_beyond);
+        self.cpu_mut(cpu).tlb_mut().mark_revoked(page, is_beyond);
         Ok(())
     }
 
@@ -117,7 +121,7 @@ impl Hardware {
         (0..self.config.cpus as u16).map(CpuId).any(|cpu| {
             let state = self.cpu(cpu);
             state.root.is_some_and(|root| {
-                state.tlb.translations().any(|(page, to)| {
+                state.tlb().translations().any(|(page, to)| {
                     let allowed = self.leaf_seen_by(cpu, TableFrame(root), page);
                     !allowed.is_some_and(|allowed| to.is_within(&allowed))
                 })
@@ -158,4 +162,9 @@ impl Hardware {
             Entry::Absent => false,
         })
     }
+}
+
+/// Tells whether a translation gives more than the tables do.
+fn is_beyond(to: &Translation, allowed: Option<Translation>) -> bool {
+    !allowed.is_some_and(|allowed| to.is_within(&allowed))
 }

@@ -153,7 +153,7 @@ impl Hardware {
             acts.extend(self.drains(cpu));
             self.push_walks(cpu, acts);
             if self.config.evicts && self.config.tlb == TlbModel::Fills {
-                acts.extend(here.tlb.evictable().map(|what| Act::Evict { cpu, what }));
+                acts.extend(here.tlb().evictable().map(|what| Act::Evict { cpu, what }));
             }
         }
     }
@@ -257,7 +257,7 @@ impl Hardware {
             Act::Walk { cpu, walk } => self.speculate(cpu, walk),
             Act::Drain { cpu, place } => self.drain(cpu, usize::from(place)),
             Act::Evict { cpu, what } => {
-                self.cpu_mut(cpu).tlb.evict(what);
+                self.cpu_mut(cpu).tlb_mut().evict(what);
                 Ok(())
             }
             Act::Step { .. } | Act::Interrupt { .. } | Act::Tick { .. } => panic!("{act:?} needs the code of its CPU"),
@@ -316,12 +316,9 @@ impl Hardware {
             Operation::OwnGet(word) => return Ok(self.peek(Location::Word(word))),
             Operation::OwnSet(word, value) => self.poke(Location::Word(word), value),
             Operation::Complete => {}
-            Operation::Invalidate(what) => self.cpu_mut(cpu).tlb.forget(what),
-            Operation::LoadRoot(root) => {
-                let here = self.cpu_mut(cpu);
-                here.tlb.forget(Invalidate::All);
-                here.root = root.map(|table| table.0);
-            }
+            Operation::Invalidate(what) => self.cpu_mut(cpu).forget(what),
+            Operation::LoadRoot(root) => self.load_root(cpu, root),
+            Operation::LoadTagged { root, tag, keeps } => self.load_tagged(cpu, root, tag, keeps)?,
             Operation::Mask => {
                 return Ok(u64::from(std::mem::replace(&mut self.cpu_mut(cpu).is_masked, true)));
             }
@@ -381,6 +378,31 @@ impl Hardware {
             _ => self.poke(at, value),
         }
         Ok(was)
+    }
+
+    fn load_root(&mut self, cpu: CpuId, root: Option<TableFrame>) {
+        let has_tags = self.config.has_tags;
+        let here = self.cpu_mut(cpu);
+        here.root = root.map(|table| table.0);
+        if !has_tags {
+            here.forget(Invalidate::EveryTag);
+        }
+    }
+
+    fn load_tagged(&mut self, cpu: CpuId, root: TableFrame, tag: u8, keeps: bool) -> Result<(), Violation> {
+        let here = self.cpu_mut(cpu);
+        (here.tag, here.root) = (tag, Some(root.0));
+        let was = here.roots[usize::from(tag)].replace(root.0);
+        if !keeps {
+            here.forget(Invalidate::All);
+        }
+        if !here.tlb().is_empty() && was != Some(root.0) {
+            return Err(Violation::ForeignTag { cpu, root: root.0 });
+        }
+        if let Some(table) = here.tlb().freed_table() {
+            return Err(Violation::WalkerInFreedTable { cpu, table });
+        }
+        if here.runs_user { self.check_standing_of_all(cpu) } else { Ok(()) }
     }
 
     fn kick(&mut self, targets: u64) {

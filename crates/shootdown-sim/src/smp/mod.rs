@@ -63,5 +63,8 @@ pub const PAGES: usize = ENTRIES * ENTRIES;
 /// Stores, and barriers between them, that one CPU can have on their way to memory. A CPU that has no room waits.
 pub const MAX_STORES: usize = 4;
 
+/// Address-space tags of each CPU.
+pub const TAGS: usize = 3;
+
 /// Interrupts that can be on top of each other on one CPU. With so many it takes no more.
 pub const MAX_DEPTH: usize = 2;

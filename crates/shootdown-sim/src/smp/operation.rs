@@ -54,6 +54,15 @@ pub enum Operation {
     Complete,
     /// Loads a root table, or none; drops all translations and cached pointers.
     LoadRoot(Option<TableFrame>),
+    /// Loads a root table under a tag; drops what is remembered under it, or keeps it.
+    LoadTagged {
+        /// The root.
+        root: TableFrame,
+        /// The tag.
+        tag: u8,
+        /// Keeps it.
+        keeps: bool,
+    },
     /// Masks interrupts; the result is 1 if they were masked before.
     Mask,
     /// Sets the interrupt mask: on for 1, off for 0.
@@ -130,6 +139,7 @@ impl Operation {
             }
             Operation::Invalidate(_)
             | Operation::LoadRoot(_)
+            | Operation::LoadTagged { .. }
             | Operation::FreeTable(_)
             | Operation::FreeFrame(_)
             | Operation::Access(..) => true,
@@ -161,8 +171,13 @@ impl Operation {
                 | Operation::Access(_, Access::Write),
                 _,
             ) => Needs::Drained,
-            (Operation::Invalidate(_) | Operation::LoadRoot(_) | Operation::ReturnFromInterrupt, _)
-                if config.serializes =>
+            (
+                Operation::Invalidate(_)
+                | Operation::LoadRoot(_)
+                | Operation::LoadTagged { .. }
+                | Operation::ReturnFromInterrupt,
+                _,
+            ) if config.serializes =>
             {
                 Needs::Drained
             }

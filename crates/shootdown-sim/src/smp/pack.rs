@@ -7,11 +7,11 @@
 use shootdown::Pfn;
 
 use super::{
-    ENTRIES, FRAMES, MAX_DEPTH,
+    ENTRIES, FRAMES, MAX_DEPTH, TAGS,
     cpu::Cpu,
     frame::{Frame, FrameKind},
     hardware::Hardware,
-    tlb::{Standing, Translation},
+    tlb::{Standing, Tlb, Translation},
 };
 
 /// Appends a number.
@@ -98,19 +98,30 @@ impl Frame {
 impl Cpu {
     fn pack(&self, bytes: &mut Vec<u8>) {
         const { assert!(MAX_DEPTH == 2) };
-        let Cpu { root, tlb, is_masked, is_kicked, runs_user, saved_masks, depth, stores } = self;
+        let Cpu { root, tlbs, roots, tag, is_masked, is_kicked, runs_user, saved_masks, depth, stores } = self;
         let [outer, inner] = *saved_masks;
         bytes.push(pack_flags([*is_masked, *is_kicked, *runs_user, outer, inner]) << 2 | *depth);
-        bytes.push(root.map_or(0, |root| root.0 as u8 + 1));
-        tlb.pack(bytes);
+        let in_use = tlbs.iter().rev().fold(0, |bits, tlb| bits << 1 | u8::from(!tlb.is_empty()));
+        bytes.push(in_use | tag << TAGS);
+        roots.iter().chain([root]).for_each(|root| bytes.push(root.map_or(0, |root| root.0 as u8 + 1)));
+        tlbs.iter().filter(|tlb| !tlb.is_empty()).for_each(|tlb| tlb.pack(bytes));
         stores.pack(bytes);
     }
 
     fn unpack(&mut self, bytes: &mut &[u8]) {
         let head = read_byte(bytes);
         let [is_masked, is_kicked, runs_user, outer, inner] = unpack_flags(head >> 2);
-        self.root = read_byte(bytes).checked_sub(1).map(|root| Pfn(u64::from(root)));
-        self.tlb.unpack(bytes);
+        let in_use = read_byte(bytes);
+        self.tag = in_use >> TAGS;
+        let mut read_root = || read_byte(bytes).checked_sub(1).map(|root| Pfn(u64::from(root)));
+        self.roots = [(); TAGS].map(|()| read_root());
+        self.root = read_root();
+        for (tag, tlb) in self.tlbs.iter_mut().enumerate() {
+            *tlb = Tlb::EMPTY;
+            if in_use >> tag & 1 != 0 {
+                tlb.unpack(bytes);
+            }
+        }
         self.stores.unpack(bytes);
         (self.is_masked, self.is_kicked, self.runs_user) = (is_masked, is_kicked, runs_user);
         (self.saved_masks, self.depth) = ([outer, inner], head & 3);

@@ -41,6 +41,13 @@ pub enum Violation {
         /// The page translated.
         page: Vpn,
     },
+    /// A CPU loaded an address space under a tag that has translations of another one.
+    ForeignTag {
+        /// The CPU.
+        cpu: CpuId,
+        /// The root that it loaded.
+        root: Pfn,
+    },
     /// A table was given back while a CPU's root or walk cache still pointed at it.
     WalkerInFreedTable {
         /// The CPU.
@@ -112,8 +119,15 @@ impl fmt::Display for Violation {
             Violation::RevokedInUse { cpu, page } => {
                 write!(f, "CPU {} uses a translation of page {} that was promised to be gone", cpu.0, page.0)
             }
+            Violation::ForeignTag { cpu, root } => {
+                write!(
+                    f,
+                    "CPU {} loads root {} under a tag that has another address space's translations",
+                    cpu.0, root.0
+                )
+            }
             Violation::WalkerInFreedTable { cpu, table } => {
-                write!(f, "table {} is freed while the walker of CPU {} still points at it", table.0, cpu.0)
+                write!(f, "table {} is freed and the walker of CPU {} still points at it", table.0, cpu.0)
             }
             Violation::WalkedNoTable { cpu, frame } => {
                 write!(f, "the walker of CPU {} reads frame {}, which is no table", cpu.0, frame.0)

@@ -36,7 +36,7 @@ impl Hardware {
         if self.config.tlb == TlbModel::Fills && self.config.caches_walks {
             acts.extend((0..ENTRIES).filter_map(|index| {
                 let table = self.table_from_root(cpu, index).ok().flatten()?;
-                let is_news = !self.cpu(cpu).tlb.has_table(index, table);
+                let is_news = !self.cpu(cpu).tlb().has_table(index, table);
                 is_news.then_some(Act::Walk { cpu, walk: Walk::ToCache { index } })
             }));
         }
@@ -57,7 +57,7 @@ impl Hardware {
         match walked {
             Ok(Some(found)) => {
                 !found.is_accessed
-                    || self.cpu(cpu).tlb.of_page(page).all(|translation| translation != found.translation)
+                    || self.cpu(cpu).tlb().of_page(page).all(|translation| translation != found.translation)
             }
             Ok(None) => false,
             Err(_) => true,
@@ -104,12 +104,12 @@ impl Hardware {
 
     pub(super) fn remember(&mut self, cpu: CpuId, page: Vpn, translation: Translation) {
         let model = self.config.tlb;
-        self.cpu_mut(cpu).tlb.remember(model, page, translation);
+        self.cpu_mut(cpu).tlb_mut().remember(model, page, translation);
     }
 
     fn remember_table(&mut self, cpu: CpuId, index: usize, table: Pfn) {
         let model = self.config.tlb;
-        self.cpu_mut(cpu).tlb.remember_table(model, index, table);
+        self.cpu_mut(cpu).tlb_mut().remember_table(model, index, table);
     }
 
     /// Adds to may-sets whatever walks can find now: called when that may have become more.
@@ -118,14 +118,17 @@ impl Hardware {
             return Ok(());
         }
         for cpu in (0..self.config.cpus as u16).map(CpuId) {
+            if self.cpu(cpu).root.is_none() {
+                continue;
+            }
             let tlb = self.extended_may_sets(cpu)?;
-            self.cpu_mut(cpu).tlb = tlb;
+            *self.cpu_mut(cpu).tlb_mut() = tlb;
         }
         Ok(())
     }
 
     fn extended_may_sets(&self, cpu: CpuId) -> Result<Tlb, Violation> {
-        let mut tlb = self.cpu(cpu).tlb.clone();
+        let mut tlb = self.cpu(cpu).tlb().clone();
         if self.config.caches_walks {
             for index in 0..ENTRIES {
                 if let Some(table) = self.table_from_root(cpu, index)? {
@@ -158,7 +161,7 @@ impl Hardware {
     pub(super) fn walks(&self, cpu: CpuId, page: Vpn) -> impl Iterator<Item = Walked> + '_ {
         let index = page.index::<Tiny>(Tiny::ROOT);
         let at_root = self.table_from_root(cpu, index);
-        let cached = self.cpu(cpu).tlb.tables(index).filter(move |table| at_root != Ok(Some(*table)));
+        let cached = self.cpu(cpu).tlb().tables(index).filter(move |table| at_root != Ok(Some(*table)));
         let from_root = at_root.and_then(|table| self.leaf_below(cpu, page, table));
         std::iter::once(from_root).chain(cached.map(move |table| self.leaf_below(cpu, page, Some(table))))
     }
@@ -178,7 +181,7 @@ impl Hardware {
         let index = page.index::<Tiny>(Tiny::ROOT);
         let table = match from {
             WalkFrom::Root => self.table_from_root(cpu, index)?,
-            WalkFrom::Cache => self.cpu(cpu).tlb.tables(index).next(),
+            WalkFrom::Cache => self.cpu(cpu).tlb().tables(index).next(),
         };
         self.leaf_below(cpu, page, table)
     }

@@ -152,7 +152,7 @@ impl Mmu {
             match what {
                 Invalidate::Leaf(page, _) => self.forget(page, level, |entry| matches!(entry, Entry::Leaf(_))),
                 Invalidate::Walk(page, _) => self.forget(page, level, |_| true),
-                Invalidate::All => {
+                Invalidate::All | Invalidate::EveryTag => {
                     self.remembered[usize::from(level.0) - 1].iter().for_each(|set| set.set((Vpn(0), 0)))
                 }
             }

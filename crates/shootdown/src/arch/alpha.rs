@@ -4,6 +4,17 @@
 //! load or store faults, and the kernel turns it on and notes the same in a bit of its own. The fault-on bits say what is
 //! allowed at all.
 //!
+//! The synchronous operations of an Alpha kernel are these of the library, none of which needs a lock around it:
+//!
+//! | operation | here |
+//! |---|---|
+//! | flush all | [`flush_kernel`](crate::flush_kernel) of [`Stale::EVERYTHING`](crate::Stale) |
+//! | flush an address space | [`Space::flush`](crate::Space::flush) of everything |
+//! | flush a page | the same of the page; [`AlphaPolicy`] makes it all of the address space |
+//! | a page's instructions | the same: the instruction cache knows the tag, and the address space takes a new one |
+//! | all instruction streams | [`call::synchronize_instructions`](crate::call::synchronize_instructions) |
+//! | a page that migrates | flush a page: who comes back to an older tag looks at the generation |
+//!
 //! A CPU whose TLB still has a stricter translation goes on faulting until it drops it: a fault handler that finds nothing
 //! to do invalidates the page on its own CPU. What is no longer allowed must go everywhere, as on any machine.
 

@@ -46,7 +46,7 @@ impl<M: Machine> Taken<M> {
 impl<M: Machine> Inbox<M> {
     const N_CPUS: usize = <M::Cpus as CpuGeometry>::CPUS;
     /// All fits into one word.
-    const IS_ONE_WORD: bool = 2 * Self::N_CPUS + Notice::ALL.len() <= 64;
+    const IS_ONE_WORD: bool = <M::Cpus as CpuGeometry>::WORDS == 1 && 2 * Self::N_CPUS + Notice::ALL.len() <= 64;
     /// Bits of `pending` for each kind of request.
     const BITS: usize = if Self::IS_ONE_WORD { Self::N_CPUS } else { <M::Cpus as CpuGeometry>::WORDS };
     /// The first bit of `pending` for notices.
@@ -149,12 +149,11 @@ impl<M: Machine> Inbox<M> {
 
     fn take_senders(&self, m: &M, kind: Kind, bits: u64) -> CpuSet<M::Cpus> {
         let mut words = <M::Cpus as CpuGeometry>::EMPTY;
-        for bit in Bits(bits) {
-            if Self::IS_ONE_WORD {
-                words.as_mut()[bit / <M::Cpus as CpuGeometry>::CPUS_PER_WORD] |=
-                    1 << (bit % <M::Cpus as CpuGeometry>::CPUS_PER_WORD);
-            } else {
-                words.as_mut()[bit] = take_word(m, self.senders(kind).word(bit));
+        if Self::IS_ONE_WORD {
+            words.as_mut()[0] = bits;
+        } else {
+            for word in Bits(bits) {
+                words.as_mut()[word] = take_word(m, self.senders(kind).word(word));
             }
         }
         CpuSet::from_bits(words)

@@ -37,7 +37,7 @@ pub use self::{
     notice::{Notice, notify},
     operation::Work,
     present::{Present, arrive, depart},
-    send::{Started, on_all, on_each, on_each_if, on_others, rendezvous, start},
+    send::{Started, on_all, on_each, on_each_if, on_others, rendezvous, start, synchronize_instructions},
     serve::{handle_kick, on_interrupt_exit, serve},
     slot::Slot,
     wait::{Waiting, wait},
@@ -46,4 +46,5 @@ pub(crate) use self::{
     inbox::Inbox,
     operation::{N_WORDS, Operation},
     post::{Kind, post, wait_for},
+    send::run_on,
 };

@@ -4,6 +4,7 @@ use crate::{
     call::closure::{self, Trampoline},
     flush::{self, Request},
     machine::Machine,
+    stale::Stale,
 };
 
 /// Words that an operation takes to its target: what it is, and up to four arguments.
@@ -27,6 +28,10 @@ pub(crate) enum Operation {
     Rendezvous,
     /// Invalidate what this request names.
     Flush(Request),
+    /// Fetch instructions anew.
+    SynchronizeInstructions,
+    /// Invalidate this of kernel addresses, in every address space.
+    FlushKernel(Stale),
     /// What the kernel knows by a number.
     Work(Work),
     /// Call a closure in memory that all CPUs share.
@@ -37,6 +42,8 @@ pub(crate) enum Operation {
 const RENDEZVOUS: u64 = 0;
 const WORK: u64 = 4;
 const CLOSURE: u64 = 5;
+const FLUSH_KERNEL: u64 = 6;
+const SYNCHRONIZE_INSTRUCTIONS: u64 = 7;
 const KIND: u64 = 0xff;
 
 impl Operation {
@@ -46,6 +53,11 @@ impl Operation {
             Operation::Flush(request) => request.encode(),
             Operation::Work(Work { number, arguments: [first, second, third, fourth] }) => {
                 [u64::from(number) << 8 | WORK, first, second, third, fourth]
+            }
+            Operation::SynchronizeInstructions => [SYNCHRONIZE_INSTRUCTIONS, 0, 0, 0, 0],
+            Operation::FlushKernel(stale) => {
+                let [levels, start, end] = flush::encode_levels_and_range(stale);
+                [flush::strength_code(stale.strength) << 8 | FLUSH_KERNEL, levels, start, end, 0]
             }
             Operation::Closure(trampoline) => {
                 let [function, data] = trampoline.encode();
@@ -58,6 +70,11 @@ impl Operation {
         let [what, first, second, third, fourth] = words;
         match what & KIND {
             WORK => Operation::Work(Work { number: (what >> 8) as u32, arguments: [first, second, third, fourth] }),
+            SYNCHRONIZE_INSTRUCTIONS => Operation::SynchronizeInstructions,
+            FLUSH_KERNEL => {
+                let stale = flush::decode_stale(what >> 8, [first, second, third]);
+                Operation::FlushKernel(stale.unwrap_or(Stale::EVERYTHING))
+            }
             CLOSURE => Operation::Closure(Trampoline::decode([first, second])),
             _ => Request::decode(words).map_or(Operation::Rendezvous, Operation::Flush),
         }
@@ -70,6 +87,8 @@ impl Operation {
             Operation::Flush(request) => {
                 flush::flush_here(m, request);
             }
+            Operation::SynchronizeInstructions => m.synchronize_instructions(),
+            Operation::FlushKernel(stale) => flush::flush_kernel_here(m, stale),
             Operation::Work(work) => m.run(work),
             Operation::Closure(trampoline) => closure::run(m, trampoline),
         }
@@ -84,6 +103,9 @@ mod tests {
     fn work_survives_the_slot() {
         let work = Operation::Work(Work { number: u32::MAX, arguments: [1, u64::MAX, 3, 4] });
         assert_eq!(Operation::decode(work.encode()), work);
-        assert_eq!(Operation::decode(Operation::Rendezvous.encode()), Operation::Rendezvous);
+        let without_words = [Operation::Rendezvous, Operation::SynchronizeInstructions];
+        for operation in without_words.into_iter().chain([Operation::FlushKernel(Stale::EVERYTHING)]) {
+            assert_eq!(Operation::decode(operation.encode()), operation);
+        }
     }
 }

@@ -50,9 +50,11 @@ pub fn arrive<M: Machine>(m: &M) {
     // ORDER(arrive/shootdown): we take part before our TLB is emptied. Who does not see us yet has changed its entries
     // before that. Needs the total order: store, then the walks that follow.
     m.present().0.add(m, m.cpu(), SeqCst);
-    m.load_root(None);
-    m.invalidate(Invalidate::All);
-    m.complete();
+    m.per_cpu(m.cpu()).reset(m);
+    if m.keeps(Fix::WipeOnArrival) {
+        m.invalidate(Invalidate::EveryTag);
+        m.complete();
+    }
     // What was posted while we were away and has not been taken back is ours: its interrupt has been lost.
     drain(m, m.per_cpu(m.cpu()).inbox());
 }

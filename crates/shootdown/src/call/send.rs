@@ -64,6 +64,22 @@ pub fn rendezvous<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>) {
     run_on(m, *targets, Operation::Rendezvous);
 }
 
+/// Makes every CPU that takes part, and this one, fetch instructions anew; returns when all do.
+///
+/// For code that was changed and is about to run at an address where other code was. Translations are not concerned.
+///
+/// # Context
+/// As [`on_each`].
+///
+/// # Ordering
+/// Every CPU then fetches what was written before. Pairs: `post/drain`.
+#[doc(alias = "smp_imb", alias = "sync_core")]
+pub fn synchronize_instructions<M: Machine>(m: &M) {
+    let mut targets = m.present().load(m);
+    targets.insert(m.cpu());
+    run_on(m, targets, Operation::SynchronizeInstructions);
+}
+
 /// Runs an operation on every CPU of `targets` and returns when all have.
 pub(crate) fn run_on<M: Machine>(m: &M, mut targets: CpuSet<M::Cpus>, operation: Operation) {
     m.count(Counter::Call, 1);

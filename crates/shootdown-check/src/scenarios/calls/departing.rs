@@ -4,7 +4,7 @@ use shootdown::{Counter, CpuId, Fix, Machine, call};
 
 use super::{
     super::script::TWO_LATE_CPUS,
-    script::{COUNT, count},
+    script::{COUNT, assert_counted, count},
 };
 use crate::{
     machine::Sim,
@@ -40,6 +40,22 @@ pub(in super::super) static COMING_BACK: Scenario = Scenario {
             call::arrive(m);
             m.restore(0);
         }
+    },
+    proves: &[],
+    ..DEPARTING
+};
+
+pub(in super::super) static EARLY_BOOT: Scenario = Scenario {
+    name: "early_boot",
+    goal: "The only CPU there is calls all, and waits for one that has not arrived.",
+    method: "CPU 0 calls all, itself too, while CPU 1 arrives for the first time.",
+    setup: |_| {},
+    main: |m| match m.cpu() {
+        CpuId(0) => {
+            call::on_all(m, COUNT);
+            assert_counted(m, 0, 1);
+        }
+        _ => call::arrive(m),
     },
     proves: &[],
     ..DEPARTING

@@ -6,15 +6,17 @@ mod alpha;
 mod bounded_queue;
 mod early_free;
 mod script;
+mod user_count;
 
 pub(super) use self::ack_counter::OURS as UNMAP_LEAVE_3CPU;
 use crate::scenario::Scenario;
 
 /// All models.
-pub static ALL: [&Scenario; 7] = [
+pub static ALL: [&Scenario; 8] = [
     &ack_counter::ACK_COUNTER,
     &bounded_queue::BOUNDED_QUEUE,
     &early_free::EARLY_FREE,
+    &user_count::USER_COUNT,
     &alpha::LOCK,
     &alpha::LOCK_AND_POLL,
     &alpha::SEVENTH_CALLER,
