@@ -23,7 +23,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 50] = [
+pub static ALL: [&Scenario; 51] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -62,6 +62,7 @@ pub static ALL: [&Scenario; 50] = [
     &tags::roll_over::ROLL_OVER,
     &tags::arriving::ARRIVING,
     &tags::kernel_flush::KERNEL_FLUSH,
+    &tags::kernel_flush::ARRIVAL,
     &alpha::UNMAP,
     &alpha::SIX_OPERATIONS,
     &map_2cpu::MAP_2CPU,
