@@ -225,12 +225,12 @@ impl Driver for Product<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fix_set::FixSet, live, rng::Rng, scenarios};
+    use crate::{left_out::LeftOut, live, rng::Rng, scenarios};
 
     const N_ACTS: usize = 2_000;
 
     /// Walks at random; every state must come back from its bytes, whatever was there before.
-    fn walk(scenario: &'static Scenario, left_out: FixSet, rng: &mut Rng) {
+    fn walk(scenario: &'static Scenario, left_out: LeftOut, rng: &mut Rng) {
         let initial = live::initial(scenario, left_out);
         let mut unfolding = Unfolding::new(scenario, left_out);
         let mut other = State::start(&mut unfolding, scenario, &initial).expect("a run begins");
@@ -257,9 +257,9 @@ mod tests {
     fn every_state_comes_back_from_its_bytes() {
         let mut rng = Rng::new(1);
         for scenario in scenarios::all_and_models() {
-            walk(scenario, FixSet::NONE, &mut rng);
+            walk(scenario, LeftOut::NOTHING, &mut rng);
             for proof in scenario.proves {
-                walk(scenario, FixSet::from(&[proof.fix][..]), &mut rng);
+                walk(scenario, LeftOut::from(&[proof.fix][..]), &mut rng);
             }
         }
     }

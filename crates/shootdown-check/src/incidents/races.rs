@@ -257,8 +257,8 @@ pub(super) const RACES: &[Incident] = &[
     incident("R-IPI8", "Who need not be told is decided first, and changes before the request is sent", Holds("lazy")),
     incident(
         "R-IPI9",
-        "Who waits for a lock runs others' requests, and needs that lock for one",
-        NotApplicable("what a request runs cannot take a lock"),
+        "All callers share a lock: a handler of the CPU that has it wants it too, or a caller does without",
+        Holds("calling_handler"),
     ),
     // Alpha.
     incident("R-AL1", "Marvel drops an interrupt that comes at the highest level", Shown("lost_edge", Fix::PollOnExit)),

@@ -24,7 +24,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 50] = [
+pub static ALL: [&Scenario; 53] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -53,6 +53,8 @@ pub static ALL: [&Scenario; 50] = [
     &calls::deferred_work::DEFERRED_WORK,
     &calls::started::STARTED,
     &calls::started::BOTH_KINDS,
+    &calls::started::HANDED_OVER,
+    &calls::started::NOTICED,
     &calls::departing::DEPARTING,
     &calls::departing::COMING_BACK,
     &calls::departing::EARLY_BOOT,
@@ -63,6 +65,7 @@ pub static ALL: [&Scenario; 50] = [
     &tags::roll_over::ROLL_OVER,
     &tags::arriving::ARRIVING,
     &tags::kernel_flush::KERNEL_FLUSH,
+    &tags::kernel_flush::ARRIVAL,
     &alpha::UNMAP,
     &alpha::SIX_OPERATIONS,
     &map_2cpu::MAP_2CPU,
@@ -82,10 +85,16 @@ pub fn all_and_models() -> impl Iterator<Item = &'static Scenario> {
     ALL.into_iter().chain(models::ALL)
 }
 
-/// Tells whether a scenario is a model of somebody else's protocol, which is expected to fail.
+/// Tells whether a scenario is a model of somebody else's protocol.
 #[must_use]
 pub fn is_model(scenario: &Scenario) -> bool {
     models::ALL.iter().any(|model| model.name == scenario.name)
+}
+
+/// Tells whether a scenario is expected to pass: one of the library, or a model of a protocol that does what it is for.
+#[must_use]
+pub fn must_hold(scenario: &Scenario) -> bool {
+    !is_model(scenario) || models::HOLDING.iter().any(|model| model.name == scenario.name)
 }
 
 /// Returns the scenario or model of this name.

@@ -2,7 +2,7 @@
 
 use std::{
     hash::{Hash, Hasher},
-    sync::atomic::Ordering::{self, SeqCst},
+    sync::atomic::Ordering::{self, Relaxed, SeqCst},
 };
 
 use shootdown::{CpuId, Entry, EntryAt, EntryFormat, Invalidate, Level, Modify, Pfn, TableFrame, arch::tiny::Tiny};
@@ -175,8 +175,13 @@ impl Hardware {
         !here.is_masked() && here.depth() < MAX_DEPTH && (here.has_drained() || !self.config.serializes)
     }
 
-    fn drains(&self, cpu: CpuId) -> impl Iterator<Item = Act> + '_ {
-        let places = self.cpu(cpu).stores.drainable(self.config.memory);
+    /// Lists the stores of `cpu` that can reach memory now.
+    pub fn drains(&self, cpu: CpuId) -> impl Iterator<Item = Act> + '_ {
+        let stores = &self.cpu(cpu).stores;
+        let is_let_in = move |place: &usize| {
+            !self.config.is_late() || !stores.peek(*place).is_some_and(|(at, _)| self.is_changed_elsewhere(cpu, at))
+        };
+        let places = stores.drainable(self.config.memory).filter(is_let_in);
         places.map(move |place| Act::Drain { cpu, place: place as u8 })
     }
 
@@ -195,14 +200,30 @@ impl Hardware {
         }
     }
 
-    fn is_ready(&self, cpu: CpuId, operation: Operation) -> bool {
+    /// Tells whether `cpu` can perform the operation now, and need not wait for stores.
+    #[must_use]
+    pub fn is_ready(&self, cpu: CpuId, operation: Operation) -> bool {
         let stores = &self.cpu(cpu).stores;
-        match operation.needs(&self.config) {
-            Needs::Nothing => true,
-            Needs::Room => stores.has_room(),
-            Needs::Drained => stores.is_empty(),
-            Needs::DrainedAt(at) => stores.newest(at).is_none() && !stores.has_barrier(),
-        }
+        let is_late = self.config.is_late();
+        let is_let_in = match operation {
+            Operation::Modify(at, ..) | Operation::Update(at, ..) if is_late => !self.is_changed_elsewhere(cpu, at),
+            _ => true,
+        };
+        is_let_in
+            && match operation.needs(&self.config) {
+                Needs::Nothing => true,
+                Needs::Room => stores.has_room(),
+                Needs::Drained => stores.is_empty(),
+                Needs::DrainedAt(at) => {
+                    stores.newest(at).is_none() && !stores.has_barrier() && (!is_late || stores.has_room())
+                }
+                Needs::DrainedInTotalOrder => !stores.has_total_order(),
+            }
+    }
+
+    /// Tells whether another CPU is in the middle of a change of this place.
+    fn is_changed_elsewhere(&self, cpu: CpuId, at: Location) -> bool {
+        (0..).map(CpuId).zip(&self.cpus).any(|(other, there)| other != cpu && there.stores.changes(at))
     }
 
     /// Lets `cpu` take its pending kick.
@@ -287,9 +308,9 @@ impl Hardware {
         match operation {
             Operation::Load(at, _) => return self.load(cpu, at),
             Operation::Store(at, value, order) => self.store(cpu, at, value, order)?,
-            Operation::Modify(at, modify, _) => return self.modify(cpu, at, modify),
-            Operation::Update(at, modify, _) => {
-                self.modify(cpu, at, modify)?;
+            Operation::Modify(at, modify, order) => return self.modify(cpu, at, modify, order),
+            Operation::Update(at, modify, order) => {
+                self.modify(cpu, at, modify, order)?;
             }
             Operation::Fence(order) => self.fence(cpu, order),
             Operation::OwnGet(word) => return Ok(self.peek(Location::Word(word))),
@@ -329,13 +350,13 @@ impl Hardware {
 
     fn store(&mut self, cpu: CpuId, at: Location, value: u64, order: Ordering) -> Result<(), Violation> {
         self.check_entry(cpu, at)?;
-        if self.config.memory == MemoryModel::Sc || order == SeqCst {
+        if self.config.memory == MemoryModel::Sc || order == SeqCst && !self.config.is_late() {
             self.poke(at, value);
             return Ok(());
         }
         // In a buffer that is in order anyway a release is nothing special.
-        let is_release = self.config.memory == MemoryModel::Pso && releases(order);
-        self.cpu_mut(cpu).stores.push(at, value, is_release);
+        let order = if self.config.memory == MemoryModel::Pso { order } else { Relaxed };
+        self.cpu_mut(cpu).stores.push(at, value, order);
         Ok(())
     }
 
@@ -345,10 +366,17 @@ impl Hardware {
         }
     }
 
-    fn modify(&mut self, cpu: CpuId, at: Location, modify: Modify) -> Result<u64, Violation> {
+    fn modify(&mut self, cpu: CpuId, at: Location, modify: Modify, order: Ordering) -> Result<u64, Violation> {
         self.check_entry(cpu, at)?;
         let was = self.peek(at);
-        self.poke(at, modify.apply(was));
+        let value = modify.apply(was);
+        match at {
+            // One that changes nothing is in memory already.
+            Location::Word(_) if self.config.is_late() && value != was => {
+                self.cpu_mut(cpu).stores.push_change(at, value, order);
+            }
+            _ => self.poke(at, value),
+        }
         Ok(was)
     }
 
@@ -392,7 +420,7 @@ impl Hardware {
         {
             self.frame_mut(table.0).entries = [GARBAGE; ENTRIES];
             for index in 0..ENTRIES {
-                self.cpu_mut(cpu).stores.push(Location::Entry(EntryAt { table, index }), 0, false);
+                self.cpu_mut(cpu).stores.push(Location::Entry(EntryAt { table, index }), 0, Relaxed);
             }
         }
         number

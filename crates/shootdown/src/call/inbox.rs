@@ -83,6 +83,8 @@ impl<M: Machine> Inbox<M> {
     pub(crate) fn post(&self, m: &M, sender: CpuId, kind: Kind) -> bool {
         if Self::IS_ONE_WORD {
             // ORDER(post/drain): a target that takes our bit out of its inbox sees the slot filled.
+            // ORDER(depart/post): if it has emptied its inbox for the last time before, we see that it departs. An acquire,
+            // though no explorer with loads in order can miss it.
             let was = self.pending.modify(m, Modify::Or(Self::bit(kind, usize::from(sender.0))), AcqRel);
             // The interrupt for our own older request may be what we are about to wait for.
             let own = Self::bit(Kind::Synchronous, usize::from(sender.0))
