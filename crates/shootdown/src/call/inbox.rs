@@ -106,11 +106,12 @@ impl<M: Machine> Inbox<M> {
 
     /// Takes a request of `sender` back; tells whether it was still there.
     pub(crate) fn withdraw(&self, m: &M, sender: CpuId, kind: Kind) -> bool {
+        // Nothing is handed over: what was not taken is still the sender's, and what was is waited for.
         if Self::IS_ONE_WORD {
             let bit = Self::bit(kind, usize::from(sender.0));
-            return self.pending.modify(m, Modify::And(!bit), AcqRel) & bit != 0;
+            return self.pending.modify(m, Modify::And(!bit), Relaxed) & bit != 0;
         }
-        self.senders(kind).take(m, sender, AcqRel)
+        self.senders(kind).take(m, sender, Relaxed)
     }
 
     const fn bit(kind: Kind, index: usize) -> u64 {
@@ -134,7 +135,7 @@ impl<M: Machine> Inbox<M> {
 
     /// Takes everything out.
     pub(crate) fn take(&self, m: &M) -> Taken<M> {
-        // ORDER(post/drain): the summary first, then the masks; see `post`. And ORDER(depart/post), see `depart`.
+        // ORDER(post/drain): the summary first, then the masks; see `post`.
         let bits = take_word(m, &self.pending);
         let (synchronous, asynchronous) = (bits & Self::LOWEST, bits >> Self::BITS & Self::LOWEST);
         Taken {
@@ -180,7 +181,8 @@ impl<M: Machine> Inbox<M> {
 fn take_word<M: Machine>(m: &M, word: &Shared<M>) -> u64 {
     if m.keeps(Fix::AtomicDrain) {
         // ORDER(post/drain): we see the slots of those whose bits we take.
-        return word.modify(m, Modify::Swap(0), SeqCst);
+        // ORDER(depart/post): those whose bits we do not take any more see what we did before.
+        return word.modify(m, Modify::Swap(0), AcqRel);
     }
     let bits = word.load(m, Acquire);
     word.store(m, 0, Relaxed);

@@ -65,8 +65,8 @@ fn withdraw_from_absent<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, kind: Kind
     if !m.keeps(Fix::LookAgainAfterPosting) {
         return;
     }
-    // ORDER(depart/post): read after the inboxes were filled; a CPU that departs says so before it empties its inbox for
-    // the last time. One of us sees the other. Needs the total order: store, then load, on both sides.
+    // ORDER(depart/post): read after each inbox was changed. If a CPU had emptied its inbox for the last time by then, that
+    // change has acquired that it is absent; otherwise it takes what we posted.
     let present = m.present().load(m);
     for target in targets.without(&present).iter() {
         if inbox(m, target).withdraw(m, m.cpu(), kind) {
