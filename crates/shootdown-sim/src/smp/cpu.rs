@@ -6,6 +6,7 @@ use shootdown::{Invalidate, Pfn, Vpn};
 
 use super::{
     FRAMES, MAX_DEPTH, TAGS,
+    frame::MaybeFrame,
     store_buffer::StoreBuffer,
     tlb::{Tlb, Translation},
 };
@@ -13,10 +14,10 @@ use super::{
 /// One CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cpu {
-    pub(super) root: Option<Pfn>,
+    pub(super) root: MaybeFrame,
     // What it remembers under each tag, and of which root that is.
     pub(super) tlbs: [Tlb; TAGS],
-    pub(super) roots: [Option<Pfn>; TAGS],
+    pub(super) roots: [MaybeFrame; TAGS],
     // The tag that is loaded; without tags always the first.
     pub(super) tag: u8,
     pub(super) is_masked: bool,
@@ -33,8 +34,7 @@ impl Hash for Cpu {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         const { assert!(MAX_DEPTH <= 4 && FRAMES < 1 << 8) };
         let Cpu { root, tlbs, roots, tag, is_masked, is_kicked, runs_user, saved_masks, depth, stores } = self;
-        let roots =
-            roots.iter().chain([root]).fold(u64::from(*tag), |bits, root| bits << 8 | root.map_or(0, |to| to.0 + 1));
+        let roots = roots.iter().chain([root]).fold(u64::from(*tag), |bits, root| bits << 8 | u64::from(root.byte()));
         let flags = [is_masked, is_kicked, runs_user].into_iter().chain(saved_masks);
         let flags = flags.fold(u64::from(*depth), |bits, flag| bits << 1 | u64::from(*flag));
         hasher.write_u64(roots << 16 | flags);
@@ -51,9 +51,9 @@ impl Hash for Cpu {
 impl Cpu {
     pub(super) const fn new() -> Self {
         Cpu {
-            root: None,
+            root: MaybeFrame::NONE,
             tlbs: [const { Tlb::EMPTY }; TAGS],
-            roots: [None; TAGS],
+            roots: [MaybeFrame::NONE; TAGS],
             tag: 0,
             is_masked: false,
             is_kicked: false,
@@ -88,6 +88,11 @@ impl Cpu {
         self.stores.is_empty()
     }
 
+    /// The root that is loaded.
+    pub(super) fn root(&self) -> Option<Pfn> {
+        self.root.get()
+    }
+
     /// What it remembers under the loaded tag.
     pub(super) fn tlb(&self) -> &Tlb {
         &self.tlbs[usize::from(self.tag)]
@@ -99,9 +104,9 @@ impl Cpu {
 
     /// What it remembers under tags that are not loaded, and of which root that is.
     pub(super) fn other_tlbs(&mut self) -> impl Iterator<Item = (Option<Pfn>, &mut Tlb)> {
-        let in_use = self.root.is_some().then_some(usize::from(self.tag));
+        let in_use = self.root().is_some().then_some(usize::from(self.tag));
         let tlbs = self.roots.iter().zip(&mut self.tlbs).enumerate();
-        tlbs.filter(move |(tag, _)| Some(*tag) != in_use).map(|(_, (root, tlb))| (*root, tlb))
+        tlbs.filter(move |(tag, _)| Some(*tag) != in_use).map(|(_, (root, tlb))| (root.get(), tlb))
     }
 
     pub(super) fn forget(&mut self, what: Invalidate) {

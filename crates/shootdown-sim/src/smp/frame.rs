@@ -2,7 +2,36 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::ENTRIES;
+use shootdown::Pfn;
+
+use super::{ENTRIES, FRAMES};
+
+/// A frame's number or none, in a byte: every state is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MaybeFrame(u8);
+
+const _: () = assert!(FRAMES < u8::MAX as usize);
+
+impl MaybeFrame {
+    pub(super) const NONE: MaybeFrame = MaybeFrame(0);
+
+    pub(super) const fn of(frame: Pfn) -> Self {
+        MaybeFrame(frame.0 as u8 + 1)
+    }
+
+    pub(super) fn get(self) -> Option<Pfn> {
+        self.0.checked_sub(1).map(|number| Pfn(u64::from(number)))
+    }
+
+    /// Zero for none.
+    pub(super) const fn byte(self) -> u8 {
+        self.0
+    }
+
+    pub(super) const fn from_byte(byte: u8) -> Self {
+        MaybeFrame(byte)
+    }
+}
 
 /// What a frame is in use as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::{
     act::Act,
     config::{Config, MemoryModel, TlbModel},
     cpu::Cpu,
-    frame::{Frame, FrameKind},
+    frame::{Frame, FrameKind, MaybeFrame},
     operation::{Location, Needs, Operation, releases},
     violation::Violation,
     words::Words,
@@ -383,7 +383,7 @@ impl Hardware {
     fn load_root(&mut self, cpu: CpuId, root: Option<TableFrame>) {
         let has_tags = self.config.has_tags;
         let here = self.cpu_mut(cpu);
-        here.root = root.map(|table| table.0);
+        here.root = root.map_or(MaybeFrame::NONE, |table| MaybeFrame::of(table.0));
         if !has_tags {
             here.forget(Invalidate::EveryTag);
         }
@@ -391,12 +391,12 @@ impl Hardware {
 
     fn load_tagged(&mut self, cpu: CpuId, root: TableFrame, tag: u8, keeps: bool) -> Result<(), Violation> {
         let here = self.cpu_mut(cpu);
-        (here.tag, here.root) = (tag, Some(root.0));
-        let was = here.roots[usize::from(tag)].replace(root.0);
+        (here.tag, here.root) = (tag, MaybeFrame::of(root.0));
+        let was = std::mem::replace(&mut here.roots[usize::from(tag)], here.root);
         if !keeps {
             here.forget(Invalidate::All);
         }
-        if !here.tlb().is_empty() && was != Some(root.0) {
+        if !here.tlb().is_empty() && was != MaybeFrame::of(root.0) {
             return Err(Violation::ForeignTag { cpu, root: root.0 });
         }
         if let Some(table) = here.tlb().freed_table() {

@@ -12,6 +12,7 @@ use super::{
     config::MemoryModel,
     operation::{Location, WordId, releases},
     pack::{read_number, read_signed, write_number, write_signed},
+    words::{narrow, widen},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,7 +25,8 @@ enum Waiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Store {
     at: Place,
-    value: u64,
+    /// See [`narrow`].
+    value: i32,
     order: Order,
     /// It is the second half of a change in one step, so nobody else changes the place before it is in memory.
     is_change: bool,
@@ -118,12 +120,14 @@ impl StoreBuffer {
     }
 
     pub(super) fn push(&mut self, at: Location, value: u64, order: Ordering) {
-        self.append(Waiting::Store(Store { at: Place::of(at), value, order: Order::of(order), is_change: false }));
+        let (at, value) = (Place::of(at), narrow(value));
+        self.append(Waiting::Store(Store { at, value, order: Order::of(order), is_change: false }));
     }
 
     /// Appends what a change in one step has made of a place.
     pub(super) fn push_change(&mut self, at: Location, value: u64, order: Ordering) {
-        self.append(Waiting::Store(Store { at: Place::of(at), value, order: Order::of(order), is_change: true }));
+        let (at, value) = (Place::of(at), narrow(value));
+        self.append(Waiting::Store(Store { at, value, order: Order::of(order), is_change: true }));
     }
 
     /// Keeps what comes after this behind what came before.
@@ -142,7 +146,7 @@ impl StoreBuffer {
     pub(super) fn newest(&self, at: Location) -> Option<u64> {
         let at = Place::of(at);
         self.0.iter().rev().flatten().find_map(|waiting| match waiting {
-            Waiting::Store(store) if store.at == at => Some(store.value),
+            Waiting::Store(store) if store.at == at => Some(widen(store.value)),
             _ => None,
         })
     }
@@ -181,7 +185,7 @@ impl StoreBuffer {
     /// The store at this place.
     pub(super) fn peek(&self, index: usize) -> Option<(Location, u64)> {
         match self.0.get(index)? {
-            Some(Waiting::Store(store)) => Some((store.at.location(), store.value)),
+            Some(Waiting::Store(store)) => Some((store.at.location(), widen(store.value))),
             Some(Waiting::Barrier) | None => None,
         }
     }
@@ -194,7 +198,7 @@ impl StoreBuffer {
                 Waiting::Barrier => write_number(bytes, 0),
                 Waiting::Store(Store { at, value, order, is_change }) => {
                     write_number(bytes, 1 + (u64::from(at.0) << 3 | (*order as u64) << 1 | u64::from(*is_change)));
-                    write_signed(bytes, *value as i64);
+                    write_signed(bytes, i64::from(*value));
                 }
             }
         }
@@ -210,7 +214,7 @@ impl StoreBuffer {
                 Some(head) => {
                     let (at, order, is_change) =
                         (Place((head >> 3) as u16), Order::ALL[head as usize >> 1 & 3], head & 1 != 0);
-                    Waiting::Store(Store { at, value: read_signed(bytes) as u64, order, is_change })
+                    Waiting::Store(Store { at, value: read_signed(bytes) as i32, order, is_change })
                 }
             });
         }
