@@ -1,5 +1,7 @@
 //! A state of the product: the hardware, and for each CPU where its code is.
 
+use std::hash::{Hash, Hasher};
+
 use shootdown::CpuId;
 use shootdown_sim::smp::{Act, Hardware, MAX_CPUS, MAX_DEPTH, Operation, read_number, write_number};
 
@@ -13,7 +15,7 @@ use crate::{
 
 /// Where a CPU is in its main code and in each interrupt handler on top of it. How many there are, the hardware knows;
 /// above those there is no node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Position {
     main: NodeId,
     handlers: [NodeId; MAX_DEPTH],
@@ -24,10 +26,28 @@ impl Position {
 }
 
 /// One state.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct State {
     hardware: Hardware,
     positions: [Position; MAX_CPUS],
+}
+
+impl Hash for State {
+    /// As few words as there can be: every state is hashed.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        const { assert!(MAX_DEPTH == 2) };
+        self.hardware.hash(hasher);
+        for Position { main, handlers: [first, second] } in &self.positions {
+            // CPUs that there are not come last.
+            if *main == NodeId::NONE {
+                break;
+            }
+            hasher.write_u64(u64::from(main.0) << 32 | u64::from(first.0));
+            if *first != NodeId::NONE {
+                hasher.write_u64(u64::from(second.0));
+            }
+        }
+    }
 }
 
 impl Clone for State {

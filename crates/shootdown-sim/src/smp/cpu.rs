@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use shootdown::{Invalidate, Pfn, Vpn};
 
 use super::{
-    FRAMES, MAX_DEPTH, TAGS,
+    MAX_DEPTH, MAX_STORES, TAGS,
     frame::MaybeFrame,
     store_buffer::StoreBuffer,
     tlb::{Tlb, Translation},
@@ -32,18 +32,15 @@ pub struct Cpu {
 impl Hash for Cpu {
     /// As few words as there can be: every state is hashed.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        const { assert!(MAX_DEPTH <= 4 && FRAMES < 1 << 8) };
+        const { assert!(MAX_DEPTH == 2 && TAGS + 8 * (TAGS + 1) <= 48 && MAX_STORES < 1 << 3) };
         let Cpu { root, tlbs, roots, tag, is_masked, is_kicked, runs_user, saved_masks, depth, stores } = self;
         let roots = roots.iter().chain([root]).fold(u64::from(*tag), |bits, root| bits << 8 | u64::from(root.byte()));
         let flags = [is_masked, is_kicked, runs_user].into_iter().chain(saved_masks);
         let flags = flags.fold(u64::from(*depth), |bits, flag| bits << 1 | u64::from(*flag));
-        hasher.write_u64(roots << 16 | flags);
-        let in_use = (0..).zip(tlbs).filter(|(_, tlb)| !tlb.is_empty());
-        in_use.for_each(|(tag, tlb): (u8, _)| {
-            hasher.write_u8(tag);
-            tlb.hash(hasher);
-        });
-        hasher.write_u8(u8::MAX);
+        let in_use = tlbs.iter().fold(0, |bits, tlb| bits << 1 | u64::from(!tlb.is_empty()));
+        // What follows is told from other things by how much of it there is.
+        hasher.write_u64(roots << 16 | (in_use << 3 | stores.len() as u64) << 8 | flags);
+        tlbs.iter().filter(|tlb| !tlb.is_empty()).for_each(|tlb| tlb.hash(hasher));
         stores.hash(hasher);
     }
 }

@@ -1,7 +1,5 @@
 //! Frames of memory, as far as translations care.
 
-use std::hash::{Hash, Hasher};
-
 use shootdown::Pfn;
 
 use super::{ENTRIES, FRAMES};
@@ -60,14 +58,16 @@ pub(super) struct Frame {
     pub(super) is_noted_dirty: bool,
 }
 
-impl Hash for Frame {
-    /// One word: every state is hashed.
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        const { assert!(ENTRIES <= 4) };
+impl Frame {
+    /// All of it in so many bits.
+    pub(super) const BITS: u32 = 8 * ENTRIES as u32 + 5;
+
+    pub(super) fn bits(&self) -> u64 {
+        const { assert!(Self::BITS <= 64) };
         let Frame { kind, entries, was_mapped, is_written, is_noted_dirty } = self;
         let entries = entries.iter().fold(0, |bits, entry| bits << 8 | u64::from(*entry));
         let ghosts = [was_mapped, is_written, is_noted_dirty].into_iter();
         let ghosts = ghosts.fold(0, |bits, ghost| bits << 1 | u64::from(*ghost));
-        hasher.write_u64(entries << 8 | ghosts << 2 | *kind as u64);
+        entries << 5 | ghosts << 2 | *kind as u64
     }
 }

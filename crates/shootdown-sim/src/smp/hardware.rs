@@ -50,7 +50,10 @@ impl Hash for Hardware {
     /// Leaves the configuration out: whoever collects states collects those of one machine.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.words.hash(hasher);
-        self.frames.iter().for_each(|frame| frame.hash(hasher));
+        // As few words as there can be: every state is hashed.
+        for frames in self.frames.chunks((u64::BITS / Frame::BITS) as usize) {
+            hasher.write_u64(frames.iter().fold(0, |bits, frame| bits << Frame::BITS | frame.bits()));
+        }
         self.cpus[..self.config.cpus].iter().for_each(|cpu| cpu.hash(hasher));
     }
 }

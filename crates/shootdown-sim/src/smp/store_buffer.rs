@@ -15,14 +15,14 @@ use super::{
     words::{narrow, widen},
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waiting {
     Store(Store),
     /// What came before it reaches memory before what came after it.
     Barrier,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Store {
     at: Place,
     /// See [`narrow`].
@@ -33,7 +33,7 @@ struct Store {
 }
 
 /// What a store that waits asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
     Relaxed,
     /// What came before it reaches memory before it.
@@ -55,7 +55,7 @@ impl Order {
 }
 
 /// A location in few bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place(u16);
 
 impl Place {
@@ -84,10 +84,21 @@ impl Place {
 pub(super) struct StoreBuffer([Option<Waiting>; MAX_STORES]);
 
 impl Hash for StoreBuffer {
-    /// As little as there can be: every state is hashed, and most buffers are empty.
+    /// As little as there can be: every state is hashed, and most buffers are empty. How many wait, the CPU says.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        self.0.iter().flatten().for_each(|waiting| waiting.hash(hasher));
-        hasher.write_u8(0xff);
+        self.0.iter().flatten().for_each(|waiting| hasher.write_u64(waiting.bits()));
+    }
+}
+
+impl Waiting {
+    /// All of it, never 0.
+    const fn bits(self) -> u64 {
+        match self {
+            Waiting::Barrier => 1,
+            Waiting::Store(Store { at: Place(at), value, order, is_change }) => {
+                (value as u32 as u64) << 32 | (at as u64) << 16 | (order as u64) << 4 | (is_change as u64) << 2 | 2
+            }
+        }
     }
 }
 
@@ -96,6 +107,11 @@ impl StoreBuffer {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0[0].is_none()
+    }
+
+    /// How many stores and barriers wait.
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().flatten().count()
     }
 
     /// Tells whether there is room for one more.
