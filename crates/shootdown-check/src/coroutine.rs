@@ -15,7 +15,7 @@ use shootdown::{CpuId, Machine};
 use shootdown_sim::smp::Operation;
 
 use crate::{
-    fix_set::FixSet,
+    left_out::LeftOut,
     machine::Sim,
     panics::{self, Panic},
     scenario::Scenario,
@@ -88,7 +88,7 @@ pub(crate) enum Role {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Code {
     pub(crate) scenario: &'static Scenario,
-    pub(crate) left_out: FixSet,
+    pub(crate) left_out: LeftOut,
     pub(crate) cpu: CpuId,
     pub(crate) role: Role,
 }

@@ -59,12 +59,13 @@ pub(crate) trait Driver: Situation {
     /// taken as soon as they can be.
     fn turn(&self, cpu: CpuId) -> Option<Act> {
         if !self.hardware().cpu(cpu).has_drained() {
-            return Some(Act::Drain { cpu, place: 0 });
+            return self.hardware().drains(cpu).next();
         }
         if self.hardware().takes_interrupt(cpu) {
             return Some(Act::Interrupt { cpu });
         }
-        (!self.is_idle(cpu)).then_some(Act::Step { cpu, outcome: 0 })
+        let can_step = !self.is_idle(cpu) && self.hardware().is_ready(cpu, self.pending(cpu));
+        can_step.then_some(Act::Step { cpu, outcome: 0 })
     }
 
     /// Lets one CPU after the other take its turn until the end.

@@ -1,6 +1,6 @@
 //! What tells a schedule of this code from one of other code.
 //!
-//! Two hashes. The *setting* is that of the scenario's name, its machine and the fixes that were left out; it is known
+//! Two hashes. The *setting* is that of the scenario's name, its machine and what was left out; it is known
 //! before anything runs, so a schedule also tells what was left out. The *run* is that of what each act did: the
 //! operation's kind and the name of what it touched, not the values. So a schedule survives a rebuild, a new line number
 //! and a change of code that its run never comes to; it does not survive another order of operations.
@@ -14,6 +14,7 @@ use shootdown_sim::smp::{Act, Location, Operation};
 use crate::{
     driver::Driver,
     fix_set::FixSet,
+    left_out::LeftOut,
     places::{PLACES, touched},
     scenario::Scenario,
 };
@@ -36,13 +37,13 @@ impl Fingerprint {
     }
 
     /// Tells whether the schedule was made of `scenario` without these fixes.
-    pub(crate) fn has_setting(self, scenario: &Scenario, left_out: FixSet) -> bool {
+    pub(crate) fn has_setting(self, scenario: &Scenario, left_out: LeftOut) -> bool {
         self.setting == setting(scenario, left_out)
     }
 
     /// Finds what was left out, if it was two fixes at most.
     pub(crate) fn left_out(self, scenario: &Scenario) -> Option<FixSet> {
-        FixSet::up_to_two().find(|left_out| self.has_setting(scenario, *left_out))
+        FixSet::up_to_two().find(|left_out| self.has_setting(scenario, (*left_out).into()))
     }
 }
 
@@ -59,7 +60,7 @@ pub(crate) struct Fingerprinting {
 }
 
 impl Fingerprinting {
-    pub(crate) fn new(scenario: &Scenario, left_out: FixSet) -> Self {
+    pub(crate) fn new(scenario: &Scenario, left_out: LeftOut) -> Self {
         Fingerprinting { setting: setting(scenario, left_out), run: Fnv::new() }
     }
 
@@ -80,7 +81,7 @@ impl Fingerprinting {
     }
 }
 
-fn setting(scenario: &Scenario, left_out: FixSet) -> u32 {
+fn setting(scenario: &Scenario, left_out: LeftOut) -> u32 {
     let mut hash = Fnv::new();
     hash.write(&format!("{} {:?} {left_out}", scenario.name, scenario.machine));
     hash.0
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn no_two_settings_have_the_same_hash() {
-        let of = |scenario: &'static Scenario| FixSet::up_to_two().map(move |fixes| setting(scenario, fixes));
+        let of = |scenario: &'static Scenario| FixSet::up_to_two().map(move |fixes| setting(scenario, fixes.into()));
         let mut settings: Vec<u32> = scenarios::ALL.into_iter().flat_map(of).collect();
         let n_settings = settings.len();
         settings.sort_unstable();

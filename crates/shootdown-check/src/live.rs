@@ -6,11 +6,12 @@
 use shootdown::CpuId;
 use shootdown_sim::smp::{Act, Hardware, Operation};
 
+pub(crate) use crate::portfolio::search_without;
 use crate::{
     coroutine::{Answer, Code, Role, Stop, Task},
     driver::{self, Driver, Situation},
     failure::Failure,
-    fix_set::FixSet,
+    left_out::LeftOut,
     places::touched,
     races::{Actor, Race, Races},
     scenario::Scenario,
@@ -50,7 +51,7 @@ impl Running {
 
 impl Live {
     /// Starts the scenario from its initial state.
-    pub(crate) fn start(scenario: &'static Scenario, left_out: FixSet, initial: &Hardware) -> Result<Self, Failure> {
+    pub(crate) fn start(scenario: &'static Scenario, left_out: LeftOut, initial: &Hardware) -> Result<Self, Failure> {
         let cpus = scenario.cpus().map(|cpu| Running::start(Code { scenario, left_out, cpu, role: Role::Main }));
         let (races, cpus) = (Races::new(), cpus.collect());
         let mut live = Live { scenario, hardware: initial.clone(), races, race: None, ignores_races: false, cpus };
@@ -203,7 +204,7 @@ impl Driver for Recording {
 ///
 /// # Panics
 /// If the setup fails or leaves a kick pending: the scenario is wrong.
-pub(crate) fn initial(scenario: &'static Scenario, left_out: FixSet) -> Hardware {
+pub(crate) fn initial(scenario: &'static Scenario, left_out: LeftOut) -> Hardware {
     let mut hardware = driver::blank(scenario);
     for cpu in scenario.cpus() {
         let mut setup = Running::start(Code { scenario, left_out, cpu, role: Role::Setup });

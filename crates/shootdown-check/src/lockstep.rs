@@ -3,8 +3,8 @@
 use crate::{
     driver::{Driver, Situation},
     failure::Failure,
-    fix_set::FixSet,
     graph::{Product, Unfolding},
+    left_out::LeftOut,
     live::{self, Live},
     rng::Rng,
     scenario::Scenario,
@@ -17,7 +17,7 @@ const MAX_ACTS_IN_A_WALK: usize = 1_000;
 ///
 /// # Panics
 /// If they come to differ.
-fn walk_both(scenario: &'static Scenario, left_out: FixSet, seed: u64, n_acts: usize) -> usize {
+fn walk_both(scenario: &'static Scenario, left_out: LeftOut, seed: u64, n_acts: usize) -> usize {
     let initial = live::initial(scenario, left_out);
     let mut unfolding = Unfolding::new(scenario, left_out);
     let mut rng = Rng::new(seed);
@@ -30,7 +30,7 @@ fn walk_both(scenario: &'static Scenario, left_out: FixSet, seed: u64, n_acts: u
     n_done
 }
 
-fn walk_once(left_out: FixSet, live: &mut Live, graph: &mut Product<'_>, rng: &mut Rng) -> usize {
+fn walk_once(left_out: LeftOut, live: &mut Live, graph: &mut Product<'_>, rng: &mut Rng) -> usize {
     let (mut live_acts, mut graph_acts) = (Vec::new(), Vec::new());
     for n_done in 0..MAX_ACTS_IN_A_WALK {
         assert_same(live, graph);
@@ -43,7 +43,7 @@ fn walk_once(left_out: FixSet, live: &mut Live, graph: &mut Product<'_>, rng: &m
         let act = live_acts[rng.below(live_acts.len())];
         let results: [Result<(), Failure>; 2] = [live.perform(act), graph.perform(act)];
         // Only the live driver looks for races, and there is one to find only where something was left out.
-        if left_out != FixSet::NONE && matches!(results[0], Err(Failure::Race(_))) {
+        if left_out != LeftOut::NOTHING && matches!(results[0], Err(Failure::Race(_))) {
             return n_done;
         }
         assert_eq!(results[0], results[1], "{act:?} fails on one driver");
@@ -65,7 +65,7 @@ fn assert_same(live: &Live, graph: &Product<'_>) {
 #[test]
 fn both_drivers_go_the_same_way_in_every_scenario() {
     for scenario in scenarios::ALL {
-        assert!(walk_both(scenario, FixSet::NONE, 1, 20_000) >= 20_000);
+        assert!(walk_both(scenario, LeftOut::NOTHING, 1, 20_000) >= 20_000);
     }
 }
 
@@ -73,7 +73,7 @@ fn both_drivers_go_the_same_way_in_every_scenario() {
 fn both_drivers_fail_the_same_way_without_a_fix() {
     for scenario in scenarios::ALL {
         for fix in shootdown::Fix::ALL {
-            walk_both(scenario, FixSet::from(&[fix][..]), 2, 3_000);
+            walk_both(scenario, LeftOut::from(&[fix][..]), 2, 3_000);
         }
     }
 }

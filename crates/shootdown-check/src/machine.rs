@@ -8,17 +8,17 @@ use std::{panic::Location as Source, sync::atomic::Ordering};
 
 use corosensei::Yielder;
 use shootdown::{
-    At, Counter, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Invalidate, Level, Machine, Modify, NoFrame, PerCpu,
-    Pfn, Policy, Shared, Small, Space, SpaceId, TableFrame, Tag, Tagging, UpTo, Vpn, VpnRange,
+    At, Counter, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Invalidate, Level, Machine, Modify, NoFrame, Own,
+    PerCpu, Pfn, Policy, Shared, Small, Space, SpaceId, TableFrame, Tag, Tagging, UpTo, Vpn, VpnRange,
     arch::tiny::Tiny,
-    call::{Present, Slot, Waiting, Work},
+    call::{Notice, Present, Slot, Waiting, Work},
     tag::Context,
 };
 use shootdown_sim::smp::{Access, Location, Operation};
 
 use crate::{
     coroutine::{Answer, Ask, Question},
-    fix_set::FixSet,
+    left_out::LeftOut,
     places::{PLACES, WordIndex},
     reach,
     scenario::Scenario,
@@ -43,7 +43,7 @@ impl Policy for TinyPolicy {
 pub struct Sim {
     cpu: CpuId,
     scenario: &'static Scenario,
-    left_out: FixSet,
+    left_out: LeftOut,
     yielder: *const Yielder<Answer, Ask>,
 }
 
@@ -52,7 +52,7 @@ impl Sim {
     pub(crate) fn new(
         cpu: CpuId,
         scenario: &'static Scenario,
-        left_out: FixSet,
+        left_out: LeftOut,
         yielder: &Yielder<Answer, Ask>,
     ) -> Self {
         // INVARIANT: the caller is the coroutine's own function, and no `Sim` can leave it: neither `Clone` nor an
@@ -79,6 +79,7 @@ impl Sim {
         if std::thread::panicking() {
             return 0;
         }
+        let operation = self.left_out.weaken(operation, at);
         loop {
             match self.ask(Question::Operation(operation), at) {
                 Answer::Result(result) => return result,
@@ -145,6 +146,12 @@ impl Sim {
     #[must_use]
     pub fn scratch(&self, index: usize) -> &'static Shared<Sim> {
         &PLACES.scratch[index]
+    }
+
+    /// Returns a word that belongs to no library structure, and to whoever it was handed over to.
+    #[must_use]
+    pub fn owned(&self) -> &'static Own<Sim> {
+        &PLACES.owned
     }
 
     /// Lets user code read a page. A page that is not mapped faults, which is no violation.
@@ -243,7 +250,11 @@ fn location(at: At<'_, WordIndex>) -> Location {
 #[expect(unsafe_code, reason = "the trait is unsafe to implement")]
 unsafe impl Machine for Sim {
     type Format = Tiny;
+    // Few CPUs share a word of requests; with many there is a summary over several words, which this feature explores.
+    #[cfg(not(feature = "many-words"))]
     type Cpus = UpTo<1, 4>;
+    #[cfg(feature = "many-words")]
+    type Cpus = UpTo<2, 2>;
     type Word = WordIndex;
     type Policy = TinyPolicy;
     type Batch = [u64; 1];
@@ -365,6 +376,10 @@ unsafe impl Machine for Sim {
 
     fn run(&self, work: Work) {
         (self.scenario.work)(self, work);
+    }
+
+    fn noticed(&self, notice: Notice) {
+        (self.scenario.noticed)(self, notice);
     }
 
     fn cpus_come_and_go(&self) -> bool {

@@ -10,7 +10,7 @@ use std::sync::{
 };
 
 use shootdown::{
-    Descriptor, PerCpu, Shared, Space, SpaceId, Word,
+    Descriptor, Own, PerCpu, Shared, Space, SpaceId, Word,
     call::{Present, Slot},
     tag::Context,
 };
@@ -52,6 +52,7 @@ pub(crate) struct Places {
     pub(crate) contexts: [[Context<Sim>; MAX_CPUS]; SPACES],
     pub(crate) present: Present<Sim>,
     pub(crate) scratch: [Shared<Sim>; SCRATCH],
+    pub(crate) owned: Own<Sim>,
     names: Vec<String>,
     /// For each number of CPUs, from 1 on.
     n_words: [usize; MAX_CPUS],
@@ -69,6 +70,7 @@ impl Places {
             contexts: [const { [const { Context::new() }; MAX_CPUS] }; SPACES],
             present: Present::new(),
             scratch: [const { Shared::ZERO }; SCRATCH],
+            owned: Own::ZERO,
             names: Vec::new(),
             n_words: [0; MAX_CPUS],
         };
@@ -89,6 +91,7 @@ impl Places {
         for (index, word) in self.scratch.iter().enumerate() {
             word.visit("scratch", &mut |name, word| adopt(names, &index.to_string(), name, word));
         }
+        self.owned.visit("scratch.owned", &mut |name, word| adopt(names, "all", name, word));
         for cpu in 0..MAX_CPUS {
             for (space, contexts) in self.contexts.iter().enumerate() {
                 contexts[cpu].visit(&mut |name, word| adopt(names, &format!("{space}@{cpu}"), name, word));

@@ -244,11 +244,11 @@ fn race(word: WordId, first: Actor, second: Actor) -> Race {
     Race { word: PLACES.name(word).to_owned(), first, second }
 }
 
-fn acquires(order: Ordering) -> bool {
+pub(crate) fn acquires(order: Ordering) -> bool {
     matches!(order, Acquire | AcqRel | SeqCst)
 }
 
-fn releases(order: Ordering) -> bool {
+pub(crate) fn releases(order: Ordering) -> bool {
     matches!(order, Release | AcqRel | SeqCst)
 }
 

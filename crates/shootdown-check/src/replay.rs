@@ -9,7 +9,7 @@ use crate::{
     driver::{Driver, Situation},
     failure::Failure,
     fingerprint::{Fingerprint, Fingerprinting},
-    fix_set::FixSet,
+    left_out::LeftOut,
     live::{self, Live},
     scenario::Scenario,
     schedule::Schedule,
@@ -92,10 +92,18 @@ fn in_words(act: Act) -> String {
 /// # Errors
 /// [`ReplayError`] if the schedule does not fit the scenario, as when the library has changed since.
 pub fn replay(scenario: &'static Scenario, left_out: &[Fix], schedule: &Schedule) -> Result<Replayed, ReplayError> {
+    replay_without(scenario, left_out.into(), schedule)
+}
+
+/// The same with anything left out.
+pub(crate) fn replay_without(
+    scenario: &'static Scenario,
+    left_out: LeftOut,
+    schedule: &Schedule,
+) -> Result<Replayed, ReplayError> {
     if schedule.scenario != scenario.name {
         return Err(ReplayError::OtherScenario(schedule.scenario.clone()));
     }
-    let left_out = FixSet::from(left_out);
     if !schedule.fingerprint.has_setting(scenario, left_out) {
         return Err(ReplayError::OtherSetting);
     }
@@ -108,7 +116,7 @@ pub fn replay(scenario: &'static Scenario, left_out: &[Fix], schedule: &Schedule
 
 pub(crate) fn replay_acts(
     scenario: &'static Scenario,
-    left_out: FixSet,
+    left_out: LeftOut,
     initial: &Hardware,
     acts: &[Act],
 ) -> Result<Replayed, ReplayError> {

@@ -5,7 +5,7 @@ use std::fmt;
 use shootdown_sim::smp::{Act, Config, Hardware, MemoryModel, TlbModel};
 
 use crate::{
-    failure::Failure, fix_set::FixSet, reach::Reach, replay::replay_acts, scenario::Scenario, schedule::Schedule,
+    failure::Failure, left_out::LeftOut, reach::Reach, replay::replay_acts, scenario::Scenario, schedule::Schedule,
     trace::Trace,
 };
 
@@ -27,7 +27,7 @@ impl Finding {
     /// If the replay fails otherwise or not at all: then one of the drivers is wrong, or the code is not deterministic.
     pub(crate) fn new(
         scenario: &'static Scenario,
-        left_out: FixSet,
+        left_out: LeftOut,
         initial: &Hardware,
         acts: Vec<Act>,
         failure: &Failure,
@@ -51,8 +51,8 @@ impl Finding {
 pub struct Report {
     /// The scenario's name.
     pub scenario: &'static str,
-    /// The fixes that were left out.
-    pub left_out: FixSet,
+    /// What was left out.
+    pub left_out: LeftOut,
     /// The machine.
     pub machine: Config,
     /// States reached.
@@ -110,7 +110,7 @@ impl Memory {
 
 impl Report {
     /// The report of a search that has not begun.
-    pub(crate) fn nothing(scenario: &Scenario, left_out: FixSet) -> Self {
+    pub(crate) fn nothing(scenario: &Scenario, left_out: LeftOut) -> Self {
         Report {
             scenario: scenario.name,
             left_out,
@@ -210,6 +210,7 @@ pub fn describe(machine: &Config) -> String {
     let Config {
         cpus,
         memory,
+        late_changes,
         serializes,
         walker_forwards,
         tlb,
@@ -231,6 +232,7 @@ pub fn describe(machine: &Config) -> String {
         MemoryModel::Pso => "PSO",
     };
     let switches = [
+        (late_changes, "late changes"),
         (serializes, "interrupts and invalidations drain stores"),
         (!walker_forwards, "walkers do not see the store buffer"),
         (tlb == TlbModel::MaySets, "may-sets"),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use shootdown::{
     CpuId, Departure, Fix, Tagging,
-    call::{self, Work},
+    call::{self, Notice, Work},
 };
 use shootdown_sim::smp::Config;
 
@@ -33,6 +33,8 @@ pub struct Scenario {
     pub tick: fn(&Sim),
     /// What the scenario's own calls do on their target.
     pub work: fn(&Sim, Work),
+    /// What each CPU does when it is given a notice.
+    pub noticed: fn(&Sim, Notice),
     /// CPUs depart while others run.
     pub cpus_come_and_go: bool,
     /// How tags are handed out, on a machine that has some.
@@ -74,6 +76,7 @@ impl Scenario {
         handler: call::handle_kick,
         tick: call::on_interrupt_exit,
         work: |_, _| {},
+        noticed: |_, _| {},
         cpus_come_and_go: false,
         tagging: Tagging::Untagged,
         departure: Departure::ClearsBit,

@@ -9,7 +9,7 @@ use shootdown_sim::smp::{Act, Hardware};
 use crate::{
     driver::{Driver, Situation},
     failure::Failure,
-    fix_set::FixSet,
+    left_out::LeftOut,
     live::{Live, Recording},
     scenario::Scenario,
 };
@@ -17,7 +17,7 @@ use crate::{
 /// Returns a run that fails in the same way, as short as leaving acts out can make it, and how it fails.
 pub(crate) fn shrink(
     scenario: &'static Scenario,
-    left_out: FixSet,
+    left_out: LeftOut,
     initial: &Hardware,
     mut acts: Vec<Act>,
     mut failure: Failure,
@@ -48,7 +48,7 @@ pub(crate) fn shrink(
 /// Lets those acts happen that can; returns what did happen, if it failed.
 fn play<'a>(
     scenario: &'static Scenario,
-    left_out: FixSet,
+    left_out: LeftOut,
     initial: &Hardware,
     acts: impl Iterator<Item = &'a Act>,
 ) -> Option<(Vec<Act>, Failure)> {

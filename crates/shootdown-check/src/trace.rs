@@ -13,7 +13,7 @@ use crate::{
     coroutine::Stop,
     driver::{Driver, Situation},
     failure::Failure,
-    fix_set::FixSet,
+    left_out::LeftOut,
     live::Live,
     places::{PLACES, touched},
     scenario::Scenario,
@@ -90,7 +90,7 @@ pub(crate) struct TraceBuilder {
 }
 
 impl TraceBuilder {
-    pub(crate) fn new(scenario: &'static Scenario, left_out: FixSet) -> Self {
+    pub(crate) fn new(scenario: &'static Scenario, left_out: LeftOut) -> Self {
         let title = format!("{}, {left_out}", scenario.name);
         TraceBuilder { title, n_cpus: scenario.machine.cpus, steps: Vec::new(), cycle: Vec::new() }
     }
@@ -230,7 +230,7 @@ fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) 
         Operation::Load(at, _) => format!("{} is {}", name(at), value(at, result)),
         Operation::Store(at, new, _) => format!("{} = {}", name(at), value(at, new)),
         Operation::Modify(at, modify, _) | Operation::Update(at, modify, _) => {
-            modifies(at, modify, hardware.peek(at), after.peek(at))
+            modifies(at, modify, hardware.peek_from(cpu, at), after.peek_from(cpu, at))
         }
         Operation::Invalidate(Invalidate::Leaf(page, _)) => format!("forgets page {}", page.0),
         Operation::Invalidate(Invalidate::Walk(page, _)) => format!("forgets page {} and its table", page.0),

@@ -41,7 +41,7 @@ fn assert_finds(scenario: &'static Scenario, invariant: &str, violation: Violati
     let finding = graph::check(scenario, &[], Limits::default()).finding.expect("the scenario is wrong");
     assert_eq!(finding.failure, Failure::Violation(violation), "{}", finding.trace);
     assert_eq!(finding.failure.invariant(), invariant);
-    let searched = live::search(scenario, &[], 1, 4_000).finding.expect("it is found at random too");
+    let searched = live::search(scenario, &[], 1, 20_000).finding.expect("it is found at random too");
     assert_eq!(searched.failure.kind(), finding.failure.kind());
 }
 

@@ -4,6 +4,7 @@ mod choose;
 mod json;
 mod list;
 mod one;
+mod orders;
 mod suite;
 
 use std::{io::Write as _, path::PathBuf, thread};
@@ -31,6 +32,8 @@ Examples:
                                                          the same counterexample as a sequence diagram
   shootdown check unmap_2cpu --replay unmap_2cpu:1e96a52378051b78:00000008..
                                                          replay a schedule that was printed; what was left out it knows
+  shootdown check --orders                               each memory order made weaker, and who notices: docs/orders.txt
+  shootdown check switch_2cpu --orders                   those of one scenario, with timelines
 
 A schedule is NAME:FINGERPRINT:HEX. The fingerprint is of the scenario, its machine, what was left out, and the operations
 that the schedule's acts perform: it survives a rebuild, not a change of the code that the acts run through.
@@ -47,6 +50,9 @@ pub(crate) struct Arguments {
     /// With --list: print INCIDENTS.md
     #[arg(long, requires = "list", conflicts_with = "json")]
     markdown: bool,
+    /// Make each memory order of the library weaker, one at a time, and say which scenario notices; show how with NAME
+    #[arg(long, conflicts_with_all = ["list", "without", "cpus", "max_states", "max_memory", "driver", "seed", "replay", "svg", "json"])]
+    orders: bool,
     /// Leave a fix out; may be given several times
     #[arg(long, value_name = "FIX", value_parser = PossibleValuesParser::new(Fix::ALL.map(Fix::name)))]
     without: Vec<String>,
@@ -92,6 +98,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
     if arguments.list {
         write!(out, "{}", list::text(arguments.markdown, arguments.json))?;
         return Ok(FINE);
+    }
+    if arguments.orders {
+        return orders::run(arguments.name.as_deref(), &mut out);
     }
     arguments.refuse_nonsense()?;
     if let Some(schedule) = &arguments.replay {

@@ -203,6 +203,16 @@ fn the_list_tells_what_each_scenario_shows() {
 }
 
 #[test]
+fn a_weaker_order_is_told_as_a_timeline_that_replays() {
+    let text = prints(&["lazy", "--orders"], 0);
+    let (_, told) = text.split_once("needed: lazy stale-at-free\n\n").expect("the mark of a lazy CPU must not be late");
+    let (trace, rest) = told.split_once("replay: shootdown check ").expect("the trace, the command that replays it");
+    let command: Vec<&str> = rest.lines().next().expect("a line").split(' ').collect();
+    assert_eq!(prints(&command, 0), trace);
+    refused(&["lazy", "--orders", "--without", "flush-remote"], &["--orders"]);
+}
+
+#[test]
 fn help_has_examples() {
     let text = prints(&["--help"], 0);
     for words in ["Examples:", "shootdown check unmap_2cpu --without", "Exit status: 0"] {

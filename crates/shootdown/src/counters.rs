@@ -12,6 +12,8 @@ pub enum Counter {
     Flush,
     /// The issuing CPU had the address space in use and invalidated its own TLB: one *flush operation*.
     FlushLocal,
+    /// A gather found another one under way, and flushed everything for it.
+    FlushForced,
     /// The flush, on whatever CPU, dropped everything instead of single pages.
     FlushEverything,
     /// A request was posted to another CPU.
@@ -50,11 +52,12 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, in order.
-    pub const ALL: [Counter; 21] = [
+    pub const ALL: [Counter; 22] = [
         Counter::Gather,
         Counter::BatchRefused,
         Counter::Flush,
         Counter::FlushLocal,
+        Counter::FlushForced,
         Counter::FlushEverything,
         Counter::RemoteRequest,
         Counter::Kick,
@@ -84,6 +87,7 @@ impl Counter {
             Counter::Gather => "gathers",
             Counter::BatchRefused => "batches-refused",
             Counter::Flush => "flush-requests",
+            Counter::FlushForced => "forced-flushes",
             Counter::FlushLocal => "flushes",
             Counter::FlushEverything => "full-flushes",
             Counter::RemoteRequest => "remote-requests",

@@ -68,6 +68,15 @@ pub enum Fix {
     ///
     /// Without: a walker goes on reading a frame that is no table any more (Linux c2ff4764e03e, for shared tables).
     DropWalkCaches,
+    /// A gather that finds another one under way flushes everything.
+    ///
+    /// Without: it finds an entry absent that the other has cleared and not flushed, flushes nothing, and returns while
+    /// other CPUs still use the page (Linux 99baac21e458, of 2017).
+    FlushForOthers,
+    /// Such a flush does not forget that tables were unhooked.
+    ///
+    /// Without: tables are freed that walk caches still point at (Linux 7a30df49f63a, of 2019).
+    KeepTablesInMind,
     /// A lazy CPU hears of freed tables.
     ///
     /// Without: it uses no translation, but its walker follows a cached pointer by itself (Linux b956575bed91).
@@ -113,7 +122,7 @@ pub enum Fix {
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 22] = [
+    pub const ALL: [Fix; 24] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -127,6 +136,8 @@ impl Fix {
         Fix::AnswerOnDeparture,
         Fix::AtomicUnhook,
         Fix::DropWalkCaches,
+        Fix::FlushForOthers,
+        Fix::KeepTablesInMind,
         Fix::TellLazyOfTables,
         Fix::CatchUp,
         Fix::MaskWhileSwitching,
@@ -155,6 +166,8 @@ impl Fix {
             Fix::AnswerOnDeparture => "answer-on-departure",
             Fix::AtomicUnhook => "atomic-unhook",
             Fix::DropWalkCaches => "drop-walk-caches",
+            Fix::FlushForOthers => "flush-for-others",
+            Fix::KeepTablesInMind => "keep-tables-in-mind",
             Fix::TellLazyOfTables => "tell-lazy-of-tables",
             Fix::CatchUp => "catch-up",
             Fix::MaskWhileSwitching => "mask-while-switching",

@@ -166,7 +166,8 @@ pub(crate) fn flush_here<M: Machine>(m: &M, request: Request) -> bool {
 pub fn flush_kernel<M: Machine>(m: &M, stale: Stale) {
     m.count(Counter::Flush, 1);
     // ORDER(arrive/shootdown): whoever has changed the entries does not look who takes part before they are changed for
-    // everybody. Needs the total order: store, then load, on both sides.
+    // everybody. Needs the total order: store, then load, on both sides. And our own walker, which does not look into the
+    // store buffer, finds them changed when we invalidate.
     m.fence(SeqCst);
     let mut targets = m.present().load(m);
     targets.insert(m.cpu());

@@ -4,6 +4,8 @@
 //! only then hands the frames on. It never fails: eight slots are its own, batch pages are taken while they can be had,
 //! and when neither is left it flushes and goes on.
 
+use core::sync::atomic::Ordering::*;
+
 pub use crate::custody::MAX_BATCHES;
 use crate::{
     addr::{EntryAt, Level, Pfn, TableFrame, Vpn, VpnRange},
@@ -12,7 +14,7 @@ use crate::{
     fix::Fix,
     format::{Attributes, Entry, EntryFormat},
     frame::{Frame, FrameSink},
-    machine::{Machine, Strength},
+    machine::{Machine, Modify, Strength},
     residency::Space,
     stale::Stale,
     table::{self, Leaf, TablesGuard},
@@ -64,6 +66,8 @@ pub struct Gather<'a, M: Machine, S: FrameSink<M>> {
     sink: &'a S,
     stale: Option<Stale>,
     custody: Custody<M>,
+    // It is one of the address space's live gathers.
+    is_live: bool,
 }
 
 impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
@@ -73,7 +77,7 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
     /// The context of [`Space::flush`] must hold until [`finish`](Gather::finish), on the same CPU or not.
     pub fn new(m: &'a M, space: &'a Space<M>, sink: &'a S) -> Self {
         m.count(Counter::Gather, 1);
-        Gather { m, space, sink, stale: None, custody: Custody::new() }
+        Gather { m, space, sink, stale: None, custody: Custody::new(), is_live: false }
     }
 
     /// Unhooks a translation and takes custody of its frame. Returns what it was, or `None` if it is gone already.
@@ -91,6 +95,7 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
         // Room first: an entry that is cleared while there is no place for its frame would lose either the frame or
         // the page's part of the range.
         self.make_room();
+        self.become_live();
         let (raw, level) = (leaf.guard().take(leaf.at()), leaf.level());
         let Entry::Leaf(frame) = M::Format::decode(raw, level) else {
             return None;
@@ -110,6 +115,7 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
     /// If the leaf belongs to another address space.
     pub fn change(&mut self, mut leaf: Leaf<'_, M>, attributes: Attributes) -> Attributes {
         self.assert_ours(leaf.guard());
+        self.become_live();
         let was = leaf.set_attributes(attributes);
         if M::Format::needs_flush(was, leaf.raw()) {
             self.record(Stale::leaves(leaf.span(), leaf.level()));
@@ -153,6 +159,7 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
                 self.unhook_tables_below(tables, child, below, left.intersection(span), limits);
                 if limits.covers(span) && tables.is_empty(child) {
                     self.make_room();
+                    self.become_live();
                     tables.take(at);
                     self.record(self.stale_table(left.start, level));
                     self.hold(Held::Table(child));
@@ -191,6 +198,23 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
         }
     }
 
+    /// Lets other gathers know, before an entry is changed, that its flush is still to come.
+    #[inline]
+    fn become_live(&mut self) {
+        if !self.is_live {
+            self.is_live = true;
+            // ORDER(unlock/lock): said under the page-table lock; whoever finds the changed entry has taken the lock since.
+            self.space.gathers.update(self.m, Modify::Add(1), Relaxed);
+        }
+    }
+
+    /// Tells whether another gather has changed entries that it has not flushed. What this one did not find because of it
+    /// may still be in TLBs.
+    fn has_company(&self) -> bool {
+        // ORDER(gather/gather): who is not live any more has flushed.
+        self.space.gathers.load(self.m, Acquire) > u64::from(self.is_live)
+    }
+
     /// Makes the next flush at least this strong, if there is one.
     ///
     /// Nothing in this crate needs it: it is for a kernel that wants CPUs told which the law would leave alone.
@@ -218,10 +242,34 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
 
     /// Flushes and lets go for the last time.
     ///
+    /// If another gather of the address space is under way, this one flushes everything: an entry that it found absent may
+    /// be one that the other has cleared and not flushed, and who called us relies on it being gone.
+    ///
     /// # Context
     /// As [`flush`](Gather::flush).
+    ///
+    /// # Ordering
+    /// Pairs: `gather/gather`.
     pub fn finish(mut self) {
+        if self.has_company() && self.m.keeps(Fix::FlushForOthers) {
+            self.m.count(Counter::FlushForced, 1);
+            self.record_for_others();
+        }
         self.flush();
+        if self.is_live {
+            // ORDER(gather/gather): after the flush.
+            self.space.gathers.update(self.m, Modify::Add(1_u64.wrapping_neg()), Release);
+        }
+    }
+
+    fn record_for_others(&mut self) {
+        match self.stale {
+            // As if nothing but pages had been unhooked.
+            Some(stale) if !self.m.keeps(Fix::KeepTablesInMind) => {
+                self.stale = Some(Stale { strength: Strength::Leaf, ..stale });
+            }
+            _ => self.record(Stale::EVERYTHING),
+        }
     }
 }
 

@@ -377,8 +377,8 @@ pub unsafe trait Machine: Sized + 'static {
     /// Drops what this CPU has fetched of instructions, as `imb` does on Alpha and a serializing instruction on x86.
     fn synchronize_instructions(&self) {}
 
-    /// Hears a notice that another CPU gave with [`call::notify`](crate::call::notify). Interrupts are masked. If it is
-    /// [`Notice::Stop`] this need not return.
+    /// Hears a notice that another CPU gave with [`call::notify`](crate::call::notify). Interrupts are masked. It must not
+    /// wait, lock or call: this CPU may be about to. If it is [`Notice::Stop`] this need not return.
     fn noticed(&self, notice: Notice) {
         let _ = notice;
     }

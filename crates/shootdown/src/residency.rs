@@ -258,6 +258,8 @@ pub struct Space<M: Machine> {
     pub(crate) cpus: CpuMask<M>,
     // The root's frame number plus one. Set once before any CPU can switch here.
     root: Shared<M>,
+    // Gathers that have changed an entry and not flushed it (`tlb_flush_pending`).
+    pub(crate) gathers: Shared<M>,
     tables: Locked<M, Tables<M>>,
 }
 
@@ -269,6 +271,7 @@ impl<M: Machine> Space<M> {
             generation: Shared::ZERO,
             cpus: CpuMask::new(),
             root: Shared::ZERO,
+            gathers: Shared::ZERO,
             tables: Locked::new(Tables::new()),
         }
     }
@@ -278,6 +281,7 @@ impl<M: Machine> Space<M> {
         self.generation.visit("space.generation", visitor);
         self.cpus.visit("space.cpus", visitor);
         self.root.visit("space.root", visitor);
+        self.gathers.visit("space.gathers", visitor);
         self.tables.visit(visitor, |tables, visitor| tables.visit(visitor));
     }
 

@@ -20,7 +20,7 @@ mod unfold;
 use shootdown::Fix;
 
 pub(crate) use self::{state::Product, unfold::Unfolding};
-use crate::{fix_set::FixSet, live, report::Report, scenario::Scenario};
+use crate::{coroutine::Stop, left_out::LeftOut, live, report::Report, scenario::Scenario};
 
 /// Where a search gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,24 @@ pub fn check(scenario: &'static Scenario, left_out: &[Fix], limits: Limits) -> R
 /// Does the same on several threads. It comes to the same, however many there are.
 #[must_use]
 pub fn check_on(n_threads: usize, scenario: &'static Scenario, left_out: &[Fix], limits: Limits) -> Report {
-    let left_out = FixSet::from(left_out);
+    check_without(n_threads, scenario, left_out.into(), limits)
+}
+
+/// Does the same with anything left out.
+pub(crate) fn check_without(
+    n_threads: usize,
+    scenario: &'static Scenario,
+    left_out: LeftOut,
+    limits: Limits,
+) -> Report {
     let initial = live::initial(scenario, left_out);
-    search::run(scenario, left_out, &initial, limits, n_threads)
+    search::run(scenario, left_out, &initial, limits, n_threads).0
+}
+
+/// Explores a scenario, and returns how many states that took and where its code stands between its steps: all that it
+/// performs, unless the search came to its limit.
+pub(crate) fn stops(scenario: &'static Scenario, limits: Limits) -> (usize, Vec<Stop>) {
+    let initial = live::initial(scenario, LeftOut::NOTHING);
+    let (report, unfolding) = search::run(scenario, LeftOut::NOTHING, &initial, limits, 1);
+    (report.n_states, unfolding.into_stops().collect())
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     driver::Driver,
     failure::Failure,
-    fix_set::FixSet,
+    left_out::LeftOut,
     reach::Missing,
     report::{Finding, Limit, Memory, Report},
     scenario::Scenario,
@@ -40,30 +40,28 @@ enum Ended {
     Failed(Failure, Vec<Act>),
 }
 
-/// Explores a scenario from its initial state, on so many threads.
+/// Explores a scenario from its initial state, on so many threads; returns also what code it has come by.
 pub(super) fn run(
     scenario: &'static Scenario,
-    left_out: FixSet,
+    left_out: LeftOut,
     initial: &Hardware,
     limits: Limits,
     n_threads: usize,
-) -> Report {
+) -> (Report, Unfolding) {
     let mut unfolding = Unfolding::new(scenario, left_out);
     let missing = Missing::new(scenario.reaches);
     let mut report = Report::nothing(scenario, left_out);
-    let failed = match State::start(&mut unfolding, scenario, initial) {
+    let (failed, unfolding) = match State::start(&mut unfolding, scenario, initial) {
         Ok(start) => {
             let mut search = Search::new(scenario, unfolding, missing, &start, limits);
             let ended = search.run(&start, n_threads);
-            search.finish(ended, initial, &mut report)
+            (search.finish(ended, initial, &mut report), search.unfolding)
         }
-        Err(failure) => {
-            report.n_local_nodes = unfolding.n_nodes();
-            Some((failure, Vec::new()))
-        }
+        Err(failure) => (Some((failure, Vec::new())), unfolding),
     };
+    report.n_local_nodes = unfolding.n_nodes();
     report.finding = failed.map(|(failure, acts)| Finding::new(scenario, left_out, initial, acts, &failure));
-    report
+    (report, unfolding)
 }
 
 /// A search under way.
@@ -255,7 +253,7 @@ impl Search {
     }
 
     /// Looks for doomed states if all others are known, and reports; returns what has failed and the way there.
-    fn finish(mut self, ended: Ended, initial: &Hardware, report: &mut Report) -> Option<(Failure, Vec<Act>)> {
+    fn finish(&mut self, ended: Ended, initial: &Hardware, report: &mut Report) -> Option<(Failure, Vec<Act>)> {
         let failed = match ended {
             Ended::Exhausted => {
                 report.is_exhausted = true;
@@ -270,10 +268,9 @@ impl Search {
         };
         report.n_states = self.reached.len();
         report.n_transitions = self.transitions.len();
-        report.n_local_nodes = self.unfolding.n_nodes();
         report.memory = self.memory;
         if report.is_exhausted {
-            report.missed = self.missing.finish();
+            report.missed = mem::take(&mut self.missing).finish();
         }
         failed
     }

@@ -15,7 +15,7 @@ use shootdown_sim::smp::Violation;
 use crate::{
     coroutine::{Answer, Ask, Code, Question, Role, Stop, Task},
     failure::Failure,
-    fix_set::FixSet,
+    left_out::LeftOut,
     scenario::Scenario,
 };
 
@@ -82,7 +82,7 @@ pub(crate) struct Unfolding {
 
 impl Unfolding {
     /// Runs every CPU's main code and handlers up to their first operation.
-    pub(crate) fn new(scenario: &'static Scenario, left_out: FixSet) -> Self {
+    pub(crate) fn new(scenario: &'static Scenario, left_out: LeftOut) -> Self {
         let mut unfolding = Unfolding {
             nodes: Vec::new(),
             exits: FxHashMap::default(),
@@ -115,6 +115,11 @@ impl Unfolding {
 
     pub(crate) fn n_nodes(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// Where the code stands at each node.
+    pub(crate) fn into_stops(self) -> impl Iterator<Item = Stop> {
+        self.nodes.into_iter().map(|node| node.stop)
     }
 
     /// Where the code stands at `node`.

@@ -30,11 +30,11 @@ pub(super) const MUTATIONS: &[Incident] = &[
         "A partial flush counts as all flushes up to its generation",
         Shown("mutual_shootdown", Fix::DropAllWhenBehind),
     ),
-    incident("M9", "Gathers do not notice each other", NotYet("gathers that notice each other")),
+    incident("M9", "Gathers do not notice each other", Shown("two_gathers", Fix::FlushForOthers)),
     incident(
         "M10",
         "The flush forced by another gather forgets that tables were freed",
-        NotYet("gathers that notice each other"),
+        Shown("two_gathers_table", Fix::KeepTablesInMind),
     ),
     incident("M11", "Nobody looks for the flushes that reclaim owes", NotYet("reclaim that batches its flushes")),
     incident("M12", "A barrier counts for others' invalidations", NotYet("broadcast invalidation")),

@@ -80,12 +80,12 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-MADV",
         "A second unmapper finds the entry gone, and returns before the first has flushed (99baac21e458)",
-        NotYet("two operations on one page at once"),
+        Shown("two_gathers", Fix::FlushForOthers),
     ),
     incident(
         "R-NESTED-TABLES",
         "The flush forced by a second gather forgets that tables were freed (7a30df49f63a)",
-        NotYet("gathers that notice each other"),
+        Shown("two_gathers_table", Fix::KeepTablesInMind),
     ),
     incident("R-RECLAIM", "mprotect returns while reclaim still owes the flush (3ea277194daa)", NotYet(NO_RECLAIM)),
     incident(
@@ -257,8 +257,8 @@ pub(super) const RACES: &[Incident] = &[
     incident("R-IPI8", "Who need not be told is decided first, and changes before the request is sent", Holds("lazy")),
     incident(
         "R-IPI9",
-        "Who waits for a lock runs others' requests, and needs that lock for one",
-        NotApplicable("what a request runs cannot take a lock"),
+        "All callers share a lock: a handler of the CPU that has it wants it too, or a caller does without",
+        Holds("calling_handler"),
     ),
     // Alpha.
     incident("R-AL1", "Marvel drops an interrupt that comes at the highest level", Shown("lost_edge", Fix::PollOnExit)),

@@ -15,7 +15,7 @@ use self::{pct::Pct, random_walk::RandomWalk};
 use crate::{
     driver::Situation,
     failure::Failure,
-    fix_set::FixSet,
+    left_out::LeftOut,
     live::{self, Live, Recording},
     report::Finding,
     rng::Rng,
@@ -86,7 +86,17 @@ pub fn search_with(
     seed: u64,
     n_runs: usize,
 ) -> Searched {
-    let left_out = FixSet::from(left_out);
+    search_without(strategies, scenario, left_out.into(), seed, n_runs)
+}
+
+/// The same with anything left out.
+pub(crate) fn search_without(
+    strategies: &[Strategy],
+    scenario: &'static Scenario,
+    left_out: LeftOut,
+    seed: u64,
+    n_runs: usize,
+) -> Searched {
     let initial = live::initial(scenario, left_out);
     let mut choosers: Vec<Chooser> = strategies.iter().map(|strategy| Chooser::new(*strategy, seed)).collect();
     let mut searched = Searched { n_runs: 0, n_acts: 0, found_by: None, finding: None };
@@ -134,7 +144,7 @@ trait Choice {
 
 fn run_once(
     scenario: &'static Scenario,
-    left_out: FixSet,
+    left_out: LeftOut,
     initial: &Hardware,
     chooser: &mut Chooser,
 ) -> (Vec<Act>, Option<Failure>) {

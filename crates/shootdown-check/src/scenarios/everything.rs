@@ -26,6 +26,9 @@ pub(super) static TWO_CPUS: Scenario = Scenario {
         evicts: true,
         sets_accessed: true,
         ticks: true,
+        late_changes: true,
+        loses_masked_kicks: true,
+        has_clock: true,
         may_refuse_batches: true,
         may_refuse_tables: true,
         ..Config::with_cpus(2)

@@ -6,8 +6,8 @@
 use shootdown::{Counter, CpuId, Fix, Machine, VpnRange};
 
 use super::script::{
-    FLUSHING, FLUSHING_WALKERS, PAGE_0, TWO_CACHING_CPUS, and, become_lazy, create, return_to_user, unmap,
-    unmap_with_tables,
+    FLUSHING, FLUSHING_WALKERS, PAGE_0, TWO_CACHING_CPUS, TWO_LATE_CPUS, and, become_lazy, create, return_to_user,
+    unmap, unmap_with_tables,
 };
 use crate::{
     machine::Sim,
@@ -19,6 +19,7 @@ pub(super) static LEAF: Scenario = Scenario {
     name: "lazy",
     goal: "A CPU that was left out of a flush because it was lazy comes back and uses a stale translation.",
     method: "CPU 1 becomes lazy, comes back and touches the page, while CPU 0 unmaps it.",
+    machine: TWO_LATE_CPUS,
     setup,
     main: |m| {
         if m.cpu() == CpuId(0) {

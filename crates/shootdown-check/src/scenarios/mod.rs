@@ -15,7 +15,8 @@ mod script;
 mod switch_2cpu;
 mod switch_back_2cpu;
 mod tags;
-mod two_unmappers_3cpu;
+mod two_flushers_3cpu;
+mod two_gathers;
 mod unmap_2cpu;
 mod unmap_3cpu;
 mod unmap_tables_2cpu;
@@ -23,7 +24,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 48] = [
+pub static ALL: [&Scenario; 53] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -31,6 +32,8 @@ pub static ALL: [&Scenario; 48] = [
     &mutual_shootdown::HALF_MASKED,
     &mutual_shootdown::MASKED,
     &refused_batch::REFUSED_BATCH,
+    &two_gathers::PAGE,
+    &two_gathers::TABLE,
     &lazy::LEAF,
     &lazy::TABLE,
     &lazy::ARRIVAL,
@@ -50,6 +53,8 @@ pub static ALL: [&Scenario; 48] = [
     &calls::deferred_work::DEFERRED_WORK,
     &calls::started::STARTED,
     &calls::started::BOTH_KINDS,
+    &calls::started::HANDED_OVER,
+    &calls::started::NOTICED,
     &calls::departing::DEPARTING,
     &calls::departing::COMING_BACK,
     &calls::departing::EARLY_BOOT,
@@ -60,6 +65,7 @@ pub static ALL: [&Scenario; 48] = [
     &tags::roll_over::ROLL_OVER,
     &tags::arriving::ARRIVING,
     &tags::kernel_flush::KERNEL_FLUSH,
+    &tags::kernel_flush::ARRIVAL,
     &alpha::UNMAP,
     &alpha::SIX_OPERATIONS,
     &map_2cpu::MAP_2CPU,
@@ -70,7 +76,7 @@ pub static ALL: [&Scenario; 48] = [
     &everything::TWO_CPUS,
     &everything::THREE_CPUS,
     &everything::THREE_CPUS_WITH_MAY_SETS,
-    &two_unmappers_3cpu::TWO_UNMAPPERS_3CPU,
+    &two_flushers_3cpu::TWO_FLUSHERS_3CPU,
     &models::UNMAP_LEAVE_3CPU,
 ];
 
@@ -79,10 +85,16 @@ pub fn all_and_models() -> impl Iterator<Item = &'static Scenario> {
     ALL.into_iter().chain(models::ALL)
 }
 
-/// Tells whether a scenario is a model of somebody else's protocol, which is expected to fail.
+/// Tells whether a scenario is a model of somebody else's protocol.
 #[must_use]
 pub fn is_model(scenario: &Scenario) -> bool {
     models::ALL.iter().any(|model| model.name == scenario.name)
+}
+
+/// Tells whether a scenario is expected to pass: one of the library, or a model of a protocol that does what it is for.
+#[must_use]
+pub fn must_hold(scenario: &Scenario) -> bool {
+    !is_model(scenario) || models::HOLDING.iter().any(|model| model.name == scenario.name)
 }
 
 /// Returns the scenario or model of this name.

@@ -5,7 +5,9 @@
 
 use shootdown::{Counter, CpuId, Fix, Machine, Masked, Vpn, VpnRange};
 
-use super::script::{FLUSHING, and, create, unmap};
+use shootdown_sim::smp::{Config, TlbModel};
+
+use super::script::{FLUSHING, TWO_CPUS, and, create, unmap};
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -17,6 +19,7 @@ pub(super) static OPEN: Scenario = Scenario {
     goal: "Two CPUs that flush each other's TLB wait for each other forever.",
     method: "Each unmaps a page of its own at the same time, with interrupts open.",
     setup,
+    machine: Config { tlb: TlbModel::MaySets, ..TWO_CPUS },
     main: unmap_own_page,
     proves: &and(FLUSHING, Proof::of(Fix::DropAllWhenBehind, "stale-at-free")),
     reaches: &[Reach::Stale, Reach::Counted(Counter::RemoteRequest)],

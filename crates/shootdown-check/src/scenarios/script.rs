@@ -31,6 +31,9 @@ pub(super) const PAGE_1: Vpn = Vpn(1);
 /// Two CPUs whose walkers begin at the root every time: enough where no table is freed.
 pub(super) const TWO_CPUS: Config = Config::with_cpus(2);
 
+/// Two CPUs whose changes in one step are late as well: where the total order of stores and loads matters.
+pub(super) const TWO_LATE_CPUS: Config = Config { late_changes: true, ..TWO_CPUS };
+
 /// Two CPUs with walk caches.
 pub(super) const TWO_CACHING_CPUS: Config = Config { caches_walks: true, ..TWO_CPUS };
 

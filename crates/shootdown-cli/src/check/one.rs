@@ -6,6 +6,7 @@ use shootdown::Fix;
 use shootdown_check::{
     Finding, FixSet, Scenario, Schedule, Trace,
     live::{self, ReplayError},
+    orders,
     suite::{Case, Expected, Verdict},
 };
 
@@ -74,6 +75,14 @@ pub(super) fn replay(arguments: &Arguments, schedule: &str, out: &mut impl Write
     if schedule.scenario != scenario.name {
         return Err(ReplayError::OtherScenario(schedule.scenario).to_string().into());
     }
+    if schedule.left_out(scenario).is_none()
+        && arguments.left_out() == FixSet::NONE
+        && let Some(replayed) = orders::replay(scenario, &schedule)
+    {
+        arguments.draw(Some(&replayed.trace))?;
+        write!(out, "{}", replayed.trace)?;
+        return Ok(FINE);
+    }
     let left_out = left_out_of(arguments, scenario, &schedule)?;
     let case = Case::new(scenario, left_out);
     let began = Instant::now();
@@ -125,7 +134,7 @@ fn introduce(scenario: &Scenario, out: &mut impl Write) -> std::io::Result<()> {
 }
 
 /// Prints the counterexample and the command that replays it.
-fn tell(finding: Option<&Finding>, out: &mut impl Write) -> std::io::Result<()> {
+pub(super) fn tell(finding: Option<&Finding>, out: &mut impl Write) -> std::io::Result<()> {
     match finding {
         Some(Finding { schedule, trace, .. }) => {
             writeln!(out, "\n{trace}replay: shootdown check {} --replay {schedule}", schedule.scenario)

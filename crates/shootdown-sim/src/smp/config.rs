@@ -32,6 +32,11 @@ pub struct Config {
     pub cpus: usize,
     /// In what order stores reach memory.
     pub memory: MemoryModel,
+    /// In partial store order: a change of a word in one step reaches memory late as well, as the second half of a pair of
+    /// `LDXR` and `STXR` does on arm64, which later loads may overtake; nobody else changes the word meanwhile. And
+    /// [`SeqCst`](std::sync::atomic::Ordering::SeqCst) is only what C11 says, and what `STLR` and `LDAR` do: loads that ask
+    /// for it wait for stores and changes that did. Otherwise changes, and stores that ask for it, are never late.
+    pub late_changes: bool,
     /// Interrupts, returns from them, invalidations and loads of a root first bring the CPU's stores to memory, as on x86
     /// (SDM 3A §8.3 and §11.10, rev 75). Otherwise waiting for invalidations does it and nothing else of these, as on
     /// arm64 (`DSB`).
@@ -75,6 +80,7 @@ impl Config {
         Config {
             cpus,
             memory: MemoryModel::Pso,
+            late_changes: false,
             serializes: false,
             walker_forwards: false,
             tlb: TlbModel::Fills,
@@ -90,5 +96,10 @@ impl Config {
             may_refuse_batches: false,
             may_refuse_tables: false,
         }
+    }
+
+    /// Tells whether changes in one step are late: only where stores are, and out of order.
+    pub(super) const fn is_late(&self) -> bool {
+        self.late_changes && matches!(self.memory, MemoryModel::Pso)
     }
 }

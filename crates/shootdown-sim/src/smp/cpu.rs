@@ -5,7 +5,8 @@ use std::hash::{Hash, Hasher};
 use shootdown::{Invalidate, Pfn, Vpn};
 
 use super::{
-    FRAMES, MAX_DEPTH, TAGS,
+    MAX_DEPTH, MAX_STORES, TAGS,
+    frame::MaybeFrame,
     store_buffer::StoreBuffer,
     tlb::{Tlb, Translation},
 };
@@ -13,10 +14,10 @@ use super::{
 /// One CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cpu {
-    pub(super) root: Option<Pfn>,
+    pub(super) root: MaybeFrame,
     // What it remembers under each tag, and of which root that is.
     pub(super) tlbs: [Tlb; TAGS],
-    pub(super) roots: [Option<Pfn>; TAGS],
+    pub(super) roots: [MaybeFrame; TAGS],
     // The tag that is loaded; without tags always the first.
     pub(super) tag: u8,
     pub(super) is_masked: bool,
@@ -31,19 +32,15 @@ pub struct Cpu {
 impl Hash for Cpu {
     /// As few words as there can be: every state is hashed.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        const { assert!(MAX_DEPTH <= 4 && FRAMES < 1 << 8) };
+        const { assert!(MAX_DEPTH == 2 && TAGS + 8 * (TAGS + 1) <= 48 && MAX_STORES < 1 << 3) };
         let Cpu { root, tlbs, roots, tag, is_masked, is_kicked, runs_user, saved_masks, depth, stores } = self;
-        let roots =
-            roots.iter().chain([root]).fold(u64::from(*tag), |bits, root| bits << 8 | root.map_or(0, |to| to.0 + 1));
+        let roots = roots.iter().chain([root]).fold(u64::from(*tag), |bits, root| bits << 8 | u64::from(root.byte()));
         let flags = [is_masked, is_kicked, runs_user].into_iter().chain(saved_masks);
         let flags = flags.fold(u64::from(*depth), |bits, flag| bits << 1 | u64::from(*flag));
-        hasher.write_u64(roots << 16 | flags);
-        let in_use = (0..).zip(tlbs).filter(|(_, tlb)| !tlb.is_empty());
-        in_use.for_each(|(tag, tlb): (u8, _)| {
-            hasher.write_u8(tag);
-            tlb.hash(hasher);
-        });
-        hasher.write_u8(u8::MAX);
+        let in_use = tlbs.iter().fold(0, |bits, tlb| bits << 1 | u64::from(!tlb.is_empty()));
+        // What follows is told from other things by how much of it there is.
+        hasher.write_u64(roots << 16 | (in_use << 3 | stores.len() as u64) << 8 | flags);
+        tlbs.iter().filter(|tlb| !tlb.is_empty()).for_each(|tlb| tlb.hash(hasher));
         stores.hash(hasher);
     }
 }
@@ -51,9 +48,9 @@ impl Hash for Cpu {
 impl Cpu {
     pub(super) const fn new() -> Self {
         Cpu {
-            root: None,
+            root: MaybeFrame::NONE,
             tlbs: [const { Tlb::EMPTY }; TAGS],
-            roots: [None; TAGS],
+            roots: [MaybeFrame::NONE; TAGS],
             tag: 0,
             is_masked: false,
             is_kicked: false,
@@ -88,6 +85,11 @@ impl Cpu {
         self.stores.is_empty()
     }
 
+    /// The root that is loaded.
+    pub(super) fn root(&self) -> Option<Pfn> {
+        self.root.get()
+    }
+
     /// What it remembers under the loaded tag.
     pub(super) fn tlb(&self) -> &Tlb {
         &self.tlbs[usize::from(self.tag)]
@@ -99,9 +101,9 @@ impl Cpu {
 
     /// What it remembers under tags that are not loaded, and of which root that is.
     pub(super) fn other_tlbs(&mut self) -> impl Iterator<Item = (Option<Pfn>, &mut Tlb)> {
-        let in_use = self.root.is_some().then_some(usize::from(self.tag));
+        let in_use = self.root().is_some().then_some(usize::from(self.tag));
         let tlbs = self.roots.iter().zip(&mut self.tlbs).enumerate();
-        tlbs.filter(move |(tag, _)| Some(*tag) != in_use).map(|(_, (root, tlb))| (*root, tlb))
+        tlbs.filter(move |(tag, _)| Some(*tag) != in_use).map(|(_, (root, tlb))| (root.get(), tlb))
     }
 
     pub(super) fn forget(&mut self, what: Invalidate) {

@@ -1,8 +1,35 @@
 //! Frames of memory, as far as translations care.
 
-use std::hash::{Hash, Hasher};
+use shootdown::Pfn;
 
-use super::ENTRIES;
+use super::{ENTRIES, FRAMES};
+
+/// A frame's number or none, in a byte: every state is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MaybeFrame(u8);
+
+const _: () = assert!(FRAMES < u8::MAX as usize);
+
+impl MaybeFrame {
+    pub(super) const NONE: MaybeFrame = MaybeFrame(0);
+
+    pub(super) const fn of(frame: Pfn) -> Self {
+        MaybeFrame(frame.0 as u8 + 1)
+    }
+
+    pub(super) fn get(self) -> Option<Pfn> {
+        self.0.checked_sub(1).map(|number| Pfn(u64::from(number)))
+    }
+
+    /// Zero for none.
+    pub(super) const fn byte(self) -> u8 {
+        self.0
+    }
+
+    pub(super) const fn from_byte(byte: u8) -> Self {
+        MaybeFrame(byte)
+    }
+}
 
 /// What a frame is in use as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,14 +58,16 @@ pub(super) struct Frame {
     pub(super) is_noted_dirty: bool,
 }
 
-impl Hash for Frame {
-    /// One word: every state is hashed.
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        const { assert!(ENTRIES <= 4) };
+impl Frame {
+    /// All of it in so many bits.
+    pub(super) const BITS: u32 = 8 * ENTRIES as u32 + 5;
+
+    pub(super) fn bits(&self) -> u64 {
+        const { assert!(Self::BITS <= 64) };
         let Frame { kind, entries, was_mapped, is_written, is_noted_dirty } = self;
         let entries = entries.iter().fold(0, |bits, entry| bits << 8 | u64::from(*entry));
         let ghosts = [was_mapped, is_written, is_noted_dirty].into_iter();
         let ghosts = ghosts.fold(0, |bits, ghost| bits << 1 | u64::from(*ghost));
-        hasher.write_u64(entries << 8 | ghosts << 2 | *kind as u64);
+        entries << 5 | ghosts << 2 | *kind as u64
     }
 }

@@ -16,7 +16,7 @@ impl Hardware {
     pub(super) fn free_table(&mut self, table: Pfn) -> Result<(), Violation> {
         self.free(table, FrameKind::Table)?;
         for (number, cpu) in (0..).zip(&mut self.cpus) {
-            if cpu.root == Some(table) || cpu.root.is_some() && cpu.tlb().points_at(table) {
+            if cpu.root() == Some(table) || cpu.root().is_some() && cpu.tlb().points_at(table) {
                 return Err(Violation::WalkerInFreedTable { cpu: CpuId(number), table });
             }
             cpu.other_tlbs().for_each(|(_, tlb)| tlb.mark_freed_table(table));
@@ -34,7 +34,7 @@ impl Hardware {
             let is_stale = |to: &Translation| to.frame == frame && to.standing != Standing::Freed;
             let page = cpu.tlb().translations().find(|(_, to)| is_stale(to)).map(|(page, _)| page);
             match page {
-                Some(page) if cpu.runs_user && cpu.root.is_some() => {
+                Some(page) if cpu.runs_user && cpu.root().is_some() => {
                     return Err(Violation::StaleAtFree { cpu: CpuId(number), page, frame });
                 }
                 _ => cpu.tlb_mut().mark_freed(frame),
@@ -70,12 +70,12 @@ impl Hardware {
     /// # Panics
     /// If `cpu` has no root loaded: then nobody knows which pages are meant.
     pub(super) fn promise(&mut self, cpu: CpuId, pages: VpnRange) -> Result<(), Violation> {
-        let root = self.cpu(cpu).root.expect("a promise is about the loaded address space");
+        let root = self.cpu(cpu).root().expect("a promise is about the loaded address space");
         let pages = pages.intersection(Tiny::REACH);
         for page in (pages.start.0..pages.end.0).map(Vpn) {
             let allowed = self.leaf_seen_by(cpu, TableFrame(root), page);
             for other in (0..self.config.cpus as u16).map(CpuId) {
-                if self.cpu(other).root == Some(root) {
+                if self.cpu(other).root() == Some(root) {
                     self.promise_about(other, page, allowed)?;
                 }
                 let tags = self.cpu_mut(other).other_tlbs().filter(|(of, _)| *of == Some(root));
@@ -120,7 +120,7 @@ impl Hardware {
     pub fn remembers_stale(&self) -> bool {
         (0..self.config.cpus as u16).map(CpuId).any(|cpu| {
             let state = self.cpu(cpu);
-            state.root.is_some_and(|root| {
+            state.root().is_some_and(|root| {
                 state.tlb().translations().any(|(page, to)| {
                     let allowed = self.leaf_seen_by(cpu, TableFrame(root), page);
                     !allowed.is_some_and(|allowed| to.is_within(&allowed))

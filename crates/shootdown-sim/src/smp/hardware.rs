@@ -2,7 +2,7 @@
 
 use std::{
     hash::{Hash, Hasher},
-    sync::atomic::Ordering::{self, SeqCst},
+    sync::atomic::Ordering::{self, Relaxed, SeqCst},
 };
 
 use shootdown::{CpuId, Entry, EntryAt, EntryFormat, Invalidate, Level, Modify, Pfn, TableFrame, arch::tiny::Tiny};
@@ -12,7 +12,7 @@ use super::{
     act::Act,
     config::{Config, MemoryModel, TlbModel},
     cpu::Cpu,
-    frame::{Frame, FrameKind},
+    frame::{Frame, FrameKind, MaybeFrame},
     operation::{Location, Needs, Operation, releases},
     violation::Violation,
     words::Words,
@@ -50,7 +50,10 @@ impl Hash for Hardware {
     /// Leaves the configuration out: whoever collects states collects those of one machine.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.words.hash(hasher);
-        self.frames.iter().for_each(|frame| frame.hash(hasher));
+        // As few words as there can be: every state is hashed.
+        for frames in self.frames.chunks((u64::BITS / Frame::BITS) as usize) {
+            hasher.write_u64(frames.iter().fold(0, |bits, frame| bits << Frame::BITS | frame.bits()));
+        }
         self.cpus[..self.config.cpus].iter().for_each(|cpu| cpu.hash(hasher));
     }
 }
@@ -175,8 +178,13 @@ impl Hardware {
         !here.is_masked() && here.depth() < MAX_DEPTH && (here.has_drained() || !self.config.serializes)
     }
 
-    fn drains(&self, cpu: CpuId) -> impl Iterator<Item = Act> + '_ {
-        let places = self.cpu(cpu).stores.drainable(self.config.memory);
+    /// Lists the stores of `cpu` that can reach memory now.
+    pub fn drains(&self, cpu: CpuId) -> impl Iterator<Item = Act> + '_ {
+        let stores = &self.cpu(cpu).stores;
+        let is_let_in = move |place: &usize| {
+            !self.config.is_late() || !stores.peek(*place).is_some_and(|(at, _)| self.is_changed_elsewhere(cpu, at))
+        };
+        let places = stores.drainable(self.config.memory).filter(is_let_in);
         places.map(move |place| Act::Drain { cpu, place: place as u8 })
     }
 
@@ -195,14 +203,30 @@ impl Hardware {
         }
     }
 
-    fn is_ready(&self, cpu: CpuId, operation: Operation) -> bool {
+    /// Tells whether `cpu` can perform the operation now, and need not wait for stores.
+    #[must_use]
+    pub fn is_ready(&self, cpu: CpuId, operation: Operation) -> bool {
         let stores = &self.cpu(cpu).stores;
-        match operation.needs(&self.config) {
-            Needs::Nothing => true,
-            Needs::Room => stores.has_room(),
-            Needs::Drained => stores.is_empty(),
-            Needs::DrainedAt(at) => stores.newest(at).is_none() && !stores.has_barrier(),
-        }
+        let is_late = self.config.is_late();
+        let is_let_in = match operation {
+            Operation::Modify(at, ..) | Operation::Update(at, ..) if is_late => !self.is_changed_elsewhere(cpu, at),
+            _ => true,
+        };
+        is_let_in
+            && match operation.needs(&self.config) {
+                Needs::Nothing => true,
+                Needs::Room => stores.has_room(),
+                Needs::Drained => stores.is_empty(),
+                Needs::DrainedAt(at) => {
+                    stores.newest(at).is_none() && !stores.has_barrier() && (!is_late || stores.has_room())
+                }
+                Needs::DrainedInTotalOrder => !stores.has_total_order(),
+            }
+    }
+
+    /// Tells whether another CPU is in the middle of a change of this place.
+    fn is_changed_elsewhere(&self, cpu: CpuId, at: Location) -> bool {
+        (0..).map(CpuId).zip(&self.cpus).any(|(other, there)| other != cpu && there.stores.changes(at))
     }
 
     /// Lets `cpu` take its pending kick.
@@ -287,9 +311,9 @@ impl Hardware {
         match operation {
             Operation::Load(at, _) => return self.load(cpu, at),
             Operation::Store(at, value, order) => self.store(cpu, at, value, order)?,
-            Operation::Modify(at, modify, _) => return self.modify(cpu, at, modify),
-            Operation::Update(at, modify, _) => {
-                self.modify(cpu, at, modify)?;
+            Operation::Modify(at, modify, order) => return self.modify(cpu, at, modify, order),
+            Operation::Update(at, modify, order) => {
+                self.modify(cpu, at, modify, order)?;
             }
             Operation::Fence(order) => self.fence(cpu, order),
             Operation::OwnGet(word) => return Ok(self.peek(Location::Word(word))),
@@ -329,13 +353,13 @@ impl Hardware {
 
     fn store(&mut self, cpu: CpuId, at: Location, value: u64, order: Ordering) -> Result<(), Violation> {
         self.check_entry(cpu, at)?;
-        if self.config.memory == MemoryModel::Sc || order == SeqCst {
+        if self.config.memory == MemoryModel::Sc || order == SeqCst && !self.config.is_late() {
             self.poke(at, value);
             return Ok(());
         }
         // In a buffer that is in order anyway a release is nothing special.
-        let is_release = self.config.memory == MemoryModel::Pso && releases(order);
-        self.cpu_mut(cpu).stores.push(at, value, is_release);
+        let order = if self.config.memory == MemoryModel::Pso { order } else { Relaxed };
+        self.cpu_mut(cpu).stores.push(at, value, order);
         Ok(())
     }
 
@@ -345,17 +369,24 @@ impl Hardware {
         }
     }
 
-    fn modify(&mut self, cpu: CpuId, at: Location, modify: Modify) -> Result<u64, Violation> {
+    fn modify(&mut self, cpu: CpuId, at: Location, modify: Modify, order: Ordering) -> Result<u64, Violation> {
         self.check_entry(cpu, at)?;
         let was = self.peek(at);
-        self.poke(at, modify.apply(was));
+        let value = modify.apply(was);
+        match at {
+            // One that changes nothing is in memory already.
+            Location::Word(_) if self.config.is_late() && value != was => {
+                self.cpu_mut(cpu).stores.push_change(at, value, order);
+            }
+            _ => self.poke(at, value),
+        }
         Ok(was)
     }
 
     fn load_root(&mut self, cpu: CpuId, root: Option<TableFrame>) {
         let has_tags = self.config.has_tags;
         let here = self.cpu_mut(cpu);
-        here.root = root.map(|table| table.0);
+        here.root = root.map_or(MaybeFrame::NONE, |table| MaybeFrame::of(table.0));
         if !has_tags {
             here.forget(Invalidate::EveryTag);
         }
@@ -363,12 +394,12 @@ impl Hardware {
 
     fn load_tagged(&mut self, cpu: CpuId, root: TableFrame, tag: u8, keeps: bool) -> Result<(), Violation> {
         let here = self.cpu_mut(cpu);
-        (here.tag, here.root) = (tag, Some(root.0));
-        let was = here.roots[usize::from(tag)].replace(root.0);
+        (here.tag, here.root) = (tag, MaybeFrame::of(root.0));
+        let was = std::mem::replace(&mut here.roots[usize::from(tag)], here.root);
         if !keeps {
             here.forget(Invalidate::All);
         }
-        if !here.tlb().is_empty() && was != Some(root.0) {
+        if !here.tlb().is_empty() && was != MaybeFrame::of(root.0) {
             return Err(Violation::ForeignTag { cpu, root: root.0 });
         }
         if let Some(table) = here.tlb().freed_table() {
@@ -392,7 +423,7 @@ impl Hardware {
         {
             self.frame_mut(table.0).entries = [GARBAGE; ENTRIES];
             for index in 0..ENTRIES {
-                self.cpu_mut(cpu).stores.push(Location::Entry(EntryAt { table, index }), 0, false);
+                self.cpu_mut(cpu).stores.push(Location::Entry(EntryAt { table, index }), 0, Relaxed);
             }
         }
         number

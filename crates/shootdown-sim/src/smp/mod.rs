@@ -9,7 +9,7 @@
 //! `tests/litmus.rs` holds the machine to what manuals and published models allow and forbid.
 //!
 //! **Memory.** Loads are performed in program order. Stores reach memory at once, in order, or in order for each place
-//! ([`MemoryModel`]); words and entries alike. Owned words, user data and the ghosts' accounts are not buffered.
+//! ([`MemoryModel`]); words and entries alike. Changes in one step are at once, or those of words late ([`Config`]). Owned words, user data and the ghosts' accounts are not buffered.
 //!
 //! **Translations.** Each CPU has one TLB entry for each page and one cached table pointer for each root entry.
 //! While a root is loaded its walker may at any time read an entry of the root into the walk cache, and read a leaf

@@ -111,6 +111,8 @@ pub(super) enum Needs {
     Drained,
     /// All stores to this place and before a barrier have.
     DrainedAt(Location),
+    /// All that take part in the total order of `SeqCst` have.
+    DrainedInTotalOrder,
 }
 
 impl Operation {
@@ -151,6 +153,8 @@ impl Operation {
     pub(super) fn needs(self, config: &Config) -> Needs {
         match (self, config.memory) {
             (_, MemoryModel::Sc) => Needs::Nothing,
+            (Operation::Load(_, SeqCst), _) if config.is_late() => Needs::DrainedInTotalOrder,
+            (Operation::Store(_, _, SeqCst), _) if config.is_late() => Needs::Room,
             (Operation::Store(_, _, SeqCst) | Operation::Fence(SeqCst), _) => Needs::Drained,
             (Operation::Store(..), _) => Needs::Room,
             (Operation::Modify(..) | Operation::Update(..), MemoryModel::Tso) => Needs::Drained,

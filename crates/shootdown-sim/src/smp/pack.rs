@@ -9,7 +9,7 @@ use shootdown::Pfn;
 use super::{
     ENTRIES, FRAMES, MAX_DEPTH, TAGS,
     cpu::Cpu,
-    frame::{Frame, FrameKind},
+    frame::{Frame, FrameKind, MaybeFrame},
     hardware::Hardware,
     tlb::{Standing, Tlb, Translation},
 };
@@ -103,7 +103,7 @@ impl Cpu {
         bytes.push(pack_flags([*is_masked, *is_kicked, *runs_user, outer, inner]) << 2 | *depth);
         let in_use = tlbs.iter().rev().fold(0, |bits, tlb| bits << 1 | u8::from(!tlb.is_empty()));
         bytes.push(in_use | tag << TAGS);
-        roots.iter().chain([root]).for_each(|root| bytes.push(root.map_or(0, |root| root.0 as u8 + 1)));
+        bytes.extend(roots.iter().chain([root]).map(|root| root.byte()));
         tlbs.iter().filter(|tlb| !tlb.is_empty()).for_each(|tlb| tlb.pack(bytes));
         stores.pack(bytes);
     }
@@ -113,9 +113,8 @@ impl Cpu {
         let [is_masked, is_kicked, runs_user, outer, inner] = unpack_flags(head >> 2);
         let in_use = read_byte(bytes);
         self.tag = in_use >> TAGS;
-        let mut read_root = || read_byte(bytes).checked_sub(1).map(|root| Pfn(u64::from(root)));
-        self.roots = [(); TAGS].map(|()| read_root());
-        self.root = read_root();
+        self.roots = [(); TAGS].map(|()| MaybeFrame::from_byte(read_byte(bytes)));
+        self.root = MaybeFrame::from_byte(read_byte(bytes));
         for (tag, tlb) in self.tlbs.iter_mut().enumerate() {
             *tlb = Tlb::EMPTY;
             if in_use >> tag & 1 != 0 {

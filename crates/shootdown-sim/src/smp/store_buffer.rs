@@ -1,33 +1,61 @@
 //! Stores of one CPU on their way to memory.
 
-use std::hash::{Hash, Hasher};
+use std::{
+    hash::{Hash, Hasher},
+    sync::atomic::Ordering::{self, *},
+};
 
 use shootdown::{EntryAt, Pfn, TableFrame};
 
 use super::{
     ENTRIES, MAX_STORES,
     config::MemoryModel,
-    operation::{Location, WordId},
+    operation::{Location, WordId, releases},
     pack::{read_number, read_signed, write_number, write_signed},
+    words::{narrow, widen},
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waiting {
     Store(Store),
     /// What came before it reaches memory before what came after it.
     Barrier,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Store {
     at: Place,
-    value: u64,
+    /// See [`narrow`].
+    value: i32,
+    order: Order,
+    /// It is the second half of a change in one step, so nobody else changes the place before it is in memory.
+    is_change: bool,
+}
+
+/// What a store that waits asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    Relaxed,
     /// What came before it reaches memory before it.
-    is_release: bool,
+    Release,
+    /// Moreover, it takes part in the total order of `SeqCst`.
+    Total,
+}
+
+impl Order {
+    const ALL: [Order; 3] = [Order::Relaxed, Order::Release, Order::Total];
+
+    fn of(order: Ordering) -> Self {
+        match order {
+            SeqCst => Order::Total,
+            order if releases(order) => Order::Release,
+            _ => Order::Relaxed,
+        }
+    }
 }
 
 /// A location in few bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place(u16);
 
 impl Place {
@@ -56,10 +84,21 @@ impl Place {
 pub(super) struct StoreBuffer([Option<Waiting>; MAX_STORES]);
 
 impl Hash for StoreBuffer {
-    /// As little as there can be: every state is hashed, and most buffers are empty.
+    /// As little as there can be: every state is hashed, and most buffers are empty. How many wait, the CPU says.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        self.0.iter().flatten().for_each(|waiting| waiting.hash(hasher));
-        hasher.write_u8(0xff);
+        self.0.iter().flatten().for_each(|waiting| hasher.write_u64(waiting.bits()));
+    }
+}
+
+impl Waiting {
+    /// All of it, never 0.
+    const fn bits(self) -> u64 {
+        match self {
+            Waiting::Barrier => 1,
+            Waiting::Store(Store { at: Place(at), value, order, is_change }) => {
+                (value as u32 as u64) << 32 | (at as u64) << 16 | (order as u64) << 4 | (is_change as u64) << 2 | 2
+            }
+        }
     }
 }
 
@@ -68,6 +107,11 @@ impl StoreBuffer {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0[0].is_none()
+    }
+
+    /// How many stores and barriers wait.
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().flatten().count()
     }
 
     /// Tells whether there is room for one more.
@@ -79,8 +123,27 @@ impl StoreBuffer {
         self.0.contains(&Some(Waiting::Barrier))
     }
 
-    pub(super) fn push(&mut self, at: Location, value: u64, is_release: bool) {
-        self.append(Waiting::Store(Store { at: Place::of(at), value, is_release }));
+    pub(super) fn has_total_order(&self) -> bool {
+        self.0.iter().flatten().any(|waiting| matches!(waiting, Waiting::Store(Store { order: Order::Total, .. })))
+    }
+
+    /// Tells whether a change of this place waits.
+    pub(super) fn changes(&self, at: Location) -> bool {
+        let at = Place::of(at);
+        let is_change =
+            |waiting: &Waiting| matches!(waiting, Waiting::Store(store) if store.is_change && store.at == at);
+        self.0.iter().flatten().any(is_change)
+    }
+
+    pub(super) fn push(&mut self, at: Location, value: u64, order: Ordering) {
+        let (at, value) = (Place::of(at), narrow(value));
+        self.append(Waiting::Store(Store { at, value, order: Order::of(order), is_change: false }));
+    }
+
+    /// Appends what a change in one step has made of a place.
+    pub(super) fn push_change(&mut self, at: Location, value: u64, order: Ordering) {
+        let (at, value) = (Place::of(at), narrow(value));
+        self.append(Waiting::Store(Store { at, value, order: Order::of(order), is_change: true }));
     }
 
     /// Keeps what comes after this behind what came before.
@@ -99,7 +162,7 @@ impl StoreBuffer {
     pub(super) fn newest(&self, at: Location) -> Option<u64> {
         let at = Place::of(at);
         self.0.iter().rev().flatten().find_map(|waiting| match waiting {
-            Waiting::Store(store) if store.at == at => Some(store.value),
+            Waiting::Store(store) if store.at == at => Some(widen(store.value)),
             _ => None,
         })
     }
@@ -117,7 +180,7 @@ impl StoreBuffer {
         let candidates = stores.clone().take(n_candidates).enumerate();
         let may_go_first = move |(index, store): &(usize, &Store)| {
             let mut earlier = stores.clone().take(*index);
-            *index == 0 || !store.is_release && !earlier.any(|other| other.at == store.at)
+            *index == 0 || store.order == Order::Relaxed && !earlier.any(|other| other.at == store.at)
         };
         candidates.filter(may_go_first).map(|(index, _)| index)
     }
@@ -138,7 +201,7 @@ impl StoreBuffer {
     /// The store at this place.
     pub(super) fn peek(&self, index: usize) -> Option<(Location, u64)> {
         match self.0.get(index)? {
-            Some(Waiting::Store(store)) => Some((store.at.location(), store.value)),
+            Some(Waiting::Store(store)) => Some((store.at.location(), widen(store.value))),
             Some(Waiting::Barrier) | None => None,
         }
     }
@@ -149,9 +212,9 @@ impl StoreBuffer {
         for waiting in self.0.iter().flatten() {
             match waiting {
                 Waiting::Barrier => write_number(bytes, 0),
-                Waiting::Store(Store { at, value, is_release }) => {
-                    write_number(bytes, 1 + (u64::from(at.0) << 1 | u64::from(*is_release)));
-                    write_signed(bytes, *value as i64);
+                Waiting::Store(Store { at, value, order, is_change }) => {
+                    write_number(bytes, 1 + (u64::from(at.0) << 3 | (*order as u64) << 1 | u64::from(*is_change)));
+                    write_signed(bytes, i64::from(*value));
                 }
             }
         }
@@ -165,8 +228,9 @@ impl StoreBuffer {
             *slot = Some(match read_number(bytes).checked_sub(1) {
                 None => Waiting::Barrier,
                 Some(head) => {
-                    let (at, is_release) = (Place((head >> 1) as u16), head & 1 != 0);
-                    Waiting::Store(Store { at, value: read_signed(bytes) as u64, is_release })
+                    let (at, order, is_change) =
+                        (Place((head >> 3) as u16), Order::ALL[head as usize >> 1 & 3], head & 1 != 0);
+                    Waiting::Store(Store { at, value: read_signed(bytes) as i32, order, is_change })
                 }
             });
         }
@@ -202,9 +266,9 @@ mod tests {
     #[test]
     fn a_fifo_drains_its_oldest_only() {
         let mut buffer = StoreBuffer::EMPTY;
-        buffer.push(X, 1, false);
-        buffer.push(Y, 2, false);
-        buffer.push(X, 3, false);
+        buffer.push(X, 1, Relaxed);
+        buffer.push(Y, 2, Relaxed);
+        buffer.push(X, 3, Relaxed);
         assert_eq!(drainable(&buffer, MemoryModel::Tso), [0]);
         assert_eq!(buffer.newest(X), Some(3));
         assert_eq!(buffer.take(0), (X, 1));
@@ -216,9 +280,9 @@ mod tests {
     #[test]
     fn partial_order_keeps_the_order_at_each_location() {
         let mut buffer = StoreBuffer::EMPTY;
-        buffer.push(X, 1, false);
-        buffer.push(Y, 2, false);
-        buffer.push(X, 3, false);
+        buffer.push(X, 1, Relaxed);
+        buffer.push(Y, 2, Relaxed);
+        buffer.push(X, 3, Relaxed);
         assert_eq!(drainable(&buffer, MemoryModel::Pso), [0, 1]);
         assert_eq!(buffer.take(1), (Y, 2));
         assert_eq!(drainable(&buffer, MemoryModel::Pso), [0]);
@@ -227,9 +291,9 @@ mod tests {
     #[test]
     fn a_release_waits_for_what_came_before_it_and_holds_nothing_back() {
         let mut buffer = StoreBuffer::EMPTY;
-        buffer.push(X, 1, false);
-        buffer.push(Y, 2, true);
-        buffer.push(Z, 3, false);
+        buffer.push(X, 1, Relaxed);
+        buffer.push(Y, 2, Release);
+        buffer.push(Z, 3, Relaxed);
         assert_eq!(drainable(&buffer, MemoryModel::Pso), [0, 2]);
         assert_eq!(buffer.take(2), (Z, 3));
         assert_eq!(buffer.take(0), (X, 1));
@@ -241,9 +305,9 @@ mod tests {
         let mut buffer = StoreBuffer::EMPTY;
         buffer.push_barrier();
         assert!(buffer.is_empty(), "there was nothing to stay behind");
-        buffer.push(X, 1, false);
+        buffer.push(X, 1, Relaxed);
         buffer.push_barrier();
-        buffer.push(Y, 2, false);
+        buffer.push(Y, 2, Relaxed);
         assert_eq!(drainable(&buffer, MemoryModel::Pso), [0]);
         assert_eq!(buffer.take(0), (X, 1));
         assert!(!buffer.has_barrier());
@@ -253,11 +317,26 @@ mod tests {
     }
 
     #[test]
+    fn a_change_is_known_until_it_has_reached_memory() {
+        let mut buffer = StoreBuffer::EMPTY;
+        buffer.push(X, 1, SeqCst);
+        buffer.push_change(Y, 2, AcqRel);
+        assert!(buffer.changes(Y) && !buffer.changes(X));
+        assert!(buffer.has_total_order());
+        assert_eq!(drainable(&buffer, MemoryModel::Pso), [0]);
+        assert_eq!(buffer.take(0), (X, 1));
+        assert!(!buffer.has_total_order());
+        assert_eq!(buffer.take(0), (Y, 2));
+        assert!(!buffer.changes(Y));
+    }
+
+    #[test]
     fn what_was_packed_comes_back_whatever_was_there_before() {
         let mut buffer = StoreBuffer::EMPTY;
-        buffer.push(X, 1, false);
+        buffer.push(X, 1, Relaxed);
         buffer.push_barrier();
-        buffer.push(Y, u64::MAX, true);
+        buffer.push(Y, u64::MAX, Release);
+        buffer.push_change(Z, 3, SeqCst);
         let mut bytes = Vec::new();
         buffer.pack(&mut bytes);
         StoreBuffer::EMPTY.pack(&mut bytes);

@@ -12,6 +12,7 @@ use super::{
     ENTRIES, FRAMES, PAGES,
     act::Evicted,
     config::TlbModel,
+    frame::MaybeFrame,
     pack::{NO_TRANSLATION, pack_translation, read_byte, unpack_translation},
 };
 
@@ -160,7 +161,7 @@ pub(super) struct Tlb {
     /// For each root entry.
     tables: [FrameSet; ENTRIES],
     /// Ghost: one of them that was given back while its tag was not loaded.
-    freed_table: Option<Pfn>,
+    freed_table: MaybeFrame,
 }
 
 impl Hash for Tlb {
@@ -169,8 +170,7 @@ impl Hash for Tlb {
         const { assert!(PAGES <= 4 && ENTRIES <= 2) };
         let firsts = self.pages.iter().fold(0, |bits, set| bits << 16 | u64::from(set.0[0]));
         let tables = self.tables.iter().fold(0, |bits, set| bits << 8 | u64::from(set.0));
-        let freed = self.freed_table.map_or(0, |table| table.0 + 1);
-        let tables = tables | freed << 48;
+        let tables = tables | u64::from(self.freed_table.byte()) << 48;
         let larger = (0..).zip(&self.pages).filter(|(_, set)| set.0[1] != 0);
         hasher.write_u64(firsts);
         // What follows begins with which pages have more, so that no two states write the same.
@@ -181,12 +181,12 @@ impl Hash for Tlb {
 
 impl Tlb {
     pub(super) const EMPTY: Tlb =
-        Tlb { pages: [Translations::EMPTY; PAGES], tables: [FrameSet::EMPTY; ENTRIES], freed_table: None };
+        Tlb { pages: [Translations::EMPTY; PAGES], tables: [FrameSet::EMPTY; ENTRIES], freed_table: MaybeFrame::NONE };
 
     /// See [`Hardware::pack`](super::Hardware::pack).
     pub(super) fn pack(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.tables.map(|set| set.0));
-        bytes.push(self.freed_table.map_or(0, |table| table.0 as u8 + 1));
+        bytes.push(self.freed_table.byte());
         for set in self.pages {
             bytes.extend(set.iter().map(pack_translation));
             bytes.push(NO_TRANSLATION);
@@ -195,7 +195,7 @@ impl Tlb {
 
     pub(super) fn unpack(&mut self, bytes: &mut &[u8]) {
         self.tables = [(); ENTRIES].map(|()| FrameSet(read_byte(bytes)));
-        self.freed_table = read_byte(bytes).checked_sub(1).map(|table| Pfn(u64::from(table)));
+        self.freed_table = MaybeFrame::from_byte(read_byte(bytes));
         self.pages = [(); PAGES].map(|()| {
             let mut set = Translations::EMPTY;
             while let Some(translation) = unpack_translation(read_byte(bytes)) {
@@ -237,13 +237,13 @@ impl Tlb {
 
     /// A table that it points at and that was given back.
     pub(super) fn freed_table(&self) -> Option<Pfn> {
-        self.freed_table
+        self.freed_table.get()
     }
 
     /// Remembers that `table` was given back, if it points there.
     pub(super) fn mark_freed_table(&mut self, table: Pfn) {
         if self.points_at(table) {
-            self.freed_table = Some(table);
+            self.freed_table = MaybeFrame::of(table);
         }
     }
 

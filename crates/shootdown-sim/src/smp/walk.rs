@@ -30,7 +30,7 @@ pub(super) type Walked = Result<Option<Found>, Violation>;
 impl Hardware {
     /// Lists what the walker of `cpu` could do that would make a difference.
     pub(super) fn push_walks(&self, cpu: CpuId, acts: &mut Vec<Act>) {
-        if self.cpu(cpu).root.is_none() {
+        if self.cpu(cpu).root().is_none() {
             return;
         }
         if self.config.tlb == TlbModel::Fills && self.config.caches_walks {
@@ -118,7 +118,7 @@ impl Hardware {
             return Ok(());
         }
         for cpu in (0..self.config.cpus as u16).map(CpuId) {
-            if self.cpu(cpu).root.is_none() {
+            if self.cpu(cpu).root().is_none() {
                 continue;
             }
             let tlb = self.extended_may_sets(cpu)?;
@@ -167,7 +167,7 @@ impl Hardware {
     }
 
     fn table_from_root(&self, cpu: CpuId, index: usize) -> Result<Option<Pfn>, Violation> {
-        let Some(root) = self.cpu(cpu).root else {
+        let Some(root) = self.cpu(cpu).root() else {
             return Ok(None);
         };
         match self.walker_reads(cpu, EntryAt { table: TableFrame(root), index }, Tiny::ROOT)?.1 {

@@ -29,9 +29,7 @@ impl Words {
     }
 
     pub(super) fn set(&mut self, word: WordId, value: u64) {
-        let narrow = value as i32;
-        assert_eq!(widen(narrow), value, "a library word outgrows what the machine keeps of it");
-        let was = std::mem::replace(&mut self.values[usize::from(word.0)], narrow);
+        let was = std::mem::replace(&mut self.values[usize::from(word.0)], narrow(value));
         self.digest ^= mix(word, widen(was)) ^ mix(word, value);
     }
 
@@ -42,6 +40,10 @@ impl Words {
         for group in self.values.chunks(8) {
             let head = bytes.len();
             bytes.push(0);
+            // Most words are zero, and a look at eight of them is one look.
+            if group.iter().fold(0, |bits, value| bits | value) == 0 {
+                continue;
+            }
             for (place, value) in group.iter().enumerate().filter(|(_, value)| **value != 0) {
                 bytes[head] |= 1 << place;
                 write_signed(bytes, i64::from(*value));
@@ -52,10 +54,12 @@ impl Words {
     /// Becomes what was packed, by so many words, and takes it off the front.
     pub(super) fn unpack(&mut self, bytes: &mut &[u8]) {
         self.digest = u64::from_le_bytes([(); 8].map(|()| read_byte(bytes)));
+        self.values.fill(0);
         for group in self.values.chunks_mut(8) {
-            let head = read_byte(bytes);
-            for (place, value) in group.iter_mut().enumerate() {
-                *value = if head >> place & 1 != 0 { read_signed(bytes) as i32 } else { 0 };
+            let mut head = read_byte(bytes);
+            while head != 0 {
+                group[head.trailing_zeros() as usize] = read_signed(bytes) as i32;
+                head &= head - 1;
             }
         }
     }
@@ -78,7 +82,18 @@ impl Hash for Words {
     }
 }
 
-const fn widen(value: i32) -> u64 {
+/// What the machine keeps of a word.
+///
+/// # Panics
+/// If that is not all of it.
+pub(super) fn narrow(value: u64) -> i32 {
+    let narrow = value as i32;
+    assert_eq!(widen(narrow), value, "a library word outgrows what the machine keeps of it");
+    narrow
+}
+
+/// The word again.
+pub(super) const fn widen(value: i32) -> u64 {
     value as i64 as u64
 }
 

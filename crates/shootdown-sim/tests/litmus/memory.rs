@@ -1,6 +1,6 @@
 //! Loads and stores. The names are those of the x86-TSO paper (Owens, Sarkar, Sewell, TPHOLs 2009) and of the diy tools.
 
-use std::sync::atomic::Ordering::{self, AcqRel, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 use shootdown::{CpuId, Modify};
 use shootdown_sim::smp::{
@@ -202,6 +202,53 @@ fn two_changes_of_one_place_never_lose_one_and_two_stores_may() {
         assert_eq!(outcomes(memory, own).lawful_ends(), [[2]], "a change misses its CPU's own store on {memory:?}");
     }
     assert_watched_allowed_on(&ALL, &[&[store(X, 1)], &[store(X, 2)]], &[X], &[1]);
+}
+
+fn late_outcomes(cpus: &[&[Operation]], watched: &[Location]) -> Outcomes {
+    let hardware = Hardware::new(Config { late_changes: true, ..Config::with_cpus(cpus.len()) }, 2);
+    run(&hardware, Program { cpus, watched, ..Program::default() })
+}
+
+/// In the Arm memory model (Arm ARM B2.3, barrier-ordered-before) nothing orders the store of a `STXR`, or a `STLXR`, before
+/// a later `LDR`; `STLXR` and `STLR` come before a later `LDAR`. C11 §7.17.3 says the same of `SeqCst`.
+#[test]
+fn sb_a_late_change_is_overtaken_but_by_loads_in_the_total_order() {
+    let is_allowed = |write: fn(Location) -> Operation, order| {
+        let cpus: [&[Operation]; 2] = [&[write(X), Operation::Load(Y, order)], &[write(Y), Operation::Load(X, order)]];
+        late_outcomes(&cpus, &[]).allow(&[0, 0])
+    };
+    for order in [Relaxed, Acquire, SeqCst] {
+        assert!(is_allowed(|at| swap(at, 1, Relaxed), order), "{order:?}");
+        assert!(is_allowed(|at| swap(at, 1, AcqRel), order), "{order:?}");
+        assert!(is_allowed(|at| store_with(at, 1, Release), order), "{order:?}");
+        assert_eq!(is_allowed(|at| swap(at, 1, SeqCst), order), order != SeqCst, "{order:?}");
+        assert_eq!(is_allowed(|at| store_with(at, 1, SeqCst), order), order != SeqCst, "{order:?}");
+    }
+    let fenced: [&[Operation]; 2] =
+        [&[swap(X, 1, Relaxed), fence(SeqCst), load(Y)], &[swap(Y, 1, Relaxed), fence(SeqCst), load(X)]];
+    assert!(!late_outcomes(&fenced, &[]).allow(&[0, 0]));
+}
+
+#[test]
+fn mp_a_late_change_that_is_a_release_comes_after_what_was_before_it() {
+    let reader = [load(Y), load(X)];
+    for (order, is_allowed) in [(Relaxed, true), (Acquire, true), (Release, false), (AcqRel, false), (SeqCst, false)] {
+        for first in [store(X, 1), swap(X, 1, Relaxed)] {
+            let outcomes = late_outcomes(&[&[first, swap(Y, 1, order)], &reader], &[]);
+            assert_eq!(outcomes.allow(&[1, 0]), is_allowed, "{order:?}");
+        }
+    }
+}
+
+#[test]
+fn nobody_changes_a_place_in_the_middle_of_a_late_change() {
+    for order in [Relaxed, AcqRel, SeqCst] {
+        let add = Operation::Update(X, Modify::Add(1), order);
+        let ends = |cpus: &[&[Operation]]| late_outcomes(cpus, &[X]).lawful_ends();
+        assert_eq!(ends(&[&[store(Y, 1), add], &[store(Y, 2), add]]), [[2]]);
+        assert_eq!(ends(&[&[add, load(X)], &[store(X, 5)]]), [[1, 5], [5, 5], [6, 6]]);
+        assert_eq!(ends(&[&[store(X, 1), add, store(X, 7), add]]), [[8]]);
+    }
 }
 
 /// The contract of `Machine::kick`; on x86 with an x2APIC the machine's author must put a fence there (SDM §10.12.3).

@@ -6,7 +6,9 @@
 use std::{
     array,
     cell::Cell,
+    fmt::Write as _,
     mem, ptr,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::*},
@@ -16,8 +18,8 @@ use std::{
 };
 
 use shootdown::{
-    Attributes, Counter, CpuId, Descriptor, Fix, Machine, Masked, PerCpu, Space, SpaceId, Vpn,
-    call::{self, Present, Slot},
+    Attributes, Counter, CpuId, Descriptor, Fix, Machine, Masked, OneMemory, PerCpu, Space, SpaceId, Vpn,
+    call::{self, Notice, Present, Slot, Waiting, Work},
 };
 
 use super::{
@@ -25,15 +27,51 @@ use super::{
     mmu::{Memory, Mmu, TABLES},
 };
 
-pub(crate) const N_CPUS: usize = 4;
+pub(crate) const N_CPUS: usize = 8;
 pub(crate) const N_SPACES: usize = 2;
 
 /// The signal that stands for the interrupt. One that is pending already is not queued again, and need not be: a
 /// handler drains the whole inbox.
 const KICK: libc::c_int = libc::SIGUSR1;
 
-/// A CPU that waits longer than this waits for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// What is run, and what a CPU does that waits for too long.
+pub(crate) struct Settings {
+    pub(crate) seed: u64,
+    /// For tests: the step that [`Machine::keeps`] answers `false` for.
+    pub(crate) left_out: Option<Fix>,
+    /// A CPU that waits longer than this waits for ever.
+    pub(crate) patience: Duration,
+    /// What repeats the run.
+    pub(crate) command: String,
+}
+
+impl Settings {
+    /// Makes the settings of a run that this command repeats.
+    pub(crate) fn new(seed: u64, left_out: Option<Fix>, command: String) -> Self {
+        Settings { seed, left_out, patience: Duration::from_secs(20), command }
+    }
+}
+
+/// What the kernel of this machine does besides using the library. There is one for each CPU.
+pub(crate) trait Kernel {
+    /// Does what another CPU asks for, see [`Machine::run`].
+    fn run(&self, m: &Cpu, work: Work) {
+        let _ = (m, work);
+    }
+
+    /// Hears a notice, see [`Machine::noticed`].
+    fn noticed(&self, m: &Cpu, notice: Notice) {
+        let _ = (m, notice);
+    }
+
+    /// Does deferred work, at the end of an interrupt. Interrupts are masked.
+    fn after_kick(&self, m: &Cpu) {
+        let _ = m;
+    }
+}
+
+/// Does nothing besides.
+impl Kernel for () {}
 
 /// Everything the CPUs share.
 pub(crate) struct Host {
@@ -43,10 +81,13 @@ pub(crate) struct Host {
     pub(super) slots: [[Slot<Cpu>; N_CPUS]; N_CPUS],
     pub(super) present: Present<Cpu>,
     pub(super) descriptors: [Descriptor<Cpu>; TABLES.end as usize],
-    /// For tests: the step that [`Machine::keeps`] answers `false` for.
-    pub(super) left_out: Option<Fix>,
-    seed: u64,
+    pub(super) settings: Settings,
     counters: [AtomicU64; Counter::COUNT],
+    // Whom each CPU has last waited for: a CPU's number plus two, 1 for anything else, 0 for nobody.
+    waits: [AtomicU64; N_CPUS],
+    longest_rounds: AtomicU64,
+    longest_ns: AtomicU64,
+    n_hung: AtomicU64,
     // The `pthread_t` of each CPU's thread, from before the first `meet` on.
     threads: [AtomicU64; N_CPUS],
     n_arrived: AtomicU64,
@@ -54,49 +95,64 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    fn new(seed: u64, left_out: Option<Fix>) -> Self {
-        Host {
+    /// Makes a machine whose CPUs are off.
+    pub(crate) fn new(settings: Settings) -> Arc<Self> {
+        install_handler();
+        Arc::new(Host {
             memory: Memory::new(),
             spaces: array::from_fn(|id| Space::new(SpaceId(id as u32))),
             per_cpu: [const { PerCpu::new() }; N_CPUS],
             slots: [const { [const { Slot::new() }; N_CPUS] }; N_CPUS],
             present: Present::new(),
             descriptors: [const { Descriptor::new() }; TABLES.end as usize],
-            left_out,
-            seed,
+            settings,
             counters: zeroed(),
+            waits: zeroed(),
+            longest_rounds: AtomicU64::new(0),
+            longest_ns: AtomicU64::new(0),
+            n_hung: AtomicU64::new(0),
             threads: zeroed(),
             n_arrived: AtomicU64::new(0),
             n_ended: AtomicU64::new(0),
-        }
+        })
     }
 
-    /// Brings a new host up and runs `body` on every CPU at the same time; returns the host when all have ended.
+    /// Switches the CPUs on and runs `body` on all of them at the same time; returns when all have ended.
     ///
     /// # Panics
-    /// If a body panics. The other CPUs go on until they end or lose patience.
-    pub(crate) fn run(seed: u64, left_out: Option<Fix>, body: impl Fn(&Cpu) + Sync) -> Arc<Self> {
-        install_handler();
-        let host = Arc::new(Host::new(seed, left_out));
+    /// If a body panics: the other CPUs go on until they end or lose patience. If it is called again.
+    pub(crate) fn run(self: &Arc<Self>, body: impl Fn(&Cpu) + Sync) {
+        self.run_kernel(|_| (), |m, ()| body(m));
+    }
+
+    /// The same with a kernel that `boot` makes for each CPU.
+    pub(crate) fn run_kernel<K: Kernel + 'static>(
+        self: &Arc<Self>,
+        boot: impl Fn(CpuId) -> K + Sync,
+        body: impl Fn(&Cpu, &K) + Sync,
+    ) {
+        // A second run would send signals to threads of the first.
+        assert_eq!(self.n_ended.load(Relaxed), 0, "a machine is switched on once");
         thread::scope(|scope| {
             for id in (0..N_CPUS as u16).map(CpuId) {
-                let (host, body) = (Arc::clone(&host), &body);
+                let (host, boot, body) = (Arc::clone(self), &boot, &body);
                 scope.spawn(move || {
-                    let random = Cell::new(seed << 8 | u64::from(id.0) << 1 | 1);
-                    let cpu = Cpu { id, host, mmu: Mmu::new(), random };
+                    let random = Random::new(host.settings.seed, u64::from(id.0));
+                    let kernel = Rc::new(boot(id));
+                    let cpu = Cpu { id, host, mmu: Mmu::new(), random, kernel: Rc::clone(&kernel) as Rc<dyn Kernel> };
                     HERE.set(&cpu);
                     // SAFETY: has no conditions.
                     #[expect(unsafe_code, reason = "a thread's name for signals is the system's")]
                     let thread = unsafe { libc::pthread_self() };
                     cpu.host.threads[usize::from(id.0)].store(thread, Relaxed);
+                    call::arrive(&cpu);
                     let _last = LeaveTogether(&cpu);
                     // ORDER(meet): all names are there before any CPU sends a signal.
                     cpu.meet();
-                    body(&cpu);
+                    body(&cpu, &kernel);
                 });
             }
         });
-        host
     }
 
     /// Sends the interrupt to `cpu`.
@@ -109,15 +165,65 @@ impl Host {
         assert_eq!(error, 0, "the signal could not be sent");
     }
 
-    /// Lets other threads run while `cpu` waits, which it has done since `begin`.
+    /// Calls `ready` until it returns something, and lets other threads run in between.
     ///
     /// # Panics
-    /// If that is so long ago that it must be a deadlock.
-    #[track_caller]
-    pub(super) fn be_patient(&self, cpu: CpuId, begin: Instant) {
-        let Host { seed, left_out, .. } = self;
-        assert!(begin.elapsed() < PATIENCE, "deadlock: {cpu:?} waits for ever; seed {seed}, left out: {left_out:?}");
-        thread::yield_now();
+    /// If that takes so long that it must be a deadlock.
+    pub(super) fn spin<R>(&self, cpu: CpuId, ready: impl Fn() -> Option<R>) -> R {
+        if let Some(result) = ready() {
+            return result;
+        }
+        let begin = Instant::now();
+        for n_rounds in 1.. {
+            if begin.elapsed() > self.settings.patience {
+                self.n_hung.fetch_add(1, Relaxed);
+                panic!("{}", self.deadlock(cpu));
+            }
+            thread::yield_now();
+            if let Some(result) = ready() {
+                self.longest_rounds.fetch_max(n_rounds, Relaxed);
+                self.longest_ns.fetch_max(begin.elapsed().as_nanos() as u64, Relaxed);
+                self.waits[usize::from(cpu.0)].store(0, Relaxed);
+                return result;
+            }
+        }
+        unreachable!("patience ends before the numbers do")
+    }
+
+    /// Hears whom `cpu` waits for, and that no interrupt for it can have been lost.
+    pub(super) fn waits_for(&self, cpu: CpuId, waiting: Waiting) -> bool {
+        let whom = if let Waiting::Answer(target) = waiting { u64::from(target.0) + 2 } else { 1 };
+        self.waits[usize::from(cpu.0)].store(whom, Relaxed);
+        false
+    }
+
+    /// Says who waits for whom, and how to see it again.
+    fn deadlock(&self, cpu: CpuId) -> String {
+        let Settings { seed, left_out, command, .. } = &self.settings;
+        let mut message = format!("deadlock: CPU {} waits for ever; ", cpu.0);
+        for (cpu, whom) in self.waits.iter().enumerate() {
+            let _infallible = match whom.load(Relaxed) {
+                0 => Ok(()),
+                1 => write!(message, "CPU {cpu} waits; "),
+                whom => write!(message, "CPU {cpu} waits for CPU {}; ", whom - 2),
+            };
+        }
+        message + &format!("left out: {left_out:?}; seed {seed}: {command}")
+    }
+
+    /// Returns what repeats the run.
+    pub(crate) fn command(&self) -> &str {
+        &self.settings.command
+    }
+
+    /// Returns how many CPUs have lost patience.
+    pub(crate) fn n_hung(&self) -> u64 {
+        self.n_hung.load(Relaxed)
+    }
+
+    /// Returns the most rounds that a wait has taken, and the longest time.
+    pub(crate) fn longest_wait(&self) -> (u64, Duration) {
+        (self.longest_rounds.load(Relaxed), Duration::from_nanos(self.longest_ns.load(Relaxed)))
     }
 
     pub(super) fn count(&self, counter: Counter, times: u64) {
@@ -129,6 +235,10 @@ impl Host {
         self.counters[counter as usize].load(Relaxed)
     }
 }
+
+// SAFETY: CPUs are threads of one process, and the lock's words are its atomics, used with the order asked for.
+#[expect(unsafe_code, reason = "locks over plain data, and closures, cross from one CPU to another")]
+unsafe impl OneMemory for Cpu {}
 
 impl Cpu {
     /// Uses `page` as a program does, in the loaded address space; tells whether it was mapped and permitted.
@@ -152,29 +262,46 @@ impl Cpu {
         }
     }
 
-    /// Returns a random number below `end`: Marsaglia's xorshift, multiplied.
+    /// Returns a random number below `end`.
     pub(crate) fn random(&self, end: u64) -> u64 {
-        let mut state = self.random.get();
+        self.random.below(end)
+    }
+}
+
+/// Random numbers of one CPU's code; interrupt handlers have their own.
+pub(crate) struct Random(Cell<u64>);
+
+impl Random {
+    pub(crate) fn new(seed: u64, stream: u64) -> Self {
+        Random(Cell::new(seed << 8 | stream << 1 | 1))
+    }
+
+    /// Returns a random number below `end`: Marsaglia's xorshift, multiplied.
+    pub(crate) fn below(&self, end: u64) -> u64 {
+        let mut state = self.0.get();
         state ^= state >> 12;
         state ^= state << 25;
         state ^= state >> 27;
-        self.random.set(state);
+        self.0.set(state);
         (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) % end
     }
 }
 
-/// Keeps this CPU there until all bodies have ended, by return or by panic: each may still have to answer another.
+/// Switches this CPU off when its body ends, by return or by panic. Its thread stays until all have, since a CPU that does
+/// not know yet may still interrupt it.
 struct LeaveTogether<'c>(&'c Cpu);
 
 impl Drop for LeaveTogether<'_> {
     fn drop(&mut self) {
-        let n_ended = &self.0.host.n_ended;
+        let &mut LeaveTogether(cpu) = self;
+        // For good: this thread's handler does not run again.
+        cpu.mask();
+        call::depart(cpu);
+        let n_ended = &cpu.host.n_ended;
         n_ended.fetch_add(1, AcqRel);
         while n_ended.load(Acquire) < N_CPUS as u64 {
             thread::yield_now();
         }
-        // For good: this thread's handler does not run again, and the CPU may go.
-        self.0.mask();
     }
 }
 
@@ -183,13 +310,14 @@ thread_local! {
     static HERE: Cell<*const Cpu> = const { Cell::new(ptr::null()) };
 }
 
-/// Calls `body` with the CPU of this thread, if it is one.
-pub(super) fn with_this_cpu(body: impl FnOnce(&Cpu)) {
+/// Runs `handler` as that of an interrupt of this thread's CPU, if it is one.
+pub(super) fn interrupt(handler: impl FnOnce(&Cpu)) {
     // SAFETY: null, or a CPU that `Host::run` owns further up on this thread's stack. After that frame has gone the
     // signal is masked, see `LeaveTogether`, so no handler asks.
     #[expect(unsafe_code, reason = "a handler has no argument to get its CPU from")]
     if let Some(cpu) = unsafe { HERE.get().as_ref() } {
-        body(cpu);
+        handler(cpu);
+        cpu.kernel.after_kick(cpu);
     }
 }
 

@@ -1,30 +1,24 @@
 //! A [`Machine`] whose CPUs are threads and whose interrupts are signals: what a kernel writes to use the library.
 //!
-//! From top to bottom: a word, a CPU, its interrupt handler, the trait. `host.rs` has the places for library state and
-//! the system calls, `mmu.rs` stands for the hardware, and `main.rs` says what takes their place in a kernel.
+//! From top to bottom: a CPU, its interrupt handler, the trait. `host.rs` has the places for library state and the system
+//! calls, `mmu.rs` stands for the hardware, and `main.rs` says what takes their place in a kernel.
 #![expect(clippy::disallowed_types, reason = "machine words are made of these")]
 
 use std::sync::atomic::{AtomicU64, Ordering, Ordering::SeqCst, fence};
-use std::{cell::Cell, sync::Arc, time::Instant};
+use std::{rc::Rc, sync::Arc};
 
-use shootdown::{At, CpuId, CpuSet, DefaultPolicy, Invalidate, Machine, Modify, Small, TableFrame, UpTo, Word};
-use shootdown::{Counter, Descriptor, Fix, NoFrame, PerCpu, Space, SpaceId, arch::x86_64::X86_64, call, call::Present};
+use shootdown::{At, CpuId, CpuSet, DefaultPolicy, Invalidate, Machine, Modify, Small, TableFrame, call};
+use shootdown::{Counter, Descriptor, Fix, NoFrame, PerCpu, Space, SpaceId, arch::x86_64::X86_64};
 
-use super::{host, host::Host, mmu::Mmu};
-
-/// One machine word.
-pub(crate) struct HostWord(AtomicU64);
-
-impl Word for HostWord {
-    const ZERO: Self = HostWord(AtomicU64::new(0));
-}
+use super::{Geometry, host, host::Host, host::Kernel, host::Random, mmu::HostWord, mmu::Mmu};
 
 /// One CPU. It lives on the stack of its thread; other threads know it by its number.
 pub(crate) struct Cpu {
     pub(super) id: CpuId,
     pub(super) host: Arc<Host>,
     pub(super) mmu: Mmu,
-    pub(super) random: Cell<u64>,
+    pub(super) random: Random,
+    pub(super) kernel: Rc<dyn Kernel>,
 }
 
 impl Cpu {
@@ -38,7 +32,7 @@ impl Cpu {
 
 /// The interrupt handler. What it reaches neither allocates nor locks, so it may run between any two instructions.
 pub(super) extern "C" fn on_kick(_: i32) {
-    host::with_this_cpu(call::handle_kick);
+    host::interrupt(call::handle_kick);
 }
 
 // SAFETY:
@@ -53,7 +47,7 @@ pub(super) extern "C" fn on_kick(_: i32) {
 #[expect(unsafe_code, reason = "the contract of `Machine` is kept here")]
 unsafe impl Machine for Cpu {
     type Format = X86_64;
-    type Cpus = UpTo<1>;
+    type Cpus = Geometry;
     type Word = HostWord;
     type Policy = DefaultPolicy;
     type Batch = Box<[u64]>;
@@ -72,10 +66,10 @@ unsafe impl Machine for Cpu {
             Modify::Or(bits) => word.fetch_or(bits, order),
             Modify::And(bits) => word.fetch_and(bits, order),
             Modify::Add(value) => word.fetch_add(value, order),
-            // The last argument is the order of a failure: no weaker than any that may be asked for.
-            Modify::CompareExchange { old, new } => {
-                word.compare_exchange(old, new, order, SeqCst).unwrap_or_else(|was| was)
-            }
+            // A failure has an order of its own: no weaker than any that may be asked for.
+            Modify::CompareExchange { old, new } => match word.compare_exchange(old, new, order, SeqCst) {
+                Ok(was) | Err(was) => was,
+            },
         }
     }
     fn fence(&self, order: Ordering) {
@@ -99,17 +93,11 @@ unsafe impl Machine for Cpu {
     fn restore(&self, was: u64) {
         host::restore(was);
     }
-    fn kick(&self, to: &CpuSet<UpTo<1>>) {
+    fn kick(&self, to: &CpuSet<Geometry>) {
         to.iter().for_each(|cpu| self.host.kick(cpu));
     }
     fn spin<R: Small>(&self, ready: impl Fn(&Self) -> Option<R> + Sync) -> R {
-        let begin = Instant::now();
-        loop {
-            match ready(self) {
-                Some(result) => return result,
-                None => self.host.be_patient(self.id, begin),
-            }
-        }
+        self.host.spin(self.id, || ready(self))
     }
 
     // Frames.
@@ -120,8 +108,7 @@ unsafe impl Machine for Cpu {
         self.host.memory.free(table.0);
     }
     fn alloc_batch(&self) -> Option<Box<[u64]>> {
-        // Small, and refused now and then, so that every way through a gather is taken.
-        (self.random(4) != 0).then(|| Box::from([0; 16]))
+        (self.random(4) != 0).then(|| Box::from([0; 16])) // so that every way through a gather is taken
     }
 
     // Where library state lives.
@@ -131,7 +118,7 @@ unsafe impl Machine for Cpu {
     fn slot(&self, from: CpuId, to: CpuId) -> &call::Slot<Cpu> {
         &self.host.slots[usize::from(from.0)][usize::from(to.0)]
     }
-    fn present(&self) -> &Present<Cpu> {
+    fn present(&self) -> &call::Present<Cpu> {
         &self.host.present
     }
     fn space(&self, id: SpaceId) -> Option<&Space<Cpu>> {
@@ -141,8 +128,21 @@ unsafe impl Machine for Cpu {
         &self.host.descriptors[table.0.0 as usize]
     }
 
+    // Hooks.
+    fn run(&self, work: call::Work) {
+        self.kernel.run(self, work);
+    }
+    fn noticed(&self, notice: call::Notice) {
+        self.kernel.noticed(self, notice);
+    }
+    fn cpus_come_and_go(&self) -> bool {
+        true
+    }
+    fn is_overdue(&self, waiting: call::Waiting) -> bool {
+        self.host.waits_for(self.id, waiting) // signals are not lost, but somebody may hang
+    }
     fn keeps(&self, fix: Fix) -> bool {
-        self.host.left_out != Some(fix)
+        self.host.settings.left_out != Some(fix)
     }
     fn count(&self, counter: Counter, times: u64) {
         self.host.count(counter, times);

@@ -13,7 +13,8 @@ use std::{
 };
 
 use shootdown::{
-    Attributes, Entry, EntryAt, EntryFormat, Invalidate, Level, Pfn, SpaceId, TableFrame, Vpn, arch::x86_64::X86_64,
+    Attributes, Entry, EntryAt, EntryFormat, Invalidate, Level, Pfn, SpaceId, TableFrame, Vpn, Word,
+    arch::x86_64::X86_64,
 };
 
 /// Frames that can be page tables; few, so that they run out now and then and are soon reused.
@@ -42,6 +43,13 @@ impl Owner {
     pub(crate) const fn page(space: SpaceId, page: Vpn) -> Owner {
         Owner(PAGE | page.0 << 8 | space.0 as u64)
     }
+}
+
+/// One machine word.
+pub(crate) struct HostWord(pub(super) AtomicU64);
+
+impl Word for HostWord {
+    const ZERO: Self = HostWord(AtomicU64::new(0));
 }
 
 /// Physical memory: what the tables hold, and who owns each frame.

@@ -12,7 +12,7 @@ use shootdown::{
 };
 
 use super::{
-    host::{Host, N_CPUS, N_SPACES},
+    host::{Host, N_CPUS, N_SPACES, Settings},
     machine::Cpu,
     mmu::{DATA, Owner},
 };
@@ -46,7 +46,9 @@ struct Counts {
 /// Runs `n_operations` on each CPU and then takes everything down again.
 pub(crate) fn stress(seed: u64, n_operations: u64, left_out: Option<Fix>) -> Outcome {
     let counts = Counts::default();
-    let host = Host::run(seed, left_out, |m| {
+    let command = format!("cargo run -p shootdown --example host_threads -- {seed}");
+    let host = Host::new(Settings::new(seed, left_out, command));
+    host.run(|m| {
         if m.cpu() == CpuId(0) {
             for space in &m.host.spaces {
                 space.create(m).expect("there are frames for two roots");
@@ -109,7 +111,7 @@ impl Worker<'_> {
         let mut is_lazy = true; // or has nothing loaded
         for _ in 0..n_operations {
             let space = &m.host.spaces[m.random(N_SPACES as u64) as usize];
-            match m.random(20) {
+            match m.random(21) {
                 0..4 => self.map_some(space),
                 4..7 => self.unmap_some(space),
                 7 => self.forbid_stores(space),
@@ -127,11 +129,18 @@ impl Worker<'_> {
                     space.switch_to(m);
                     is_lazy = false;
                 }
+                13 => {
+                    let _masked = Masked::new(m);
+                    call::depart(m);
+                    m.dawdle();
+                    call::arrive(m);
+                    is_lazy = true;
+                }
                 _ if is_lazy => {
                     space.switch_to(m);
                     is_lazy = false;
                 }
-                13..17 => self.access_some(),
+                14..18 => self.access_some(),
                 _ => self.access_some_masked(),
             }
         }

@@ -62,6 +62,10 @@ pub(crate) fn run<M: Machine>(m: &M, trampoline: Trampoline) {
 /// # Context
 /// As [`on_each`](super::on_each).
 ///
+/// # Panics
+/// If this CPU panics before all have, because the closure does or the machine's own loop: that would leave this frame, and
+/// other CPUs without their closure. Where panics unwind, this second one aborts.
+///
 /// ```
 /// use shootdown::{CpuSet, Machine, OneMemory, call};
 /// fn count<M: OneMemory>(m: &M, targets: &CpuSet<M::Cpus>) -> u64 {
@@ -71,8 +75,20 @@ pub(crate) fn run<M: Machine>(m: &M, trampoline: Trampoline) {
 /// }
 /// ```
 pub fn with<M: OneMemory>(m: &M, targets: &CpuSet<M::Cpus>, closure: &(impl Fn(&M) + Sync)) {
-    // `run_on` returns when every target has answered.
+    let lent = Lent;
     run_on(m, *targets, Operation::Closure(Trampoline::of::<M, _>(closure)));
+    // `run_on` has returned, so every target has answered.
+    core::mem::forget(lent);
+}
+
+/// A closure that other CPUs may be about to call, and that ends with the frame it was borrowed in.
+struct Lent;
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // Only unwinding comes here.
+        panic!("a call is left while other CPUs may run its closure");
+    }
 }
 
 /// Begins to call `closure` on every CPU of `targets`, which must not include this one, and does not wait for it.

@@ -46,7 +46,7 @@ impl<M: Machine> Taken<M> {
 impl<M: Machine> Inbox<M> {
     const N_CPUS: usize = <M::Cpus as CpuGeometry>::CPUS;
     /// All fits into one word.
-    const IS_ONE_WORD: bool = 2 * Self::N_CPUS + Notice::ALL.len() <= 64;
+    const IS_ONE_WORD: bool = <M::Cpus as CpuGeometry>::WORDS == 1 && 2 * Self::N_CPUS + Notice::ALL.len() <= 64;
     /// Bits of `pending` for each kind of request.
     const BITS: usize = if Self::IS_ONE_WORD { Self::N_CPUS } else { <M::Cpus as CpuGeometry>::WORDS };
     /// The first bit of `pending` for notices.
@@ -83,6 +83,8 @@ impl<M: Machine> Inbox<M> {
     pub(crate) fn post(&self, m: &M, sender: CpuId, kind: Kind) -> bool {
         if Self::IS_ONE_WORD {
             // ORDER(post/drain): a target that takes our bit out of its inbox sees the slot filled.
+            // ORDER(depart/post): if it has emptied its inbox for the last time before, we see that it departs. An acquire,
+            // though no explorer with loads in order can miss it.
             let was = self.pending.modify(m, Modify::Or(Self::bit(kind, usize::from(sender.0))), AcqRel);
             // The interrupt for our own older request may be what we are about to wait for.
             let own = Self::bit(Kind::Synchronous, usize::from(sender.0))
@@ -104,11 +106,12 @@ impl<M: Machine> Inbox<M> {
 
     /// Takes a request of `sender` back; tells whether it was still there.
     pub(crate) fn withdraw(&self, m: &M, sender: CpuId, kind: Kind) -> bool {
+        // Nothing is handed over: what was not taken is still the sender's, and what was is waited for.
         if Self::IS_ONE_WORD {
             let bit = Self::bit(kind, usize::from(sender.0));
-            return self.pending.modify(m, Modify::And(!bit), AcqRel) & bit != 0;
+            return self.pending.modify(m, Modify::And(!bit), Relaxed) & bit != 0;
         }
-        self.senders(kind).take(m, sender, AcqRel)
+        self.senders(kind).take(m, sender, Relaxed)
     }
 
     const fn bit(kind: Kind, index: usize) -> u64 {
@@ -132,7 +135,7 @@ impl<M: Machine> Inbox<M> {
 
     /// Takes everything out.
     pub(crate) fn take(&self, m: &M) -> Taken<M> {
-        // ORDER(post/drain): the summary first, then the masks; see `post`. And ORDER(depart/post), see `depart`.
+        // ORDER(post/drain): the summary first, then the masks; see `post`.
         let bits = take_word(m, &self.pending);
         let (synchronous, asynchronous) = (bits & Self::LOWEST, bits >> Self::BITS & Self::LOWEST);
         Taken {
@@ -147,12 +150,11 @@ impl<M: Machine> Inbox<M> {
 
     fn take_senders(&self, m: &M, kind: Kind, bits: u64) -> CpuSet<M::Cpus> {
         let mut words = <M::Cpus as CpuGeometry>::EMPTY;
-        for bit in Bits(bits) {
-            if Self::IS_ONE_WORD {
-                words.as_mut()[bit / <M::Cpus as CpuGeometry>::CPUS_PER_WORD] |=
-                    1 << (bit % <M::Cpus as CpuGeometry>::CPUS_PER_WORD);
-            } else {
-                words.as_mut()[bit] = take_word(m, self.senders(kind).word(bit));
+        if Self::IS_ONE_WORD {
+            words.as_mut()[0] = bits;
+        } else {
+            for word in Bits(bits) {
+                words.as_mut()[word] = take_word(m, self.senders(kind).word(word));
             }
         }
         CpuSet::from_bits(words)
@@ -179,7 +181,8 @@ impl<M: Machine> Inbox<M> {
 fn take_word<M: Machine>(m: &M, word: &Shared<M>) -> u64 {
     if m.keeps(Fix::AtomicDrain) {
         // ORDER(post/drain): we see the slots of those whose bits we take.
-        return word.modify(m, Modify::Swap(0), SeqCst);
+        // ORDER(depart/post): those whose bits we do not take any more see what we did before.
+        return word.modify(m, Modify::Swap(0), AcqRel);
     }
     let bits = word.load(m, Acquire);
     word.store(m, 0, Relaxed);

@@ -31,6 +31,11 @@ pub(crate) fn post<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, kind: Kind, ope
     if kind == Kind::Synchronous && masked.is_some() {
         inbox(m, m.cpu()).assert_may_wait(m);
     }
+    // Room for all before the first is filled. Waiting takes time and hears notices, and one of them may stop this CPU for
+    // good; whoever finds a request of ours in an inbox relies on us to interrupt its target.
+    for target in targets.iter() {
+        m.scope(|m| m.slot(m.cpu(), target).half(kind).wait_until_free(m, target));
+    }
     let mut to_kick = CpuSet::EMPTY;
     for target in targets.iter() {
         m.count(Counter::RemoteRequest, 1);
@@ -49,11 +54,9 @@ pub(crate) fn post<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, kind: Kind, ope
     }
 }
 
-/// Fills the slot towards `target` and tells whether it must be interrupted.
+/// Fills the slot towards `target`, which is free, and tells whether it must be interrupted.
 fn post_one<M: Machine>(m: &M, target: CpuId, kind: Kind, operation: Operation, number: u64) -> bool {
-    let half = m.slot(m.cpu(), target).half(kind);
-    half.wait_until_free(m, target);
-    half.fill(m, operation, number);
+    m.slot(m.cpu(), target).half(kind).fill(m, operation, number);
     inbox(m, target).post(m, m.cpu(), kind)
 }
 
@@ -62,8 +65,8 @@ fn withdraw_from_absent<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, kind: Kind
     if !m.keeps(Fix::LookAgainAfterPosting) {
         return;
     }
-    // ORDER(depart/post): read after the inboxes were filled; a CPU that departs says so before it empties its inbox for
-    // the last time. One of us sees the other. Needs the total order: store, then load, on both sides.
+    // ORDER(depart/post): read after each inbox was changed. If a CPU had emptied its inbox for the last time by then, that
+    // change has acquired that it is absent; otherwise it takes what we posted.
     let present = m.present().load(m);
     for target in targets.without(&present).iter() {
         if inbox(m, target).withdraw(m, m.cpu(), kind) {

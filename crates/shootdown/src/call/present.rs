@@ -31,7 +31,8 @@ impl<M: Machine> Present<M> {
     }
 
     pub(crate) fn load(&self, m: &M) -> CpuSet<M::Cpus> {
-        self.0.load(m, SeqCst)
+        // ORDER(depart/post), ORDER(arrive/shootdown): whoever relies on it has ordered it after something else.
+        self.0.load(m, Relaxed)
     }
 }
 
@@ -70,9 +71,9 @@ pub fn arrive<M: Machine>(m: &M) {
 /// Pairs: `depart/post`.
 pub fn depart<M: Machine>(m: &M) {
     residency::leave(m);
-    // ORDER(depart/post): said before the inbox is emptied for the last time; a sender fills it before it reads who is
-    // present. One of us sees the other. Needs the total order: store, then load, on both sides.
-    m.present().0.remove(m, m.cpu(), SeqCst);
+    // ORDER(depart/post): Relaxed, since the exchange that empties the inbox for the last time releases it. A sender whose
+    // request that exchange does not take has changed the inbox after it, and acquired this.
+    m.present().0.remove(m, m.cpu(), Relaxed);
     if m.keeps(Fix::AnswerOnDeparture) {
         drain(m, m.per_cpu(m.cpu()).inbox());
     }

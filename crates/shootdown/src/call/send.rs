@@ -119,10 +119,10 @@ pub fn start<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, work: Work) -> Starte
 
 pub(crate) fn start_on<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, operation: Operation) -> Started<M> {
     m.count(Counter::Call, 1);
-    let number = {
-        let _masked = Masked::new(m);
-        m.per_cpu(m.cpu()).next_call(m)
-    };
+    // Masked from the number to the post: a handler in between would post a higher number to the same target, and ours,
+    // coming after it, would make that call look as if it were never done.
+    let _masked = Masked::new(m);
+    let number = m.per_cpu(m.cpu()).next_call(m);
     post(m, targets, Kind::Asynchronous, operation, number);
     Started { by: m.cpu(), targets: *targets, number }
 }

@@ -2,7 +2,10 @@
 
 use shootdown::{Counter, CpuId, Fix, Machine, call};
 
-use super::script::{COUNT, assert_counted, count};
+use super::{
+    super::script::TWO_LATE_CPUS,
+    script::{COUNT, assert_counted, count},
+};
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -13,6 +16,7 @@ pub(in super::super) static DEPARTING: Scenario = Scenario {
     name: "departing",
     goal: "A CPU departs without an answer to a call, and its sender waits forever.",
     method: "CPU 0 calls all others while CPU 1 departs.",
+    machine: TWO_LATE_CPUS,
     setup: call::arrive,
     main: |m| match m.cpu() {
         CpuId(0) => call::on_others(m, COUNT),

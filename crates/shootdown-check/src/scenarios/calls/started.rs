@@ -1,10 +1,18 @@
 //! Calls that nobody waits for at once: they are run once, whatever happens to their interrupt.
 
-use shootdown::{Counter, CpuId, Machine, call};
+use std::sync::atomic::Ordering::Relaxed;
+
+use shootdown::{
+    Counter, CpuId, Fix, Machine,
+    call::{self, Notice, Work},
+};
 use shootdown_sim::smp::Config;
 
 use super::script::{COUNT, assert_counted, call, count, mask_and_unmask, only};
-use crate::{reach::Reach, scenario::Scenario};
+use crate::{
+    reach::Reach,
+    scenario::{Proof, Scenario},
+};
 
 pub(in super::super) static STARTED: Scenario = Scenario {
     name: "started_call",
@@ -41,5 +49,50 @@ pub(in super::super) static BOTH_KINDS: Scenario = Scenario {
         assert_counted(m, 1, 1);
     },
     reaches: &[Reach::Counted(Counter::Call)],
+    ..STARTED
+};
+
+pub(in super::super) static HANDED_OVER: Scenario = Scenario {
+    name: "call_hands_over",
+    goal: "What the caller wrote before a call is not there for the target, or what the target wrote not for the caller.",
+    method: "CPU 0 begins two calls to CPU 1 that double a word, waits for them, and makes one more that it waits for at once.",
+    machine: Config::with_cpus(2),
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            m.owned().set(m, 1);
+            let _first = call::start(m, &only(1), DOUBLE);
+            let second = call::start(m, &only(1), DOUBLE);
+            second.wait(m);
+            m.owned().set(m, m.owned().get(m) + 1);
+            call::on_each(m, &only(1), DOUBLE);
+            assert_eq!(m.owned().get(m), 10);
+        }
+    },
+    work: |m, _| m.owned().set(m, 2 * m.owned().get(m)),
+    reaches: &[Reach::Counted(Counter::Call)],
+    ..STARTED
+};
+
+/// Work on a word that the call hands over, and its answer back.
+const DOUBLE: Work = Work { number: 1, arguments: [0; 4] };
+
+pub(in super::super) static NOTICED: Scenario = Scenario {
+    name: "notice_hands_over",
+    goal: "A notice is lost with its interrupt, or what was written before it is not there for who hears it.",
+    method: "CPU 0 writes a word and gives CPU 1 a notice, which masks interrupts for a moment; timers tick.",
+    main: |m| match m.cpu() {
+        CpuId(0) => {
+            m.owned().set(m, 1);
+            call::notify(m, &only(1), Notice::Reschedule);
+            call::wait(m, |m| (m.scratch(1).load(m, Relaxed) == 1).then_some(()));
+        }
+        _ => mask_and_unmask(m),
+    },
+    noticed: |m, notice| {
+        assert_eq!(notice, Notice::Reschedule);
+        m.scratch(1).store(m, m.owned().get(m), Relaxed);
+    },
+    reaches: &[Reach::Counted(Counter::RescuedReschedule)],
+    proves: &[Proof::of(Fix::PollOnExit, "lost-kick")],
     ..STARTED
 };

@@ -3,12 +3,12 @@
 use std::sync::atomic::Ordering::Release;
 
 use shootdown::{
-    At, Attributes, CpuId, EntryFormat, Fix, Level, Machine, Stale, Tagging, VpnRange, arch::tiny::Tiny, call,
+    At, Attributes, Counter, CpuId, EntryFormat, Fix, Level, Machine, Stale, Tagging, VpnRange, arch::tiny::Tiny, call,
     flush_kernel,
 };
 
 use super::{
-    super::script::{PAGE_0, create_with, return_to_user},
+    super::script::{PAGE_0, TWO_LATE_CPUS, create_with, return_to_user},
     script::TWO_TAGGED_CPUS,
 };
 use crate::{
@@ -49,6 +49,34 @@ pub(in super::super) static KERNEL_FLUSH: Scenario = Scenario {
     reaches: &[Reach::Stale],
     proves: &[Proof::of(Fix::ForgetOtherTags, "revoked-in-use"), Proof::of(Fix::WaitForAcks, "revoked-in-use")],
     ..Scenario::BLANK
+};
+
+pub(in super::super) static ARRIVAL: Scenario = Scenario {
+    name: "kernel_flush_arrival",
+    goal: "A CPU that arrives is not told of a flush of kernel mappings, and remembers what was flushed.",
+    method: "CPU 0 makes a kernel page read-only while CPU 1 arrives, comes to the address space and writes to the page.",
+    machine: TWO_LATE_CPUS,
+    setup: |m| {
+        if m.cpu() == CpuId(0) {
+            call::arrive(m);
+            create_with(m, 1, Attributes { dirty: true, ..Attributes::USER_WRITE });
+            m.user_space().switch_to(m);
+        }
+    },
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            protect_kernel_page(m);
+        } else {
+            call::arrive(m);
+            m.user_space().switch_to(m);
+            m.write(PAGE_0);
+        }
+    },
+    cpus_come_and_go: true,
+    tagging: Tagging::Untagged,
+    reaches: &[Reach::Stale, Reach::Counted(Counter::Kick)],
+    proves: &[Proof::of(Fix::WaitForAcks, "stale-after-return")],
+    ..KERNEL_FLUSH
 };
 
 fn protect_kernel_page(m: &Sim) {
