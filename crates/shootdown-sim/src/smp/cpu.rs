@@ -12,7 +12,7 @@ use super::{
 };
 
 /// One CPU.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cpu {
     pub(super) root: MaybeFrame,
     // What it remembers under each tag, and of which root that is.

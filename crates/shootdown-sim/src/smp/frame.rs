@@ -44,7 +44,7 @@ pub(super) enum FrameKind {
 }
 
 /// One frame.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Frame {
     /// What it is in use as.
     pub(super) kind: FrameKind,

@@ -33,7 +33,7 @@ pub struct Hardware {
 impl Clone for Hardware {
     fn clone(&self) -> Self {
         let Hardware { config, words, frames, cpus } = self;
-        Hardware { config: *config, words: words.clone(), frames: frames.clone(), cpus: cpus.clone() }
+        Hardware { config: *config, words: words.clone(), frames: *frames, cpus: *cpus }
     }
 
     /// Allocates nothing if both have the same number of words: a search does this for every transition.
@@ -41,8 +41,8 @@ impl Clone for Hardware {
         let Hardware { config, words, frames, cpus } = other;
         self.config = *config;
         self.words.clone_from(words);
-        self.frames.clone_from(frames);
-        self.cpus.clone_from(cpus);
+        self.frames = *frames;
+        self.cpus = *cpus;
     }
 }
 

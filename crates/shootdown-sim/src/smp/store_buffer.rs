@@ -80,7 +80,7 @@ impl Place {
 }
 
 /// The buffer, oldest first. Behind the last one all places are empty, and no barrier is the oldest.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct StoreBuffer([Option<Waiting>; MAX_STORES]);
 
 impl Hash for StoreBuffer {

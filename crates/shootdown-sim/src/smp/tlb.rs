@@ -155,7 +155,7 @@ impl FrameSet {
 }
 
 /// What one CPU remembers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tlb {
     pages: [Translations; PAGES],
     /// For each root entry.

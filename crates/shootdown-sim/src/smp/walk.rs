@@ -128,7 +128,7 @@ impl Hardware {
     }
 
     fn extended_may_sets(&self, cpu: CpuId) -> Result<Tlb, Violation> {
-        let mut tlb = self.cpu(cpu).tlb().clone();
+        let mut tlb = *self.cpu(cpu).tlb();
         if self.config.caches_walks {
             for index in 0..ENTRIES {
                 if let Some(table) = self.table_from_root(cpu, index)? {
