@@ -1,5 +1,7 @@
 //! What kernels send: to one CPU, a set with a condition, all; waiting for the answers or not.
 
+use core::fmt;
+
 use crate::{
     call::{Kind, Operation, Work, post, wait_for},
     counters::Counter,
@@ -98,12 +100,27 @@ fn run_here<M: Machine>(m: &M, operation: Operation) {
 }
 
 /// A call that was begun and that nobody has to wait for.
-#[derive(Clone, Copy, Debug)]
 #[must_use = "without it nobody can tell when the call is done"]
 pub struct Started<M: Machine> {
     by: CpuId,
     targets: CpuSet<M::Cpus>,
     number: u64,
+}
+
+// By hand, since it is plain data whatever the machine is.
+impl<M: Machine> Clone for Started<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M: Machine> Copy for Started<M> {}
+
+impl<M: Machine> fmt::Debug for Started<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Started { by, targets, number } = self;
+        f.debug_struct("Started").field("by", by).field("targets", targets).field("number", number).finish()
+    }
 }
 
 /// Begins to run `work` on every CPU of `targets`, which must not include this one, and does not wait for it.
