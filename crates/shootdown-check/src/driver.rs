@@ -56,7 +56,7 @@ pub(crate) trait Driver: Situation {
     fn perform(&mut self, act: Act) -> Result<(), Failure>;
 
     /// What `cpu` does when it is its turn, if anything: stores reach memory before anything else is done, interrupts are
-    /// taken as soon as they can be.
+    /// taken as soon as they can be, and clocks say that it has been too long.
     fn turn(&self, cpu: CpuId) -> Option<Act> {
         if !self.hardware().cpu(cpu).has_drained() {
             return self.hardware().drains(cpu).next();
@@ -65,7 +65,9 @@ pub(crate) trait Driver: Situation {
             return Some(Act::Interrupt { cpu });
         }
         let can_step = !self.is_idle(cpu) && self.hardware().is_ready(cpu, self.pending(cpu));
-        can_step.then_some(Act::Step { cpu, outcome: 0 })
+        // A wait that goes on for ever is too long at last.
+        let outcome = u8::from(self.pending(cpu) == Operation::AskClock);
+        can_step.then_some(Act::Step { cpu, outcome })
     }
 
     /// Lets one CPU after the other take its turn until the end.
