@@ -72,8 +72,7 @@ fn here(m: &Sim) -> usize {
 
 fn call_other(m: &Sim) {
     let other = 1 - here(m);
-    let targets: CpuSet<<Sim as Machine>::Cpus> = [CpuId(other as u16)].into_iter().collect();
-    m.kick(&targets);
+    m.kick(&CpuSet::only(CpuId(other as u16)));
     wait_for_handler(m, other);
 }
 

@@ -1,6 +1,6 @@
 //! A script that never gets where it is about shows nothing, however long it is explored.
 
-use shootdown::{Counter, CpuId, Machine, VpnRange, call};
+use shootdown::{Counter, CpuId, CpuSet, Machine, VpnRange, call};
 use shootdown_check::{Reach, Scenario, graph, scenarios};
 
 fn unmap_2cpu() -> &'static Scenario {
@@ -22,7 +22,7 @@ static NEVER_STALE: Scenario = Scenario {
     setup: |m| (unmap_2cpu().setup)(m),
     main: |m| {
         if m.cpu() == CpuId(0) {
-            call::rendezvous(m, &[CpuId(1)].into_iter().collect());
+            call::rendezvous(m, &CpuSet::only(CpuId(1)));
         }
         m.access(VpnRange::from_len(shootdown::Vpn(0), 1).start);
     },

@@ -6,7 +6,7 @@ use std::{
     sync::atomic::Ordering::{Acquire, Release},
 };
 
-use shootdown::{CpuId, Fix, Machine, Masked};
+use shootdown::{CpuId, CpuSet, Fix, Machine, Masked};
 use shootdown_check::{
     Finding, FixSet, Scenario, Schedule,
     graph::{self, Limits},
@@ -102,7 +102,7 @@ static DEAF: Scenario = Scenario {
     main: |m| {
         let other = 1 - m.cpu().0;
         let _masked = Masked::new(m);
-        m.kick(&[CpuId(other)].into_iter().collect());
+        m.kick(&CpuSet::only(CpuId(other)));
         m.spin(|m| (m.scratch(usize::from(other)).load(m, Acquire) == 1).then_some(()));
     },
     handler: |m| m.scratch(usize::from(m.cpu().0)).store(m, 1, Release),

@@ -108,6 +108,18 @@ impl<G: CpuGeometry> CpuSet<G> {
     /// The set without a CPU.
     pub const EMPTY: Self = CpuSet(G::EMPTY);
 
+    /// Makes the set of one CPU.
+    ///
+    /// # Panics
+    /// If the geometry has no such CPU.
+    #[inline]
+    #[must_use]
+    pub fn only(cpu: CpuId) -> Self {
+        let mut set = Self::EMPTY;
+        set.insert(cpu);
+        set
+    }
+
     /// Puts `cpu` in.
     ///
     /// # Panics

@@ -6,14 +6,14 @@
 use core::sync::atomic::Ordering::*;
 
 use crate::{
-    addr::{SpaceId, Vpn, VpnRange},
+    addr::{SpaceId, Vpn},
     call::{self, Kind, N_WORDS, Operation},
     counters::Counter,
     cpu::CpuSet,
     fix::Fix,
     machine::{Invalidate, Machine, Masked, Modify, Policy, Strength},
     residency::{Space, Trim},
-    stale::{LevelSet, Stale},
+    stale::Stale,
     tag::Tagging,
 };
 
@@ -28,44 +28,14 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn encode(self) -> [u64; N_WORDS] {
-        let [levels, start, end] = encode_levels_and_range(self.stale);
-        [
-            u64::from(self.space.0) << 16 | levels << 8 | strength_code(self.stale.strength),
-            self.generation,
-            start,
-            end,
-            0,
-        ]
+        let [what, start, end] = self.stale.encode();
+        [u64::from(self.space.0) << 16 | what, self.generation, start, end, 0]
     }
 
     pub(crate) fn decode([what, generation, start, end, _]: [u64; N_WORDS]) -> Option<Request> {
-        let stale = decode_stale(what & 0xff, [what >> 8, start, end])?;
+        let stale = Stale::decode([what, start, end])?;
         Some(Request { space: SpaceId((what >> 16) as u32), generation, stale })
     }
-}
-
-/// A number for each strength, from 1; 0 is none.
-pub(crate) const fn strength_code(strength: Strength) -> u64 {
-    match strength {
-        Strength::Leaf => 1,
-        Strength::Walk => 2,
-        Strength::Full => 3,
-    }
-}
-
-pub(crate) const fn encode_levels_and_range(stale: Stale) -> [u64; 3] {
-    [stale.levels.bits() as u64, stale.range.start.0, stale.range.end.0]
-}
-
-pub(crate) fn decode_stale(strength: u64, [levels, start, end]: [u64; 3]) -> Option<Stale> {
-    let strength = match strength {
-        1 => Strength::Leaf,
-        2 => Strength::Walk,
-        3 => Strength::Full,
-        _ => return None,
-    };
-    let range = VpnRange::new(Vpn(start), Vpn(end));
-    Some(Stale { range, levels: LevelSet::from_bits(levels as u8), strength })
 }
 
 impl<M: Machine> Space<M> {
@@ -169,9 +139,7 @@ pub fn flush_kernel<M: Machine>(m: &M, stale: Stale) {
     // everybody. Needs the total order: store, then load, on both sides. And our own walker, which does not look into the
     // store buffer, finds them changed when we invalidate.
     m.fence(SeqCst);
-    let mut targets = m.present().load(m);
-    targets.insert(m.cpu());
-    call::run_on(m, targets, Operation::FlushKernel(stale));
+    call::run_on_all(m, Operation::FlushKernel(stale));
 }
 
 /// Does on this CPU what [`flush_kernel`] asks. Interrupts are masked.
@@ -208,7 +176,7 @@ fn invalidate_pages<M: Machine>(m: &M, stale: Stale) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::addr::Level;
+    use crate::addr::{Level, VpnRange};
 
     #[test]
     fn a_request_survives_the_slot() {

@@ -36,8 +36,8 @@ impl<M: Machine, T> Locked<M, T> {
     /// Takes the lock.
     ///
     /// # Context
-    /// Any but an interrupt handler that may have interrupted the holder, and code that runs for another CPU's call. Does not sleep; serves this CPU's inbox while
-    /// it waits, so a holder that waits for this CPU is answered.
+    /// Any but an interrupt handler that may have interrupted the holder, and code that runs for another CPU's call. Does
+    /// not sleep; serves this CPU's inbox while it waits, so a holder that waits for this CPU is answered.
     ///
     /// # Ordering
     /// Sees everything done under earlier holds. Pairs: `unlock/lock`.

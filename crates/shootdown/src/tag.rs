@@ -182,6 +182,8 @@ impl<M: Machine> Tags<M> {
     }
 
     fn next_number(&self, m: &M) -> u64 {
+        // The one after the last must be told from it.
+        const { assert!(M::Policy::LAST_TAG >= 1 && M::Policy::LAST_TAG < u16::MAX) };
         let mut number = self.last_number.get(m) + 1;
         if tag_of(number).0 > M::Policy::LAST_TAG {
             // A new round: whatever is remembered under the old numbers, they are about to be given away. Also what this

@@ -310,7 +310,7 @@ impl<A: Architecture> Oracle<A> {
 
     pub(super) fn switched_in(&self, frames: &Frames<A>, cpu: CpuId) {
         if self.differing_and_active().contains(cpu) {
-            let only = [cpu].into_iter().collect();
+            let only = CpuSet::only(cpu);
             self.look(only, StaleKind::SwitchedIn, |memory, report| report_contradictions(frames, memory, report));
         }
     }

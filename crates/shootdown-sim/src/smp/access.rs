@@ -30,15 +30,11 @@ enum Way {
 impl Hardware {
     /// How many ways an access can go now, at least one.
     pub(super) fn n_ways(&self, cpu: CpuId, page: Vpn, access: Access) -> usize {
-        if self.cpu(cpu).root().is_none() { 1 } else { self.ways(cpu, page, access).len() }
+        self.ways(cpu, page, access).len()
     }
 
     /// Lets user code of `cpu` touch `page`, in one of the ways in which it can.
     pub(super) fn access(&mut self, cpu: CpuId, page: Vpn, access: Access, way: usize) -> Result<u64, Violation> {
-        if self.cpu(cpu).root().is_none() {
-            // What is left under a tag is out of reach.
-            return Ok(FAULT);
-        }
         self.check_standing(cpu, page)?;
         let way = self.ways(cpu, page, access)[way];
         let is_done = match way {

@@ -90,9 +90,12 @@ impl Cpu {
         self.root.get()
     }
 
-    /// What it remembers under the loaded tag.
+    /// What it remembers and can use: that of the loaded tag, nothing if no root is loaded.
     pub(super) fn tlb(&self) -> &Tlb {
-        &self.tlbs[usize::from(self.tag)]
+        match self.root() {
+            Some(_) => &self.tlbs[usize::from(self.tag)],
+            None => &Tlb::EMPTY,
+        }
     }
 
     pub(super) fn tlb_mut(&mut self) -> &mut Tlb {

@@ -16,7 +16,7 @@ impl Hardware {
     pub(super) fn free_table(&mut self, table: Pfn) -> Result<(), Violation> {
         self.free(table, FrameKind::Table)?;
         for (number, cpu) in (0..).zip(&mut self.cpus) {
-            if cpu.root() == Some(table) || cpu.root().is_some() && cpu.tlb().points_at(table) {
+            if cpu.root() == Some(table) || cpu.tlb().points_at(table) {
                 return Err(Violation::WalkerInFreedTable { cpu: CpuId(number), table });
             }
             cpu.other_tlbs().for_each(|(_, tlb)| tlb.mark_freed_table(table));
@@ -32,14 +32,11 @@ impl Hardware {
         self.free(frame, FrameKind::Data)?;
         for (number, cpu) in (0..).zip(&mut self.cpus) {
             let is_stale = |to: &Translation| to.frame == frame && to.standing != Standing::Freed;
-            let page = cpu.tlb().translations().find(|(_, to)| is_stale(to)).map(|(page, _)| page);
-            match page {
-                Some(page) if cpu.runs_user && cpu.root().is_some() => {
-                    return Err(Violation::StaleAtFree { cpu: CpuId(number), page, frame });
-                }
-                _ => cpu.tlb_mut().mark_freed(frame),
+            let stale = cpu.tlb().translations().find(|(_, to)| is_stale(to));
+            if let Some((page, _)) = stale.filter(|_| cpu.runs_user) {
+                return Err(Violation::StaleAtFree { cpu: CpuId(number), page, frame });
             }
-            cpu.other_tlbs().for_each(|(_, tlb)| tlb.mark_freed(frame));
+            cpu.tlbs.iter_mut().for_each(|tlb| tlb.mark_freed(frame));
         }
         Ok(())
     }

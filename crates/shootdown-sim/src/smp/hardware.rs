@@ -282,7 +282,10 @@ impl Hardware {
         let (at, value) = self.cpu_mut(cpu).stores.take(place);
         self.check_entry(cpu, at)?;
         self.poke(at, value);
-        self.extend_may_sets()
+        match at {
+            Location::Word(_) => Ok(()),
+            Location::Entry(_) => self.extend_may_sets(),
+        }
     }
 
     /// Returns where the store at this place is on its way to, and what it stores there.

@@ -91,13 +91,21 @@ impl Hash for StoreBuffer {
 }
 
 impl Waiting {
-    /// All of it, never 0.
+    /// All but the value, in the lower half of a word: 0 for a barrier.
+    const fn head(self) -> u64 {
+        match self {
+            Waiting::Barrier => 0,
+            Waiting::Store(Store { at: Place(at), value: _, order, is_change }) => {
+                1 + ((at as u64) << 3 | (order as u64) << 1 | is_change as u64)
+            }
+        }
+    }
+
+    /// All of it.
     const fn bits(self) -> u64 {
         match self {
-            Waiting::Barrier => 1,
-            Waiting::Store(Store { at: Place(at), value, order, is_change }) => {
-                (value as u32 as u64) << 32 | (at as u64) << 16 | (order as u64) << 4 | (is_change as u64) << 2 | 2
-            }
+            Waiting::Barrier => self.head(),
+            Waiting::Store(store) => (store.value as u32 as u64) << 32 | self.head(),
         }
     }
 }
@@ -208,14 +216,11 @@ impl StoreBuffer {
 
     /// Appends what waits and how much that is.
     pub(super) fn pack(&self, bytes: &mut Vec<u8>) {
-        write_number(bytes, self.0.iter().flatten().count() as u64);
+        write_number(bytes, self.len() as u64);
         for waiting in self.0.iter().flatten() {
-            match waiting {
-                Waiting::Barrier => write_number(bytes, 0),
-                Waiting::Store(Store { at, value, order, is_change }) => {
-                    write_number(bytes, 1 + (u64::from(at.0) << 3 | (*order as u64) << 1 | u64::from(*is_change)));
-                    write_signed(bytes, i64::from(*value));
-                }
+            write_number(bytes, waiting.head());
+            if let Waiting::Store(store) = waiting {
+                write_signed(bytes, i64::from(store.value));
             }
         }
     }

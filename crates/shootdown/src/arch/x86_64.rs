@@ -37,7 +37,7 @@ impl EntryFormat for X86_64 {
     const HIGHEST_LEAF: Level = Level(3);
     // The lower half of the canonical addresses. In the upper half of a root the kernel keeps tables of its own, which an
     // unmap of everything must not go into.
-    const REACH: VpnRange = VpnRange::from_len(Vpn(0), 1 << (4 * 9 - 1));
+    const REACH: VpnRange = VpnRange::from_len(Vpn(0), 1 << (Self::INDEX_BITS * Self::LEVELS as u32 - 1));
 
     #[inline]
     fn leaf(frame: Pfn, level: Level, attributes: Attributes) -> u64 {

@@ -46,5 +46,5 @@ pub(crate) use self::{
     inbox::Inbox,
     operation::{N_WORDS, Operation},
     post::{Kind, post, wait_for},
-    send::run_on,
+    send::run_on_all,
 };

@@ -1,7 +1,7 @@
 //! Notices: what a CPU is told without anybody waiting for it.
 
 use crate::{
-    counters::Counter,
+    call::post::kick,
     cpu::{Bits, CpuSet},
     machine::{Machine, Masked},
 };
@@ -43,8 +43,5 @@ pub fn notify<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, notice: Notice) {
             to_kick.insert(target);
         }
     }
-    if !to_kick.is_empty() {
-        m.count(Counter::Kick, to_kick.len() as u64);
-        m.kick(&to_kick);
-    }
+    kick(m, &to_kick);
 }

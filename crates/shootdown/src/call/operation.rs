@@ -56,8 +56,8 @@ impl Operation {
             }
             Operation::SynchronizeInstructions => [SYNCHRONIZE_INSTRUCTIONS, 0, 0, 0, 0],
             Operation::FlushKernel(stale) => {
-                let [levels, start, end] = flush::encode_levels_and_range(stale);
-                [flush::strength_code(stale.strength) << 8 | FLUSH_KERNEL, levels, start, end, 0]
+                let [what, start, end] = stale.encode();
+                [what << 8 | FLUSH_KERNEL, start, end, 0, 0]
             }
             Operation::Closure(trampoline) => {
                 let [function, data] = trampoline.encode();
@@ -72,7 +72,7 @@ impl Operation {
             WORK => Operation::Work(Work { number: (what >> 8) as u32, arguments: [first, second, third, fourth] }),
             SYNCHRONIZE_INSTRUCTIONS => Operation::SynchronizeInstructions,
             FLUSH_KERNEL => {
-                let stale = flush::decode_stale(what >> 8, [first, second, third]);
+                let stale = Stale::decode([what >> 8, first, second]);
                 Operation::FlushKernel(stale.unwrap_or(Stale::EVERYTHING))
             }
             CLOSURE => Operation::Closure(Trampoline::decode([first, second])),

@@ -45,12 +45,17 @@ pub(crate) fn post<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, kind: Kind, ope
             m.count(Counter::KickCoalesced, 1);
         }
     }
-    if !to_kick.is_empty() {
-        m.count(Counter::Kick, to_kick.len() as u64);
-        m.kick(&to_kick);
-    }
+    kick(m, &to_kick);
     if m.cpus_come_and_go() {
         withdraw_from_absent(m, targets, kind, number);
+    }
+}
+
+/// Interrupts these CPUs, if there are any.
+pub(super) fn kick<M: Machine>(m: &M, to: &CpuSet<M::Cpus>) {
+    if !to.is_empty() {
+        m.count(Counter::Kick, to.len() as u64);
+        m.kick(to);
     }
 }
 

@@ -25,7 +25,7 @@ pub fn on_each<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, work: Work) {
     run_on(m, *targets, Operation::Work(work));
 }
 
-/// The same for those CPUs of `targets` that `is_wanted` names when their turn comes.
+/// The same for those CPUs of `targets` that `is_wanted` names.
 ///
 /// Whoever is left out must look for itself, later, at what it was not told; see [`residency`](crate::residency) for how.
 ///
@@ -42,9 +42,7 @@ pub fn on_each_if<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, work: Work, is_w
 /// As [`on_each`].
 #[doc(alias = "on_each_cpu")]
 pub fn on_all<M: Machine>(m: &M, work: Work) {
-    let mut targets = m.present().load(m);
-    targets.insert(m.cpu());
-    run_on(m, targets, Operation::Work(work));
+    run_on_all(m, Operation::Work(work));
 }
 
 /// Runs `work` on every CPU that takes part but this one, and returns when all have.
@@ -77,13 +75,18 @@ pub fn rendezvous<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>) {
 /// Every CPU then fetches what was written before. Pairs: `post/drain`.
 #[doc(alias = "smp_imb", alias = "sync_core")]
 pub fn synchronize_instructions<M: Machine>(m: &M) {
+    run_on_all(m, Operation::SynchronizeInstructions);
+}
+
+/// Runs an operation on every CPU that takes part, and on this one, and returns when all have.
+pub(crate) fn run_on_all<M: Machine>(m: &M, operation: Operation) {
     let mut targets = m.present().load(m);
     targets.insert(m.cpu());
-    run_on(m, targets, Operation::SynchronizeInstructions);
+    run_on(m, targets, operation);
 }
 
 /// Runs an operation on every CPU of `targets` and returns when all have.
-pub(crate) fn run_on<M: Machine>(m: &M, mut targets: CpuSet<M::Cpus>, operation: Operation) {
+pub(super) fn run_on<M: Machine>(m: &M, mut targets: CpuSet<M::Cpus>, operation: Operation) {
     m.count(Counter::Call, 1);
     let is_wanted_here = targets.contains(m.cpu());
     targets.remove(m.cpu());
@@ -134,7 +137,7 @@ pub fn start<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, work: Work) -> Starte
     start_on(m, targets, Operation::Work(work))
 }
 
-pub(crate) fn start_on<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, operation: Operation) -> Started<M> {
+pub(super) fn start_on<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, operation: Operation) -> Started<M> {
     m.count(Counter::Call, 1);
     // Masked from the number to the post: a handler in between would post a higher number to the same target, and ours,
     // coming after it, would make that call look as if it were never done.

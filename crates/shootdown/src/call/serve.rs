@@ -3,6 +3,7 @@
 use crate::{
     call::{inbox::Inbox, notice::Notice, post::Kind},
     counters::Counter,
+    cpu::CpuId,
     fix::Fix,
     machine::{Machine, Masked},
 };
@@ -41,7 +42,7 @@ pub(crate) fn drain<M: Machine>(m: &M, inbox: &Inbox<M>) {
     taken.notices().for_each(|notice| m.noticed(notice));
 }
 
-fn answer<M: Machine>(m: &M, sender: crate::cpu::CpuId, kind: Kind) {
+fn answer<M: Machine>(m: &M, sender: CpuId, kind: Kind) {
     let half = m.slot(sender, m.cpu()).half(kind);
     match kind {
         Kind::Synchronous => half.answer(m, 0),
@@ -55,11 +56,12 @@ fn answer<M: Machine>(m: &M, sender: crate::cpu::CpuId, kind: Kind) {
 /// That interrupt's handler, with interrupts masked.
 pub fn handle_kick<M: Machine>(m: &M) {
     m.count(Counter::KickReceived, 1);
-    if !m.per_cpu(m.cpu()).inbox().is_in_use(m) {
+    let inbox = m.per_cpu(m.cpu()).inbox();
+    if inbox.is_in_use(m) {
+        drain(m, inbox);
+    } else {
         m.count(Counter::KickUseless, 1);
-        return;
     }
-    serve(m);
 }
 
 /// Looks whether an interrupt for a call was lost, at the end of any other interrupt.

@@ -1,6 +1,6 @@
 //! The place of requests from one CPU to one other.
 
-use core::sync::atomic::Ordering::*;
+use core::{array, sync::atomic::Ordering::*};
 
 use crate::{
     call::{
@@ -79,7 +79,7 @@ impl<M: Machine> Half<M> {
 
     /// Runs what is in it, on the target, and hands it back.
     pub(crate) fn answer(&self, m: &M, number: u64) {
-        let words = [0, 1, 2, 3, 4].map(|index: usize| self.words[index].get(m));
+        let words = array::from_fn(|index| self.words[index].get(m));
         Operation::decode(words).run(m);
         // ORDER(answer/wait): the request has been run, invalidation completed, when the sender sees this.
         self.state.store(m, number << 1, Release);
@@ -108,14 +108,17 @@ impl<M: Machine> Half<M> {
     }
 
     pub(crate) fn wait_until_free(&self, m: &M, target: CpuId) {
-        if !self.is_free(m) {
-            wait::wait_for_whom(m, Waiting::Answer(target), |m| self.is_free(m).then_some(()));
-        }
+        wait_for(m, target, |m| self.is_free(m));
     }
 
     pub(crate) fn wait_until_done(&self, m: &M, target: CpuId, number: u64) {
-        if !self.is_done(m, number) {
-            wait::wait_for_whom(m, Waiting::Answer(target), |m| self.is_done(m, number).then_some(()));
-        }
+        wait_for(m, target, |m| self.is_done(m, number));
+    }
+}
+
+/// Waits for an answer of `target`, if it is not there yet.
+fn wait_for<M: Machine>(m: &M, target: CpuId, is_there: impl Fn(&M) -> bool + Sync) {
+    if !is_there(m) {
+        wait::wait_for_whom(m, Waiting::Answer(target), |m| is_there(m).then_some(()));
     }
 }

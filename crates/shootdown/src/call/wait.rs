@@ -66,8 +66,6 @@ fn after_a_failed_round<M: Machine>(m: &M, waiting: Waiting) {
         && m.keeps(Fix::KickAgain)
     {
         m.count(Counter::KickAgain, 1);
-        let mut targets = CpuSet::EMPTY;
-        targets.insert(target);
-        m.kick(&targets);
+        m.kick(&CpuSet::only(target));
     }
 }

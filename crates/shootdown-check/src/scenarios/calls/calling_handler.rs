@@ -1,7 +1,8 @@
 //! A handler that makes a call itself, on top of code that was making one.
 
-use shootdown::{Counter, CpuId, CpuSet, Fix, Machine, call};
+use shootdown::{Counter, CpuId, Fix, Machine, call};
 
+use super::script::call;
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -25,6 +26,5 @@ pub(in super::super) static CALLING_HANDLER: Scenario = Scenario {
 };
 
 fn call_other(m: &Sim) {
-    let targets: CpuSet<<Sim as Machine>::Cpus> = [CpuId(1 - m.cpu().0)].into_iter().collect();
-    call::rendezvous(m, &targets);
+    call(m, 1 - m.cpu().0);
 }

@@ -11,7 +11,7 @@ use crate::machine::Sim;
 type Targets = CpuSet<<Sim as Machine>::Cpus>;
 
 pub(super) fn only(cpu: u16) -> Targets {
-    [CpuId(cpu)].into_iter().collect()
+    CpuSet::only(CpuId(cpu))
 }
 
 /// Work that counts itself in the target's scratch word.

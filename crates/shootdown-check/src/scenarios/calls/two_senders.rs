@@ -1,9 +1,9 @@
 //! Two CPUs call a third at the same time: only the first to find its inbox empty interrupts it.
 
-use shootdown::{Counter, CpuId, CpuSet, Fix, Machine, call};
+use shootdown::{Counter, CpuId, Fix, Machine};
 use shootdown_sim::smp::Config;
 
-use super::super::script::TWO_CPUS;
+use super::{super::script::TWO_CPUS, script::call};
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -25,7 +25,6 @@ pub(in super::super) static TWO_SENDERS: Scenario = Scenario {
 
 fn main(m: &Sim) {
     if m.cpu() != TARGET {
-        let targets: CpuSet<<Sim as Machine>::Cpus> = [TARGET].into_iter().collect();
-        call::rendezvous(m, &targets);
+        call(m, TARGET.0);
     }
 }

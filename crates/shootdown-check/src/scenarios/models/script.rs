@@ -45,6 +45,5 @@ pub(super) fn free(m: &Sim) {
 
 /// Kicks one CPU.
 pub(super) fn kick(m: &Sim, cpu: CpuId) {
-    let target: CpuSet<<Sim as Machine>::Cpus> = [cpu].into_iter().collect();
-    m.kick(&target);
+    m.kick(&CpuSet::only(cpu));
 }
