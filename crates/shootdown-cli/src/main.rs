@@ -1,7 +1,8 @@
 //! The `shootdown` command.
 //!
 //! Thin: it reads arguments, calls the libraries and prints. Exit status: 0 if all is well, 1 if a violation was found
-//! (or, by `check`, not found), 2 if it was asked wrongly or given input it cannot use.
+//! (or, by `check`, not found), 2 if it was asked wrongly or given input it cannot use; 141, as for other programs, if
+//! whoever reads the output stops reading.
 
 mod boot;
 mod bundled;
@@ -11,6 +12,7 @@ mod progress;
 mod replay;
 mod table;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +41,8 @@ const FINE: u8 = 0;
 const VIOLATION: u8 = 1;
 /// The input, or the question, cannot be used.
 const UNUSABLE: u8 = 2;
+/// The other end of the pipe was closed, as `head` does; 128 and the number of `SIGPIPE`.
+const CLOSED: u8 = 141;
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
@@ -47,6 +51,9 @@ fn main() -> ExitCode {
         Command::Boot(arguments) => boot::run(&arguments),
     };
     ExitCode::from(result.unwrap_or_else(|error| {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return CLOSED;
+        }
         eprintln!("error: {error}");
         UNUSABLE
     }))

@@ -156,10 +156,10 @@ fn a_search_that_is_cut_is_not_what_was_expected() {
     let text = prints(&["unmap_2cpu", "--max-states", "50"], 1);
     assert!(text.contains("cut at the limit of 50 states"), "{text}");
     assert_eq!(object(&["unmap_2cpu", "--max-states", "50"], 1)["exhaustive"], false);
-    let text = prints(&["unmap_3cpu", "--max-memory", "1"], 1);
+    let text = prints(&["unmap_tables_3cpu", "--max-memory", "1"], 1);
     assert!(text.contains("cut at the limit of 1 MiB"), "{text}");
     assert!(text.contains("NOT AS EXPECTED: cut at 1 MiB"), "{text}");
-    assert_eq!(object(&["unmap_3cpu", "--max-memory", "1"], 1)["exhaustive"], false);
+    assert_eq!(object(&["unmap_tables_3cpu", "--max-memory", "1"], 1)["exhaustive"], false);
 }
 
 #[test]
