@@ -30,7 +30,7 @@ pub struct TinyPolicy;
 
 impl Policy for TinyPolicy {
     const FLUSH_CEILING: u64 = 2;
-    const GATHER_SLOTS: usize = 1;
+    const GATHER_SLOTS: usize = 2;
     const GATHER_BATCHES: usize = 1;
     const TAG_SLOTS: usize = 2;
     const LAST_TAG: u16 = 2;
@@ -223,6 +223,12 @@ impl Sim {
         }
     }
 
+    /// Gives back a frame that was mapped without being counted, on behalf of the driver whose it is.
+    #[track_caller]
+    pub fn free_frame_of_driver(&self, frame: Pfn) {
+        self.perform(Operation::FreeFrame(frame));
+    }
+
     /// Gives a frame of user data back; the machine then checks that nothing can reach it.
     #[track_caller]
     pub fn free_frame(&self, frame: Frame) {
@@ -257,7 +263,7 @@ unsafe impl Machine for Sim {
     type Cpus = UpTo<2, 2>;
     type Word = WordIndex;
     type Policy = TinyPolicy;
-    type Batch = [u64; 1];
+    type Batch = [u64; 2];
 
     fn load(&self, at: At<'_, WordIndex>, order: Ordering) -> u64 {
         self.perform(Operation::Load(location(at), order))
@@ -350,8 +356,8 @@ unsafe impl Machine for Sim {
         self.perform(Operation::FreeTable(table));
     }
 
-    fn alloc_batch(&self) -> Option<[u64; 1]> {
-        (self.perform(Operation::AllocBatch) != 0).then_some([0])
+    fn alloc_batch(&self) -> Option<[u64; 2]> {
+        (self.perform(Operation::AllocBatch) != 0).then_some([0; 2])
     }
 
     fn per_cpu(&self, cpu: CpuId) -> &PerCpu<Self> {

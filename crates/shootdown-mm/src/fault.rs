@@ -1,6 +1,6 @@
 //! Page faults: mapping what the layout promises, and copying what must not be shared any longer.
 
-use shootdown::{Attributes, Frame, FrameSink, Leaf, Level, MapError, TablesGuard, Vpn, VpnRange, page};
+use shootdown::{Attributes, Frame, Leaf, Level, MapError, TablesGuard, Vpn, VpnRange, page};
 
 use crate::{
     OutOfMemory,
@@ -152,7 +152,7 @@ fn bring_in_missing<M: Program>(
 }
 
 fn grant_writes<M: Program>(mut leaf: Leaf<'_, M>) {
-    leaf.grant(Attributes { writable: true, dirty: true, ..leaf.attributes() });
+    leaf.set_access_flags(Attributes { writable: true, dirty: true, ..leaf.attributes() });
 }
 
 /// Puts a frame where nothing is mapped; gives its reference back if there is no memory for the tables.
@@ -164,7 +164,7 @@ pub(crate) fn place<M: Program>(
     attributes: Attributes,
 ) -> Result<(), OutOfMemory> {
     tables.map(page, frame, attributes).map_err(|MapError { frame, .. }| {
-        page::DropReference.release(m, frame);
+        page::drop_reference(m, frame);
         OutOfMemory
     })
 }

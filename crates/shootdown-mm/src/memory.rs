@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
-use shootdown::{Frame, FrameSink, Frames, Level, Mutex, OneMemory, page};
+use shootdown::{Frame, Frames, Level, Mutex, OneMemory, page};
 
 use crate::OutOfMemory;
 
@@ -79,7 +79,7 @@ impl<M: Frames + OneMemory> Memory<M> {
             let frame = objects.pages.remove(&key);
             drop(objects);
             if let Some(frame) = frame {
-                page::DropReference.release(m, frame);
+                page::drop_reference(m, frame);
             }
         }
     }

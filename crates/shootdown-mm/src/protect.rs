@@ -46,7 +46,7 @@ impl<M: Program> AddressSpace<M> {
             };
             if !now.user && wanted.permits(now) {
                 // What user mode could not use at all, no TLB can hold for it.
-                leaf.grant(wanted);
+                leaf.set_access_flags(wanted);
             } else {
                 gather.change(leaf, wanted);
             }

@@ -128,7 +128,7 @@ fn move_extent<M: Program>(
             && let Some(mut leaf) = tables.find(target)
         {
             let now = leaf.attributes();
-            leaf.grant(shootdown::Attributes { dirty: true, ..now });
+            leaf.set_access_flags(shootdown::Attributes { dirty: true, ..now });
         }
     }
     Ok(())

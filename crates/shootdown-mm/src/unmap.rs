@@ -1,8 +1,8 @@
 //! Taking mappings away: `munmap`, discarding contents, the end of an address space.
 
-use shootdown::{Vpn, VpnRange};
+use shootdown::{Rmap, Vpn, VpnRange};
 
-use crate::address_space::{AddressSpace, Layout, PageGather, Program};
+use crate::address_space::{AddressSpace, Layout, Program};
 
 /// All pages there are.
 const EVERYTHING: VpnRange = VpnRange::new(Vpn(0), Vpn(u64::MAX));
@@ -25,7 +25,7 @@ impl<M: Program> AddressSpace<M> {
         layout.areas.remove(range.start.0..range.end.0);
         let hole = layout.hole_around(range);
         let mut gather = self.gather(m);
-        self.unhook_leaves(m, &mut gather, range);
+        gather.unmap(range, |_| Rmap::Now);
         gather.unhook_tables(&mut self.space(m).lock(m), range, hole);
         gather.finish();
     }
@@ -37,15 +37,8 @@ impl<M: Program> AddressSpace<M> {
     pub fn discard(&self, m: &M, range: VpnRange) {
         let _layout = self.layout.lock(m);
         let mut gather = self.gather(m);
-        self.unhook_leaves(m, &mut gather, range);
+        gather.unmap(range, |_| Rmap::Now);
         gather.finish();
-    }
-
-    fn unhook_leaves(&self, m: &M, gather: &mut PageGather<'_, M>, range: VpnRange) {
-        let tables = self.space(m).lock(m);
-        for leaf in tables.leaves(range) {
-            gather.unhook(leaf);
-        }
     }
 
     /// Ends the address space: unmaps everything, frees every table.

@@ -175,6 +175,7 @@ fn what_is_left_out_is_found_without_a_panic() {
             Fix::WaitForAcks,
             Fix::FlushRemote,
             Fix::DropWalkCaches,
+            Fix::RecordChanges,
             Fix::TellLazyOfTables,
             Fix::CatchUp,
         ]

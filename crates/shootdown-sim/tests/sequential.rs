@@ -163,10 +163,10 @@ fn many_pages_are_one_full_flush_and_few_are_single_ones() {
     }
 }
 
-/// With batch pages a gather holds 8 + 19 × 510 pages; without, 8. Nothing is freed before its flush either way.
+/// With batch pages a gather holds 7 + 19 × 509 pages; without, 7. Nothing is freed before its flush either way.
 #[test]
 fn a_gather_without_memory_flushes_more_often_and_frees_no_less() {
-    for (refuse, n_flushes) in [(false, 2), (true, 10_000 / 8)] {
+    for (refuse, n_flushes) in [(false, 2), (true, 10_000_u64.div_ceil(7))] {
         let (machine, id) = in_use_everywhere(2, &[]);
         machine.refuse_batches(refuse);
         let space = space(&machine, id);

@@ -14,6 +14,8 @@ pub enum Counter {
     FlushLocal,
     /// A gather found another one under way, and flushed everything for it.
     FlushForced,
+    /// A gather of an address space that nobody uses any more told no TLB of pages.
+    FlushSpared,
     /// The flush, on whatever CPU, dropped everything instead of single pages.
     FlushEverything,
     /// A request was posted to another CPU.
@@ -52,12 +54,13 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, in order.
-    pub const ALL: [Counter; 22] = [
+    pub const ALL: [Counter; 23] = [
         Counter::Gather,
         Counter::BatchRefused,
         Counter::Flush,
         Counter::FlushLocal,
         Counter::FlushForced,
+        Counter::FlushSpared,
         Counter::FlushEverything,
         Counter::RemoteRequest,
         Counter::Kick,
@@ -88,6 +91,7 @@ impl Counter {
             Counter::BatchRefused => "batches-refused",
             Counter::Flush => "flush-requests",
             Counter::FlushForced => "forced-flushes",
+            Counter::FlushSpared => "spared-flushes",
             Counter::FlushLocal => "flushes",
             Counter::FlushEverything => "full-flushes",
             Counter::RemoteRequest => "remote-requests",

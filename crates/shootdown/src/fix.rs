@@ -68,6 +68,24 @@ pub enum Fix {
     ///
     /// Without: a walker goes on reading a frame that is no table any more (Linux c2ff4764e03e, for shared tables).
     DropWalkCaches,
+    /// A gather that gets no memory flushes before it lets go of what it holds.
+    ///
+    /// Without: pages and tables are freed that TLBs and walk caches still have. The path is seldom taken, and was wrong
+    /// wherever nobody had tried it.
+    FlushWithoutRoom,
+    /// Whoever changes an entry says so to the gather in the same step.
+    ///
+    /// Without: a gather that nothing was recorded in has nothing to flush, and CPUs go on writing to what was made
+    /// read-only (Linux 912efa17e512, of 2020: soft-dirty tracking).
+    RecordChanges,
+    /// Nothing but an address space without users is taken apart without flushes.
+    ///
+    /// Without: its threads go on using pages that were freed (Linux 687cb0884a71, of 2017: the memory reaper).
+    AskForUsers,
+    /// Translations of a driver's frames are flushed before their area may go.
+    ///
+    /// Without: the driver, which looks for areas and not for translations, finds none and frees (CVE-2022-39188).
+    FlushAtAreaEnd,
     /// A gather that finds another one under way flushes everything.
     ///
     /// Without: it finds an entry absent that the other has cleared and not flushed, flushes nothing, and returns while
@@ -122,7 +140,7 @@ pub enum Fix {
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 24] = [
+    pub const ALL: [Fix; 28] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -136,6 +154,10 @@ impl Fix {
         Fix::AnswerOnDeparture,
         Fix::AtomicUnhook,
         Fix::DropWalkCaches,
+        Fix::FlushWithoutRoom,
+        Fix::RecordChanges,
+        Fix::AskForUsers,
+        Fix::FlushAtAreaEnd,
         Fix::FlushForOthers,
         Fix::KeepTablesInMind,
         Fix::TellLazyOfTables,
@@ -166,6 +188,10 @@ impl Fix {
             Fix::AnswerOnDeparture => "answer-on-departure",
             Fix::AtomicUnhook => "atomic-unhook",
             Fix::DropWalkCaches => "drop-walk-caches",
+            Fix::FlushWithoutRoom => "flush-without-room",
+            Fix::RecordChanges => "record-changes",
+            Fix::AskForUsers => "ask-for-users",
+            Fix::FlushAtAreaEnd => "flush-at-area-end",
             Fix::FlushForOthers => "flush-for-others",
             Fix::KeepTablesInMind => "keep-tables-in-mind",
             Fix::TellLazyOfTables => "tell-lazy-of-tables",

@@ -11,7 +11,8 @@ use crate::{
     counters::Counter,
     cpu::CpuSet,
     fix::Fix,
-    machine::{Invalidate, Machine, Masked, Modify, Policy, Strength},
+    machine::{Invalidate, Machine, Masked, Modify, Strength},
+    policy::Policy,
     residency::{Space, Trim},
     stale::Stale,
     tag::Tagging,
@@ -160,13 +161,13 @@ fn is_cheaper_singly<M: Machine>(stale: Stale) -> bool {
 }
 
 fn invalidate_pages<M: Machine>(m: &M, stale: Stale) {
-    let level = stale.levels.lowest();
+    let (level, hint) = (stale.levels.lowest(), stale.hint());
     let stride = level.pages::<M::Format>();
     let mut page = stale.range.start.align_down::<M::Format>(level);
     while page < stale.range.end {
         m.invalidate(match stale.strength {
-            Strength::Leaf => Invalidate::Leaf(page, level),
-            Strength::Walk | Strength::Full => Invalidate::Walk(page, level),
+            Strength::Leaf => Invalidate::Leaf(page, hint),
+            Strength::Walk | Strength::Full => Invalidate::Walk(page, hint),
         });
         page = Vpn(page.0.saturating_add(stride));
     }

@@ -60,6 +60,10 @@ pub trait EntryFormat: 'static {
     /// The pages the library may map: all that a root table translates, unless some of its entries are for others.
     const REACH: VpnRange = VpnRange::from_len(Vpn(0), 1 << (Self::INDEX_BITS * Self::LEVELS as u32));
 
+    /// Whether a CPU that faults over what a translation does not permit forgets that translation, as on x86 (SDM 3A
+    /// §4.10.4.1). Otherwise [`Leaf::set_access_flags`](crate::Leaf::set_access_flags) makes it.
+    const FAULT_FORGETS: bool = true;
+
     /// Encodes a translation. `level` is from 1 to [`HIGHEST_LEAF`](EntryFormat::HIGHEST_LEAF).
     fn leaf(frame: Pfn, level: Level, attributes: Attributes) -> u64;
 

@@ -65,17 +65,65 @@ impl Frame {
     }
 }
 
-/// Where a gather sends frames that no CPU can reach any more: the kernel drops the mapping's reference there.
+/// References to frames that lie one after the other, one to each: to base frames, or to a single larger one.
+///
+/// Not `Copy`, and without `Drop`, as [`Frame`].
+#[must_use = "losing frames leaks them"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct FrameRun {
+    first: Pfn,
+    count: u64,
+    level: Level,
+}
+
+impl FrameRun {
+    /// Restores custody of frames that this crate put into entries or a batch.
+    pub(crate) const fn regain(first: Pfn, count: u64, level: Level) -> FrameRun {
+        FrameRun { first, count, level }
+    }
+
+    /// Returns the number of the first frame.
+    #[must_use]
+    pub const fn first(&self) -> Pfn {
+        self.first
+    }
+
+    /// Returns how many references they are; 1 unless they are to base frames.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Returns the level whose leaves mapped them.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Returns the references one by one, lowest frame first.
+    pub fn into_frames(self) -> impl Iterator<Item = Frame> {
+        let FrameRun { first, count, level } = self;
+        (0..count).map(move |index| Frame::regain(Pfn(first.0 + index), level))
+    }
+}
+
+/// Where a gather sends frames that no CPU can reach any more: the kernel drops the mappings' references there.
+///
+/// A function that takes one [`Frame`] is one, too.
 ///
 /// Called after the flush, with interrupts as the gather's caller has them, possibly under the page-table lock if a
 /// full gather had to flush early; must not sleep or take that lock.
 pub trait FrameSink<M: Machine> {
-    /// Takes the frame.
-    fn release(&self, m: &M, frame: Frame);
+    /// Takes the frames: as many references as `run` counts.
+    fn release(&self, m: &M, run: FrameRun);
+
+    /// Takes mappings of these frames that were unhooked as [`Delayed`](crate::Rmap::Delayed) out of the reverse map. No TLB
+    /// has them any more, and the page-table lock is still held; [`release`](FrameSink::release) comes later.
+    fn remove_rmap(&self, _m: &M, _run: &FrameRun) {}
 }
 
 impl<M: Machine, F: Fn(&M, Frame)> FrameSink<M> for F {
-    fn release(&self, m: &M, frame: Frame) {
-        self(m, frame);
+    fn release(&self, m: &M, run: FrameRun) {
+        run.into_frames().for_each(|frame| self(m, frame));
     }
 }

@@ -3,14 +3,17 @@
 use core::sync::atomic::Ordering;
 
 use crate::{
-    addr::{EntryAt, Level, SpaceId, TableFrame, Vpn},
+    addr::{EntryAt, Level, Pfn, SpaceId, TableFrame, Vpn},
     call::{Notice, Present, Slot, Waiting, Work},
     counters::Counter,
     cpu::{CpuGeometry, CpuId, CpuSet},
     fix::Fix,
     format::EntryFormat,
     frame::NoFrame,
+    gather::UnlinkedTables,
+    policy::Policy,
     residency::{Departure, PerCpu, Space},
+    stale::Hint,
     table::Descriptor,
     tag::{Context, Tag, Tagging},
     word::Word,
@@ -83,37 +86,16 @@ pub enum Strength {
 /// One invalidation of this CPU's own TLB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Invalidate {
-    /// The translation of one page; its entry changed at this level.
-    Leaf(Vpn, Level),
-    /// The translation of one page, and cached pointers to the tables on its path; an entry changed at this level.
-    Walk(Vpn, Level),
+    /// The translation of one page.
+    Leaf(Vpn, Hint),
+    /// The translation of one page, and cached pointers to the tables on its path.
+    Walk(Vpn, Hint),
     /// All translations and cached table pointers of the loaded address space that are not global.
     All,
     /// All translations and cached table pointers, of every address space and global ones. On a machine without tags and
     /// global entries the same as `All`.
     EveryTag,
 }
-
-/// Numbers that bound the library's work. The defaults are Linux's for 4 KiB pages; a scenario makes them tiny.
-pub trait Policy: 'static {
-    /// More invalidations than this in one request become one full flush (`tlb_single_page_flush_ceiling`).
-    const FLUSH_CEILING: u64 = 33;
-    /// Pages a gather holds without asking for memory, 1 to 8 (`MMU_GATHER_BUNDLE`).
-    const GATHER_SLOTS: usize = 8;
-    /// Batch pages a gather takes at most, up to [`MAX_BATCHES`](crate::gather::MAX_BATCHES); with batches of 510
-    /// slots this bounds the work between two flushes to about 10,000 pages (`MAX_GATHER_BATCH_COUNT`).
-    const GATHER_BATCHES: usize = 19;
-    /// Tags on each CPU, up to [`MAX_SLOTS`](crate::tag::MAX_SLOTS), where they are slots (`TLB_NR_DYN_ASIDS`).
-    const TAG_SLOTS: usize = 6;
-    /// The highest tag where they are numbered: 255 on Alpha's EV6, 127 on EV5.
-    const LAST_TAG: u16 = 255;
-}
-
-/// Linux's numbers on x86-64.
-#[derive(Clone, Copy, Debug)]
-pub struct DefaultPolicy;
-
-impl Policy for DefaultPolicy {}
 
 /// What a wait or a scope may return: something that one word identifies, so that the explorer can tell results apart.
 pub trait Small: Copy {
@@ -309,9 +291,18 @@ pub unsafe trait Machine: Sized + 'static {
         let _ = (table, level);
     }
 
-    /// Takes scratch memory for a gather, or not: may fail at any time, must not sleep, need not be zeroed.
+    /// Takes scratch memory for a gather, or not: may fail at any time, must not sleep, need not be zeroed. Two words at
+    /// least, and always as many.
     #[track_caller]
     fn alloc_batch(&self) -> Option<Self::Batch>;
+
+    /// Frees page-table pages as soon as no software walker that takes no lock can be reading them: asked only where
+    /// [`Policy::TABLES`] says [`Deferred`](crate::TableCustody::Deferred). May keep them for later, as `call_rcu` does.
+    ///
+    /// By default every CPU is interrupted first, which ends the walks of those that mask interrupts meanwhile.
+    fn defer(&self, tables: UnlinkedTables<Self>) {
+        tables.free_after_rendezvous(self);
+    }
 
     // Where library state lives.
 
@@ -331,6 +322,25 @@ pub unsafe trait Machine: Sized + 'static {
     fn descriptor(&self, table: TableFrame) -> &Descriptor<Self>;
 
     // Hooks that cost nothing unless used.
+
+    /// Hears of each page whose translation was taken out, for MMUs that keep a hash of them. The entry is absent, no TLB
+    /// has been told, and the page-table lock is held.
+    #[inline]
+    fn unhooked(&self, space: SpaceId, page: Vpn, level: Level) {
+        let _ = (space, page, level);
+    }
+
+    /// Tells whether two base frames, of which one follows the other, may leave a gather as one
+    /// [`FrameRun`](crate::FrameRun): for kernels whose sinks want to see a folio at a time.
+    #[inline]
+    fn may_join(&self, frame: Pfn, next: Pfn) -> bool {
+        let _ = (frame, next);
+        true
+    }
+
+    /// Called between two [chunks](Policy::RELEASE_CHUNK) of what a gather lets go of where its caller holds no page-table
+    /// lock: a place to let others run.
+    fn resched(&self) {}
 
     /// Tells whether a fix is in place. Only simulated machines ever say no.
     #[inline]

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::*;
 
 use crate::{
     addr::{Level, Pfn},
-    frame::{Frame, FrameSink, NoFrame},
+    frame::{Frame, FrameRun, FrameSink, NoFrame},
     machine::{Machine, Modify},
     table::Leaf,
     word::Shared,
@@ -93,15 +93,22 @@ pub fn is_exclusive<M: Frames>(leaf: &Leaf<'_, M>) -> bool {
     m.page(leaf.frame()).references.load(m, Acquire) == 1
 }
 
+/// Gives a reference back, and frees the frame with the last one.
+pub fn drop_reference<M: Frames>(m: &M, frame: Frame) {
+    // ORDER(release/reuse): our use comes before the reuse of the frame by whoever sees the count fall.
+    if m.page(frame.pfn()).references.modify(m, Modify::Add(u64::MAX), AcqRel) == 1 {
+        m.free_frame(frame);
+    }
+}
+
 /// A sink that gives back the reference a translation held, and frees the frame with the last one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DropReference;
 
 impl<M: Frames> FrameSink<M> for DropReference {
-    fn release(&self, m: &M, frame: Frame) {
-        // ORDER(release/reuse): our use comes before the reuse of the frame by whoever sees the count fall.
-        if m.page(frame.pfn()).references.modify(m, Modify::Add(u64::MAX), AcqRel) == 1 {
-            m.free_frame(frame);
+    fn release(&self, m: &M, run: FrameRun) {
+        for frame in run.into_frames() {
+            drop_reference(m, frame);
         }
     }
 }

@@ -258,6 +258,8 @@ pub struct Space<M: Machine> {
     pub(crate) cpus: CpuMask<M>,
     // The root's frame number plus one. Set once before any CPU can switch here.
     root: Shared<M>,
+    // 1 from when on no CPU may switch here.
+    pub(crate) retired: Shared<M>,
     // Gathers that have changed an entry and not flushed it (`tlb_flush_pending`).
     pub(crate) gathers: Shared<M>,
     tables: Locked<M, Tables<M>>,
@@ -271,6 +273,7 @@ impl<M: Machine> Space<M> {
             generation: Shared::ZERO,
             cpus: CpuMask::new(),
             root: Shared::ZERO,
+            retired: Shared::ZERO,
             gathers: Shared::ZERO,
             tables: Locked::new(Tables::new()),
         }
@@ -281,6 +284,7 @@ impl<M: Machine> Space<M> {
         self.generation.visit("space.generation", visitor);
         self.cpus.visit("space.cpus", visitor);
         self.root.visit("space.root", visitor);
+        self.retired.visit("space.retired", visitor);
         self.gathers.visit("space.gathers", visitor);
         self.tables.visit(visitor, |tables, visitor| tables.visit(visitor));
     }
@@ -301,6 +305,7 @@ impl<M: Machine> Space<M> {
     /// [`NoFrame`] if there is no frame for the root.
     pub fn create(&self, m: &M) -> Result<(), NoFrame> {
         let root = self.lock(m).create_root()?;
+        self.retired.store(m, 0, Relaxed);
         // Whoever is told of the address space is told after this.
         self.root.store(m, root.0.0 + 1, Relaxed);
         Ok(())
@@ -352,7 +357,7 @@ impl<M: Machine> Space<M> {
     /// Pairs: `activate/shootdown`, `lazy/shootdown`.
     ///
     /// # Panics
-    /// If the address space was not created.
+    /// If the address space was not created, or was [retired](Space::retire).
     pub fn switch_to(&self, m: &M) {
         // A flush that comes between the choice of a tag and its loading would find neither address space loaded.
         let _masked = m.keeps(Fix::MaskWhileSwitching).then(|| Masked::new(m));
@@ -373,6 +378,7 @@ impl<M: Machine> Space<M> {
         here.begin_switch(m);
         // ORDER(edit/generation): whoever records a generation walks tables no older than it.
         let generation = self.generation.load(m, SeqCst);
+        self.assert_not_retired(m);
         self.load(m, here.tags.choose(m, self.id, generation));
         here.loaded.set(m, u64::from(self.id.0) + 1);
         here.set_seen(m, self.id, generation);
@@ -395,10 +401,26 @@ impl<M: Machine> Space<M> {
         // ORDER(lazy/shootdown): said before the generation is read, see `begin_switch`.
         here.activity.store(m, here.activity(m).active().0, SeqCst);
         let generation = self.generation.load(m, SeqCst);
+        self.assert_not_retired(m);
         if here.seen(m, self.id) < generation && m.keeps(Fix::CatchUp) {
             here.drop_all(m, self);
             here.set_seen(m, self.id, generation);
         }
+    }
+
+    fn assert_not_retired(&self, m: &M) {
+        // After the generation, whose load keeps it behind what we have shown, see `retire`.
+        assert!(self.retired.load(m, Relaxed) == 0, "switch to an address space that was retired");
+    }
+
+    /// Returns a CPU that uses translations of this address space, or may be about to, if there is one.
+    pub(crate) fn user(&self, m: &M) -> Option<CpuId> {
+        // ORDER(retire/activate): read after it was said that nobody may come, see `retire`.
+        let resident = self.cpus.load(m, SeqCst);
+        resident.iter().find(|cpu| {
+            let activity = Activity(m.per_cpu(*cpu).activity.load(m, SeqCst));
+            !activity.is_lazy() && (m.departure() == Departure::ClearsBit || activity.may_use(self.id))
+        })
     }
 
     /// Decides whether `cpu`, whose bit is set, must be interrupted for `request`. The only place where a CPU may be

@@ -8,7 +8,10 @@ use crate::{
     machine::Strength,
 };
 
-/// A set of levels.
+/// The bit of an encoded [`Stale`] that says so. Above it is not ours.
+const EXECUTABLE: u32 = 15;
+
+/// A set of levels, which are at most six.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LevelSet(u8);
 
@@ -25,10 +28,40 @@ impl LevelSet {
         LevelSet(self.0 | other.0)
     }
 
+    /// Tells whether there is more than one level in it.
+    #[must_use]
+    pub const fn is_mixed(self) -> bool {
+        self.0.count_ones() > 1
+    }
+
+    /// Returns the level if there is just one, as machines want it that look only at entries of the level they are told:
+    /// a wrong one and nothing is invalidated (`TTL` on arm64).
+    #[must_use]
+    pub const fn only(self) -> Option<Level> {
+        if self.0.count_ones() == 1 { Some(self.lowest()) } else { None }
+    }
+
     /// Returns the lowest level; level 1 for the empty set.
     #[must_use]
     pub const fn lowest(self) -> Level {
         if self.0 == 0 { Level::LEAF } else { Level(self.0.trailing_zeros() as u8) }
+    }
+}
+
+/// What may spare a machine some of the work of an invalidation. To ignore it is always right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hint {
+    /// The levels at which entries changed.
+    pub levels: LevelSet,
+    /// Instructions may have been fetched through them. If not, a TLB for instructions alone has nothing of it.
+    pub executable: bool,
+}
+
+impl Hint {
+    /// Says that entries of one level changed, and nothing of what they permitted.
+    #[must_use]
+    pub const fn at(level: Level) -> Hint {
+        Hint { levels: LevelSet::of(level), executable: true }
     }
 }
 
@@ -39,19 +72,25 @@ pub struct Stale {
     pub range: VpnRange,
     /// The levels at which entries changed; their lowest gives the stride of single invalidations.
     pub levels: LevelSet,
+    /// Instructions may have been fetched through them.
+    pub executable: bool,
     /// What must go.
     pub strength: Strength,
 }
 
 impl Stale {
     /// Everything an address space ever mapped.
-    pub const EVERYTHING: Stale =
-        Stale { range: VpnRange::new(Vpn(0), Vpn(u64::MAX)), levels: LevelSet(0), strength: Strength::Full };
+    pub const EVERYTHING: Stale = Stale {
+        range: VpnRange::new(Vpn(0), Vpn(u64::MAX)),
+        levels: LevelSet(0),
+        executable: true,
+        strength: Strength::Full,
+    };
 
-    /// Says that leaves of this level changed in `range`.
+    /// Says that leaves of this level changed in `range`. They may have permitted to execute.
     #[must_use]
     pub const fn leaves(range: VpnRange, level: Level) -> Stale {
-        Stale { range, levels: LevelSet::of(level), strength: Strength::Leaf }
+        Stale { range, levels: LevelSet::of(level), executable: true, strength: Strength::Leaf }
     }
 
     /// Says that an entry of this level, which translates `page`, no longer points at a table.
@@ -59,7 +98,8 @@ impl Stale {
     /// One page stands for all that the table translated: a cached pointer to it is on that page's path.
     #[must_use]
     pub const fn table(page: Vpn, level: Level) -> Stale {
-        Stale { range: VpnRange::from_len(page, 1), levels: LevelSet::of(level), strength: Strength::Walk }
+        let range = VpnRange::from_len(page, 1);
+        Stale { range, levels: LevelSet::of(level), executable: false, strength: Strength::Walk }
     }
 
     /// Returns what covers both.
@@ -68,19 +108,30 @@ impl Stale {
         Stale {
             range: self.range.hull(other.range),
             levels: self.levels.union(other.levels),
+            executable: self.executable | other.executable,
             strength: self.strength.max(other.strength),
         }
     }
 
-    /// All of it in three words, of the first the lowest 16 bits: the strength, which is never 0 in the lower eight, and the
-    /// levels.
+    /// Returns what may spare some of the work.
+    #[must_use]
+    pub const fn hint(self) -> Hint {
+        Hint { levels: self.levels, executable: self.executable }
+    }
+
+    /// All of it in three words, of the first the lowest 16 bits: the strength, which is never 0 in the lower eight, the
+    /// levels in seven, and whether instructions may have been fetched.
     pub(crate) const fn encode(self) -> [u64; 3] {
         let strength = match self.strength {
             Strength::Leaf => 1,
             Strength::Walk => 2,
             Strength::Full => 3,
         };
-        [(self.levels.0 as u64) << 8 | strength, self.range.start.0, self.range.end.0]
+        [
+            (self.executable as u64) << EXECUTABLE | (self.levels.0 as u64) << 8 | strength,
+            self.range.start.0,
+            self.range.end.0,
+        ]
     }
 
     /// Makes it of those words again, whatever the first one has above; nothing if the strength is none.
@@ -92,7 +143,12 @@ impl Stale {
             _ => return None,
         };
         let range = VpnRange::new(Vpn(start), Vpn(end));
-        Some(Stale { range, levels: LevelSet((what >> 8) as u8), strength })
+        Some(Stale {
+            range,
+            levels: LevelSet((what >> 8) as u8 & 0x7f),
+            executable: what >> EXECUTABLE & 1 != 0,
+            strength,
+        })
     }
 
     /// Returns how many single invalidations it takes.

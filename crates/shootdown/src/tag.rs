@@ -11,7 +11,8 @@
 use crate::{
     addr::SpaceId,
     fix::Fix,
-    machine::{Invalidate, Machine, Policy},
+    machine::{Invalidate, Machine},
+    policy::Policy,
     word::Own,
 };
 

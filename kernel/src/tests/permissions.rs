@@ -65,6 +65,6 @@ pub(super) fn permit_stores(m: &Metal, space: &Space<Metal>, page: Vpn) {
     let tables = space.lock(m);
     if let Some(mut leaf) = tables.find(page) {
         witness::set_read_only(leaf.frame(), false);
-        leaf.grant(Attributes::USER_WRITE);
+        leaf.set_access_flags(Attributes::USER_WRITE);
     }
 }

@@ -16,7 +16,11 @@ pub(super) const MUTATIONS: &[Incident] = &[
         "Walk caches are not flushed when a table is freed",
         Shown("unmap_tables_2cpu", Fix::DropWalkCaches),
     ),
-    incident("M3", "Without memory for a batch, frames are freed at once", Holds("refused_batch")),
+    incident(
+        "M3",
+        "Without memory for a batch, frames are freed at once",
+        Shown("refused_batch", Fix::FlushWithoutRoom),
+    ),
     incident("M4", "A lazy CPU is skipped when a table is freed", Shown("lazy_table", Fix::TellLazyOfTables)),
     incident("M5", "A lazy CPU is skipped when a table is unshared", NotYet("shared page tables")),
     incident("M6", "Nobody looks whether a CPU is switching", Shown("switch_back_2cpu", Fix::ShowSwitching)),
@@ -44,12 +48,12 @@ pub(super) const MUTATIONS: &[Incident] = &[
     incident("M16", "The last sharer waits for its own walkers only", NotYet("shared page tables")),
     incident("M17", "Unsharing is settled after its lock is dropped", NotYet("shared page tables")),
     incident("M18", "Unsharing is recorded as a change of leaves", NotYet("shared page tables")),
-    incident("M19", "A driver's mapping is unlinked before the flush", NotYet("drivers that look mappings up")),
-    incident("M20", "An early flush forgets the driver's pages", NotYet("drivers that look mappings up")),
+    incident("M19", "A driver's mapping is unlinked before the flush", Shown("uncounted_area", Fix::FlushAtAreaEnd)),
+    incident("M20", "An early flush forgets the driver's pages", Shown("uncounted_area_midway", Fix::FlushAtAreaEnd)),
     incident(
         "M21",
         "A gather skips its flush although the address space still runs",
-        NotApplicable("there is no gather that skips its flush"),
+        Shown("reaper", Fix::AskForUsers),
     ),
     incident(
         "M22",

@@ -118,7 +118,7 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-SOFTDIRTY",
         "A gather without a recorded range finishes without a flush (912efa17e512)",
-        NotApplicable("nothing but unhooking or protecting a leaf can put it in a gather, and both record it"),
+        Shown("protect_2cpu", Fix::RecordChanges),
     ),
     incident(
         "R-RMAP",
@@ -201,12 +201,12 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-PFN",
         "A driver finds no mapping left and frees, before the flush (CVE-2022-39188)",
-        NotYet("drivers that look mappings up"),
+        Shown("uncounted_area", Fix::FlushAtAreaEnd),
     ),
     incident(
         "R-PFN2",
         "An early flush forgets that a driver's pages are in the gather",
-        NotYet("drivers that look mappings up"),
+        Shown("uncounted_area_midway", Fix::FlushAtAreaEnd),
     ),
     incident(
         "R-STACKROT",
@@ -294,7 +294,7 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-OOMFULL",
         "A gather for the whole address space skips its flush while it still runs (687cb0884a71)",
-        NotApplicable("there is no gather that skips its flush"),
+        Shown("reaper", Fix::AskForUsers),
     ),
     incident(
         "R-THPDONT",

@@ -40,7 +40,11 @@ pub(super) static PROTECT: Scenario = Scenario {
             write_twice(m);
         }
     },
-    proves: &[Proof::of(Fix::WaitForAcks, "stale-after-return"), Proof::of(Fix::FlushRemote, "stale-after-return")],
+    proves: &[
+        Proof::of(Fix::WaitForAcks, "stale-after-return"),
+        Proof::of(Fix::FlushRemote, "stale-after-return"),
+        Proof::of(Fix::RecordChanges, "stale-after-return"),
+    ],
     reaches: &[Reach::Stale],
     ..Scenario::BLANK
 };

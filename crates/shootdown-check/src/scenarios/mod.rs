@@ -4,6 +4,7 @@ mod alpha;
 mod calls;
 mod dirty_2cpu;
 mod everything;
+mod exiting;
 mod full_flush;
 mod lazy;
 mod leave_2cpu;
@@ -17,6 +18,7 @@ mod switch_back_2cpu;
 mod tags;
 mod two_flushers_3cpu;
 mod two_gathers;
+mod uncounted_area;
 mod unmap_2cpu;
 mod unmap_3cpu;
 mod unmap_tables_2cpu;
@@ -24,7 +26,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 53] = [
+pub static ALL: [&Scenario; 57] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -34,6 +36,10 @@ pub static ALL: [&Scenario; 53] = [
     &refused_batch::REFUSED_BATCH,
     &two_gathers::PAGE,
     &two_gathers::TABLE,
+    &exiting::REAPER,
+    &exiting::EXIT,
+    &uncounted_area::AREA,
+    &uncounted_area::MIDWAY,
     &lazy::LEAF,
     &lazy::TABLE,
     &lazy::ARRIVAL,

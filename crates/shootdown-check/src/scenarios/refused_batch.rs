@@ -1,10 +1,14 @@
 //! A gather that gets no memory flushes early and goes on.
 
-use shootdown::{Counter, CpuId, Machine, VpnRange};
+use shootdown::{Counter, CpuId, Fix, Machine, VpnRange};
 use shootdown_sim::smp::Config;
 
-use super::script::{FLUSHING, PAGE_0, PAGE_1, TWO_CPUS, create, unmap};
-use crate::{machine::Sim, reach::Reach, scenario::Scenario};
+use super::script::{FLUSHING, PAGE_0, PAGE_1, TWO_CPUS, and, create, unmap};
+use crate::{
+    machine::Sim,
+    reach::Reach,
+    scenario::{Proof, Scenario},
+};
 
 pub(super) static REFUSED_BATCH: Scenario = Scenario {
     name: "refused_batch",
@@ -13,7 +17,7 @@ pub(super) static REFUSED_BATCH: Scenario = Scenario {
     machine: Config { may_refuse_batches: true, ..TWO_CPUS },
     setup,
     main,
-    proves: &FLUSHING,
+    proves: &and(FLUSHING, Proof::of(Fix::FlushWithoutRoom, "stale-at-free")),
     reaches: &[Reach::Stale, Reach::Counted(Counter::BatchRefused)],
     ..Scenario::BLANK
 };

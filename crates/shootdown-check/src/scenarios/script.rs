@@ -1,6 +1,6 @@
 //! What the scripts of several scenarios have in common.
 
-use shootdown::{Attributes, Fix, Frame, FrameSink, Gather, Pfn, TablesGuard, Vpn, VpnRange, residency};
+use shootdown::{Attributes, Fix, Frame, FrameSink, Gather, Pfn, Rmap, TablesGuard, Vpn, VpnRange, residency};
 use shootdown_sim::smp::Config;
 
 use crate::{machine::Sim, scenario::Proof};
@@ -85,13 +85,12 @@ fn unhook_leaves<S: FrameSink<Sim>>(
     tables: &TablesGuard<'_, Sim>,
     pages: VpnRange,
 ) {
-    while let Some(leaf) = tables.next_leaf(pages) {
-        if let Some(unhooked) = gather.unhook(leaf)
-            && unhooked.attributes.dirty
-        {
-            m.note_dirty(unhooked.frame);
+    gather.unhook_range(tables, pages, |unhooked| {
+        if unhooked.attributes.dirty {
+            (0..unhooked.count).for_each(|index| m.note_dirty(Pfn(unhooked.frame.0 + index)));
         }
-    }
+        Rmap::Now
+    });
 }
 
 /// Changes what a page permits, notes that it was dirty if it is not any more, and returns its frame.

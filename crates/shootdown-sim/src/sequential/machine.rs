@@ -75,6 +75,7 @@ pub struct Sequential<A: Architecture> {
     oracle: Oracle<A>,
     left_out: Vec<Fix>,
     refuses_batches: Cell<bool>,
+    joins_frames: Cell<bool>,
     masks: Masks,
     now_ns: Cell<u64>,
     // When each address space is to be trimmed next.
@@ -105,6 +106,7 @@ impl<A: Architecture> Sequential<A> {
             oracle: Oracle::new(n_cpus),
             left_out: left_out.to_vec(),
             refuses_batches: Cell::new(false),
+            joins_frames: Cell::new(false),
             masks: Masks::Exact,
             now_ns: Cell::new(0),
             next_trim_ns: RefCell::default(),
@@ -221,6 +223,12 @@ impl<A: Architecture> Sequential<A> {
     /// Lets gathers have batch pages, or refuses them all.
     pub fn refuse_batches(&self, refuse: bool) {
         self.refuses_batches.set(refuse);
+    }
+
+    /// Lets frames that follow each other leave a gather as one, or not, as it is at first: what recordings are compared
+    /// with does so within a folio, and they do not tell folios.
+    pub fn join_frames(&self, join: bool) {
+        self.joins_frames.set(join);
     }
 
     /// Overwrites a page-table entry behind the library's back, for tests of who reads it.
@@ -368,6 +376,11 @@ unsafe impl<A: Architecture> Machine for Sequential<A> {
 
     fn alloc_batch(&self) -> Option<Box<[u64]>> {
         (!self.refuses_batches.get()).then(|| vec![0; A::ENTRIES - BATCH_HEADER_WORDS].into_boxed_slice())
+    }
+
+    #[inline]
+    fn may_join(&self, _: Pfn, _: Pfn) -> bool {
+        self.joins_frames.get()
     }
 
     #[inline]

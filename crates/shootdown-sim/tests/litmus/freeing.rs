@@ -82,7 +82,7 @@ fn a_frame_may_not_be_freed_under_a_cpu_that_runs_user_code() {
 fn a_cpu_without_user_code_must_forget_the_translation_before_it_has_some() {
     let stop = [touch(OTHER), on(OTHER, Operation::StopUser), unhook(), free()];
     let resume = on(OTHER, Operation::ResumeUser);
-    let forget = on(OTHER, Operation::Invalidate(shootdown::Invalidate::Leaf(PAGE, Level::LEAF)));
+    let forget = on(OTHER, Operation::Invalidate(shootdown::Invalidate::Leaf(PAGE, shootdown::Hint::at(Level::LEAF))));
     let violation = Violation::StaleInUse { cpu: OTHER, page: PAGE, frame: DATA };
     assert_eq!(perform(&[&stop[..], &[resume]].concat()), Err(violation));
     assert_eq!(perform(&[&stop[..], &[forget, resume]].concat()), Ok(()));

@@ -30,8 +30,8 @@ const FLAG: Location = Location::Word(WordId(0));
 
 const READ: Operation = Operation::Access(PAGE, Access::Read);
 const WRITE: Operation = Operation::Access(PAGE, Access::Write);
-const INVALIDATE_LEAF: Operation = Operation::Invalidate(Invalidate::Leaf(PAGE, Level::LEAF));
-const INVALIDATE_WALK: Operation = Operation::Invalidate(Invalidate::Walk(PAGE, Level::LEAF));
+const INVALIDATE_LEAF: Operation = Operation::Invalidate(Invalidate::Leaf(PAGE, shootdown::Hint::at(Level::LEAF)));
+const INVALIDATE_WALK: Operation = Operation::Invalidate(Invalidate::Walk(PAGE, shootdown::Hint::at(Level::LEAF)));
 
 fn store(at: Location, value: u64) -> Operation {
     Operation::Store(at, value, Relaxed)

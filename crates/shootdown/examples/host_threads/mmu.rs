@@ -13,7 +13,7 @@ use std::{
 };
 
 use shootdown::{
-    Attributes, Entry, EntryAt, EntryFormat, Invalidate, Level, Pfn, SpaceId, TableFrame, Vpn, Word,
+    Attributes, Entry, EntryAt, EntryFormat, Hint, Invalidate, Level, Pfn, SpaceId, TableFrame, Vpn, Word,
     arch::x86_64::X86_64,
 };
 
@@ -189,7 +189,7 @@ impl Mmu {
         };
         let translation = self.translate(memory, page, wanted).or_else(|| {
             // SDM 3A §4.10.4.1 (rev 86): a page fault drops what is remembered for its address.
-            self.invalidate(Invalidate::Walk(page, Level::LEAF));
+            self.invalidate(Invalidate::Walk(page, Hint::at(Level::LEAF)));
             self.translate(memory, page, wanted)
         });
         let Some(frame) = translation else {

@@ -196,7 +196,7 @@ impl Worker<'_> {
         let tables = space.lock(self.m);
         if let Some(mut leaf) = tables.find(self.page()) {
             self.m.host.memory.allow_stores(leaf.frame());
-            leaf.grant(Attributes::USER_WRITE);
+            leaf.set_access_flags(Attributes::USER_WRITE);
         }
     }
 

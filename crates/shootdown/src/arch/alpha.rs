@@ -21,7 +21,7 @@
 use crate::{
     addr::{Level, Pfn, TableFrame, Vpn, VpnRange},
     format::{Attributes, Entry, EntryFormat},
-    machine::Policy,
+    policy::{Policy, batches_of},
 };
 
 // Alpha Architecture Reference Manual, part II-B (OSF/1), "Page Table Entries"; the bits from 16 up are software's, and
@@ -70,6 +70,8 @@ impl EntryFormat for Alpha {
     const INDEX_BITS: u32 = 10;
     const PAGE_SHIFT: u32 = 13;
     const HIGHEST_LEAF: Level = Level::LEAF;
+    // Nothing in the manual says that it does.
+    const FAULT_FORGETS: bool = false;
     // The library must not walk down the self-map: it would find the root below itself.
     const REACH: VpnRange = VpnRange::from_len(Vpn(0), USER_SLOTS * Self::ROOT.pages::<Self>());
 
@@ -132,8 +134,7 @@ pub struct AlphaPolicy;
 
 impl Policy for AlphaPolicy {
     const FLUSH_CEILING: u64 = 0;
-    // Batches of 1,022 slots: about 10,000 pages here, too.
-    const GATHER_BATCHES: usize = 9;
+    const GATHER_BATCHES: usize = batches_of(1022);
 }
 
 /// Pages without `user` are nobody's (`PROT_NONE`): they fault on reads in the kernel as well.

@@ -37,7 +37,9 @@ pub use self::{
     notice::{Notice, notify},
     operation::Work,
     present::{Present, arrive, depart},
-    send::{Started, on_all, on_each, on_each_if, on_others, rendezvous, start, synchronize_instructions},
+    send::{
+        Started, on_all, on_each, on_each_if, on_others, rendezvous, rendezvous_all, start, synchronize_instructions,
+    },
     serve::{handle_kick, on_interrupt_exit, serve},
     slot::Slot,
     wait::{Waiting, wait},

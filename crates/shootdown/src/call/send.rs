@@ -51,9 +51,14 @@ pub fn on_all<M: Machine>(m: &M, work: Work) {
 /// As [`on_each`].
 #[doc(alias = "smp_call_function")]
 pub fn on_others<M: Machine>(m: &M, work: Work) {
-    let mut targets = m.present().load(m);
-    targets.remove(m.cpu());
-    run_on(m, targets, Operation::Work(work));
+    run_on(m, others(m), Operation::Work(work));
+}
+
+/// Every CPU that takes part but this one.
+fn others<M: Machine>(m: &M) -> CpuSet<M::Cpus> {
+    let mut others = m.present().load(m);
+    others.remove(m.cpu());
+    others
 }
 
 /// Returns when every CPU of `targets` has taken an interrupt, or served its inbox, after this call began.
@@ -62,6 +67,15 @@ pub fn on_others<M: Machine>(m: &M, work: Work) {
 /// As [`on_each`].
 pub fn rendezvous<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>) {
     run_on(m, *targets, Operation::Rendezvous);
+}
+
+/// The same for every other CPU that takes part.
+///
+/// # Context
+/// As [`on_each`].
+#[doc(alias = "tlb_remove_table_sync_one")]
+pub fn rendezvous_all<M: Machine>(m: &M) {
+    rendezvous(m, &others(m));
 }
 
 /// Makes every CPU that takes part, and this one, fetch instructions anew; returns when all do.

@@ -64,10 +64,10 @@ impl<M: Machine> Descriptor<M> {
         self.n_entries.set(m, self.n_entries.get(m) + 1);
     }
 
-    pub(crate) fn entry_removed(&self, m: &M) {
+    pub(crate) fn entries_removed(&self, m: &M, count: u64) {
         let n_entries = self.n_entries.get(m);
-        debug_assert!(n_entries > 0, "an entry left a table that had none");
-        self.n_entries.set(m, n_entries.saturating_sub(1));
+        debug_assert!(n_entries >= count, "more entries left a table than it had");
+        self.n_entries.set(m, n_entries.saturating_sub(count));
     }
 
     fn becomes_table(&self, m: &M, table: TableFrame, state: u64) {

@@ -9,7 +9,8 @@ use crate::{
     format::{Attributes, Entry, EntryFormat},
     frame::{Frame, NoFrame},
     lock::Guard,
-    machine::{At, Machine, Modify},
+    machine::{At, Invalidate, Machine, Modify},
+    stale::Hint,
     word::Own,
 };
 
@@ -207,11 +208,18 @@ impl<M: Machine> TablesGuard<'_, M> {
         m.store(At::Entry(at), raw, Release);
     }
 
-    /// Clears an entry and returns what it was, with all that hardware wrote into it until then.
+    /// Says that so many of this table's entries were cleared.
+    pub(crate) fn entries_removed(&self, table: TableFrame, count: u64) {
+        let m = self.machine();
+        m.descriptor(table).entries_removed(m, count);
+    }
+
+    /// Clears an entry and returns what it was, with all that hardware wrote into it until then. The table's entries are
+    /// still to be [counted](Self::entries_removed).
+    #[inline]
     #[track_caller]
     pub(crate) fn take(&self, at: EntryAt) -> u64 {
         let m = self.machine();
-        m.descriptor(at.table).entry_removed(m);
         // One step, so that a dirty bit set by another CPU's walker at the last moment comes out with it.
         // ORDER(edit/generation): the flush that follows bumps the generation; whoever sees the new generation walks
         // tables without this entry.
@@ -269,17 +277,25 @@ impl<'t, M: Machine> Leaf<'t, M> {
         self.guard
     }
 
-    /// Permits more through this translation, and marks it dirty if asked; takes nothing away.
+    /// Permits more through this translation, and marks it dirty or accessed if asked; takes nothing away.
     ///
-    /// Needs no flush: a CPU that still remembers the stricter translation faults once more and finds this one.
+    /// Needs no flush: a CPU that still remembers the stricter translation faults once more and finds this one. Where
+    /// the fault itself does not make it forget, this CPU, which has had the fault, is made to here.
     ///
     /// # Panics
-    /// If `attributes` permit less than the leaf does now: that would need a flush.
-    pub fn grant(&mut self, attributes: Attributes) {
+    /// If `attributes` permit less than the leaf does now: that would need a flush, see
+    /// [`Gather::change`](crate::Gather::change).
+    #[doc(alias = "ptep_set_access_flags")]
+    pub fn set_access_flags(&mut self, attributes: Attributes) {
         let now = self.attributes();
-        assert!(attributes.permits(now), "a grant may not take permissions away");
-        let dirty = attributes.dirty || now.dirty;
-        self.set_attributes(Attributes { dirty, ..attributes });
+        assert!(attributes.permits(now), "this is for more permissions, not for less");
+        let (dirty, accessed) = (attributes.dirty || now.dirty, attributes.accessed || now.accessed);
+        self.set_attributes(Attributes { dirty, accessed, ..attributes });
+        if !M::Format::FAULT_FORGETS {
+            let m = self.guard.machine();
+            m.invalidate(Invalidate::Leaf(self.page, Hint::at(self.level)));
+            m.complete();
+        }
     }
 
     /// Changes the entry bit by bit, so that a dirty bit set by hardware meanwhile survives unless it is to go; returns

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Release;
 
-use shootdown::{At, CpuId, CpuSet, EntryAt, Frame, Invalidate, Level, Machine, Pfn, TableFrame};
+use shootdown::{At, CpuId, CpuSet, EntryAt, Frame, Hint, Invalidate, Level, Machine, Pfn, TableFrame};
 use shootdown_sim::smp::{Config, MemoryModel};
 
 use super::super::script::{PAGE_0, create};
@@ -29,7 +29,7 @@ pub(super) fn setup(m: &Sim) {
 /// Clears the entry of page 0 and forgets the page on this CPU.
 pub(super) fn unhook_locally(m: &Sim) {
     m.store(At::Entry(EntryAt { table: TABLE, index: 0 }), 0, Release);
-    m.invalidate(Invalidate::Leaf(PAGE_0, Level::LEAF));
+    m.invalidate(Invalidate::Leaf(PAGE_0, Hint::at(Level::LEAF)));
     m.complete();
 }
 

@@ -1,0 +1,56 @@
+//! Gathers of one address space that are under way at the same time.
+//!
+//! An entry that is absent is gone from TLBs only when the gather that cleared it has flushed. Each says that it is live
+//! before it changes the first entry, and until its last flush; who finishes meanwhile flushes everything.
+
+use core::sync::atomic::Ordering::*;
+
+use super::Gather;
+use crate::{
+    counters::Counter,
+    fix::Fix,
+    frame::FrameSink,
+    machine::{Machine, Modify, Strength},
+    stale::Stale,
+};
+
+impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
+    /// Lets other gathers know, before an entry is changed, that its flush is still to come.
+    #[inline]
+    pub(super) fn become_live(&mut self) {
+        if !self.is_live {
+            self.is_live = true;
+            // ORDER(unlock/lock): said under the page-table lock; whoever finds the changed entry has taken the lock since.
+            self.space.gathers.update(self.m, Modify::Add(1), Relaxed);
+        }
+    }
+
+    /// Its flush is complete.
+    pub(super) fn stop_being_live(&mut self) {
+        if self.is_live {
+            self.is_live = false;
+            // ORDER(gather/gather): after the flush.
+            self.space.gathers.update(self.m, Modify::Add(1_u64.wrapping_neg()), Release);
+        }
+    }
+
+    /// Tells whether another gather has changed entries that it has not flushed. What this one did not find because of it
+    /// may still be in TLBs.
+    fn has_company(&self) -> bool {
+        // ORDER(gather/gather): who is not live any more has flushed.
+        self.space.gathers.load(self.m, Acquire) > u64::from(self.is_live)
+    }
+
+    /// Flushes everything next if another gather is under way.
+    pub(super) fn flush_for_others(&mut self) {
+        if !self.has_company() || !self.m.keeps(Fix::FlushForOthers) {
+            return;
+        }
+        self.m.count(Counter::FlushForced, 1);
+        match &mut self.stale {
+            // As if nothing but pages had been unhooked.
+            Some(stale) if !self.m.keeps(Fix::KeepTablesInMind) => stale.strength = Strength::Leaf,
+            _ => self.record(Stale::EVERYTHING),
+        }
+    }
+}

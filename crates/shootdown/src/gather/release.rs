@@ -1,0 +1,160 @@
+//! Letting go of what a gather holds, when its flush is complete.
+
+use super::{Area, Gather, Held, Rmap, UnlinkedTables, tables};
+use crate::{
+    addr::TableFrame,
+    call,
+    counters::Counter,
+    fix::Fix,
+    frame::{FrameRun, FrameSink},
+    machine::Machine,
+    policy::{Policy, TableCustody},
+};
+
+/// Where others may be let run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resched {
+    /// Nowhere: a lock may be held.
+    Never,
+    /// After each chunk.
+    BetweenChunks,
+}
+
+impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
+    /// Makes sure that one more thing can be held.
+    #[inline]
+    pub(super) fn make_room(&mut self) {
+        if !self.has_room() {
+            self.flush_for_room(Resched::Never);
+        }
+    }
+
+    /// Lets go of everything held, early.
+    pub(super) fn flush_for_room(&mut self, resched: Resched) {
+        if self.m.keeps(Fix::FlushWithoutRoom) {
+            self.flush_translations();
+        }
+        self.settle();
+        self.release(resched);
+    }
+
+    #[inline]
+    pub(super) fn has_room(&mut self) -> bool {
+        self.pages.reserve(self.m)
+    }
+
+    /// Takes custody of frames whose translations were recorded.
+    pub(super) fn hold_run(&mut self, run: FrameRun, rmap: Rmap) {
+        if self.area == Area::Uncounted {
+            return;
+        }
+        if M::Policy::CLEARING_FLUSHES || !self.m.keeps(Fix::FlushBeforeFree) {
+            if rmap == Rmap::Delayed {
+                self.sink.remove_rmap(self.m, &run);
+            }
+            release_run(self.m, self.sink, run);
+        } else {
+            self.pages.push(&Held::Run(run, rmap));
+        }
+    }
+
+    /// Makes sure that a table can be held.
+    pub(super) fn make_room_for_table(&mut self) {
+        if M::Policy::TABLES == TableCustody::WithPages {
+            self.make_room();
+        } else if self.tables.is_full() {
+            self.flush_for_room(Resched::Never);
+        }
+    }
+
+    /// Takes custody of a table whose entry was recorded. If there is no room for it, it goes alone.
+    pub(super) fn hold_table(&mut self, table: TableFrame) {
+        let m = self.m;
+        if !m.keeps(Fix::FlushBeforeFree) {
+            tables::free(m, table);
+        } else if M::Policy::TABLES == TableCustody::WithPages {
+            self.pages.push(&Held::Table(table));
+        } else if self.tables.reserve(m) {
+            self.tables.push(table);
+        } else {
+            if m.keeps(Fix::FlushWithoutRoom) {
+                self.flush_translations();
+            }
+            if M::Policy::TABLES == TableCustody::Deferred {
+                call::rendezvous_all(m);
+            }
+            tables::free(m, table);
+        }
+    }
+
+    /// Takes what was delayed out of the reverse map.
+    pub(super) fn settle(&mut self) {
+        if self.pages.has_delayed() {
+            self.flush_translations();
+            let (m, sink) = (self.m, self.sink);
+            self.pages.settle(|run| sink.remove_rmap(m, run));
+        }
+    }
+
+    /// Lets go of everything held; it was flushed.
+    pub(super) fn release(&mut self, resched: Resched) {
+        let (m, sink) = (self.m, self.sink);
+        let mut chunk = Chunk { resched, n: 0 };
+        if let Some(tables) = self.tables.take() {
+            chunk.n = tables.count() as u64;
+            let_go_of_tables(m, tables);
+        }
+        self.pages.drain(|held| {
+            chunk.make_room(m, cost::<M>(&held));
+            match held {
+                Held::Run(run, _) => release_run(m, sink, run),
+                Held::Table(table) => tables::free(m, table),
+            }
+        });
+        chunk.end(m);
+    }
+}
+
+fn let_go_of_tables<M: Machine>(m: &M, tables: UnlinkedTables<M>) {
+    if M::Policy::TABLES == TableCustody::Deferred {
+        m.defer(tables);
+    } else {
+        tables.free(m);
+    }
+}
+
+fn release_run<M: Machine>(m: &M, sink: &impl FrameSink<M>, run: FrameRun) {
+    m.count(Counter::PageReleased, run.count());
+    sink.release(m, run);
+}
+
+/// How much of a chunk it takes.
+fn cost<M: Machine>(held: &Held) -> u64 {
+    match held {
+        Held::Run(run, _) if M::Policy::RELEASE_COUNTS_PAGES => run.count() * run.level().pages::<M::Format>(),
+        Held::Run(run, _) => 1 + u64::from(run.count() > 1),
+        Held::Table(_) => 1,
+    }
+}
+
+/// What was let go of since the last resched point.
+struct Chunk {
+    resched: Resched,
+    n: u64,
+}
+
+impl Chunk {
+    fn make_room<M: Machine>(&mut self, m: &M, cost: u64) {
+        if self.n + cost > M::Policy::RELEASE_CHUNK {
+            self.end(m);
+        }
+        self.n += cost;
+    }
+
+    fn end<M: Machine>(&mut self, m: &M) {
+        if self.resched == Resched::BetweenChunks && self.n > 0 {
+            m.resched();
+        }
+        self.n = 0;
+    }
+}

@@ -1,0 +1,101 @@
+//! Where a gather keeps page-table pages, on machines that do not keep them among the other pages.
+
+use crate::{
+    addr::{Pfn, TableFrame},
+    call,
+    counters::Counter,
+    machine::Machine,
+    table,
+};
+
+/// Page-table pages that no hardware walker reaches any more; a software walker that takes no lock may still be reading one.
+///
+/// Dropping it leaks them.
+#[must_use = "tables that are not freed leak"]
+pub struct UnlinkedTables<M: Machine> {
+    batch: M::Batch,
+    n: usize,
+}
+
+impl<M: Machine> UnlinkedTables<M> {
+    /// Returns how many they are; never 0.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.n
+    }
+
+    /// Frees them.
+    ///
+    /// # Context
+    /// When no software walker can be reading them. Does not sleep.
+    pub fn free(self, m: &M) {
+        for word in &self.batch.as_ref()[..self.n] {
+            free(m, TableFrame(Pfn(*word)));
+        }
+    }
+
+    /// Frees them after every CPU has taken an interrupt: no walker that masks interrupts while it reads can have begun
+    /// before.
+    ///
+    /// # Context
+    /// As [`call::on_each`].
+    pub fn free_after_rendezvous(self, m: &M) {
+        call::rendezvous_all(m);
+        self.free(m);
+    }
+
+    fn has_room(&self) -> bool {
+        self.n < self.batch.as_ref().len()
+    }
+
+    fn push(&mut self, table: TableFrame) {
+        self.batch.as_mut()[self.n] = table.0.0;
+        self.n += 1;
+    }
+}
+
+/// A batch page for tables, once there are any.
+pub(super) struct Tables<M: Machine> {
+    batch: Option<UnlinkedTables<M>>,
+}
+
+impl<M: Machine> Tables<M> {
+    pub(super) const fn new() -> Self {
+        Tables { batch: None }
+    }
+
+    /// Makes sure that one more table can be held, or says that it cannot.
+    pub(super) fn reserve(&mut self, m: &M) -> bool {
+        if self.batch.is_none() {
+            self.batch = m.alloc_batch().map(|batch| UnlinkedTables { batch, n: 0 });
+            if self.batch.is_none() {
+                m.count(Counter::BatchRefused, 1);
+            }
+        }
+        self.batch.as_ref().is_some_and(UnlinkedTables::has_room)
+    }
+
+    /// Tells whether the batch page has no room left.
+    pub(super) fn is_full(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| !batch.has_room())
+    }
+
+    /// Takes `table` in. Room for it was reserved.
+    pub(super) fn push(&mut self, table: TableFrame) {
+        match &mut self.batch {
+            Some(batch) => batch.push(table),
+            None => unreachable!("no table may be held without room reserved for it"),
+        }
+    }
+
+    /// Lets go of those that are held, if any are.
+    pub(super) fn take(&mut self) -> Option<UnlinkedTables<M>> {
+        self.batch.take().filter(|batch| batch.n > 0)
+    }
+}
+
+/// Frees a table that nothing reaches any more.
+pub(super) fn free<M: Machine>(m: &M, table: TableFrame) {
+    m.count(Counter::TableReleased, 1);
+    table::destroy(m, table);
+}

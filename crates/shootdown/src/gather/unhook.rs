@@ -1,0 +1,300 @@
+//! Clearing and changing entries, and noting what is to be flushed for it.
+
+use super::{Gather, release::Resched};
+use crate::{
+    addr::{EntryAt, Level, Pfn, TableFrame, Vpn, VpnRange},
+    fix::Fix,
+    format::{Attributes, Entry, EntryFormat},
+    frame::{FrameRun, FrameSink},
+    machine::Machine,
+    policy::Policy,
+    stale::Stale,
+    table::{Leaf, TablesGuard},
+};
+
+/// When a kernel takes a mapping that was unhooked out of its reverse map, which knows who maps a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rmap {
+    /// It has done so, or has none.
+    Now,
+    /// In [`FrameSink::remove_rmap`], after the flush and still under the page-table lock. For dirty pages of files: who
+    /// writes one back looks for its mappings to make them read-only, and must find this one as long as a TLB may let
+    /// stores through (Linux 5df397dec7c4).
+    Delayed,
+}
+
+/// What a translation was, now that it is unhooked; or several that follow each other in one table, to frames that follow
+/// each other, and were alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unhooked {
+    /// The first page they mapped.
+    pub page: Vpn,
+    /// The level they sat at.
+    pub level: Level,
+    /// The first frame they mapped to. The gather has it, and those that follow, in custody.
+    pub frame: Pfn,
+    /// How many they are: 1 if they sat above level 1.
+    pub count: u64,
+    /// What each permitted; `dirty` includes every store that hardware made through it in this table until now.
+    pub attributes: Attributes,
+}
+
+impl Unhooked {
+    /// Returns the pages they mapped.
+    #[must_use]
+    pub const fn pages<F: EntryFormat>(&self) -> VpnRange {
+        VpnRange::from_len(self.page, self.count * self.level.pages::<F>())
+    }
+
+    /// Tells whether a translation continues the run.
+    fn is_followed_by<F: EntryFormat>(&self, page: Vpn, level: Level, frame: Pfn, attributes: Attributes) -> bool {
+        self.level == Level::LEAF
+            && level == Level::LEAF
+            && page.0 == self.page.0 + self.count
+            && frame.0 == self.frame.0 + self.count
+            // Another table begins.
+            && page.index::<F>(level) != 0
+            && attributes == self.attributes
+    }
+}
+
+impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
+    /// Unhooks a translation and takes custody of its frame. Returns what it was, or `None` if it is gone already.
+    ///
+    /// # Context
+    /// Under the page-table lock, which the leaf proves. Does not sleep; flushes first if there is no room.
+    ///
+    /// # Ordering
+    /// The entry is cleared when this returns; no TLB has been told.
+    ///
+    /// # Panics
+    /// If the leaf belongs to another address space.
+    pub fn unhook(&mut self, leaf: Leaf<'_, M>) -> Option<Unhooked> {
+        self.assert_ours(leaf.guard());
+        // Room first: an entry that is cleared while there is no place for its frame would lose either the frame or
+        // the page's part of the range.
+        self.make_room();
+        let unhooked = self.clear(&leaf)?;
+        self.keep(leaf.guard(), leaf.at().table, unhooked, Rmap::Now);
+        Some(unhooked)
+    }
+
+    /// Unhooks every translation that reaches into `range`, and takes custody of their frames. `each` hears of them, and
+    /// says when they leave the reverse map; those that are [`Delayed`](Rmap::Delayed) have left it when this returns.
+    ///
+    /// # Context
+    /// Under the page-table lock. Does not sleep; flushes first if there is no room, and at the end if something is
+    /// delayed.
+    ///
+    /// # Ordering
+    /// As [`unhook`](Gather::unhook).
+    ///
+    /// # Panics
+    /// If the guard belongs to another address space.
+    #[doc(alias = "zap_pte_range")]
+    pub fn unhook_range(
+        &mut self,
+        tables: &TablesGuard<'_, M>,
+        range: VpnRange,
+        mut each: impl FnMut(&Unhooked) -> Rmap,
+    ) {
+        self.assert_ours(tables);
+        let mut left = self.unhook_until_full(tables, range, &mut each);
+        while !left.is_empty() {
+            self.flush_for_room(Resched::Never);
+            left = self.unhook_until_full(tables, left, &mut each);
+        }
+        self.settle();
+    }
+
+    /// The same, taking the page-table lock itself, and letting others run between flushes. The best way to unmap many
+    /// pages.
+    ///
+    /// # Context
+    /// As [`finish`](Gather::finish); takes the page-table lock.
+    #[doc(alias = "unmap_page_range")]
+    pub fn unmap(&mut self, range: VpnRange, mut each: impl FnMut(&Unhooked) -> Rmap) {
+        let mut left = range;
+        loop {
+            let tables = self.space.lock(self.m);
+            left = self.unhook_until_full(&tables, left, &mut each);
+            self.settle();
+            drop(tables);
+            if left.is_empty() {
+                return;
+            }
+            self.flush_for_room(Resched::BetweenChunks);
+        }
+    }
+
+    /// Returns what is left of `range` when there is no more room.
+    fn unhook_until_full(
+        &mut self,
+        tables: &TablesGuard<'_, M>,
+        range: VpnRange,
+        each: &mut impl FnMut(&Unhooked) -> Rmap,
+    ) -> VpnRange {
+        let mut run = None;
+        for leaf in tables.leaves(range) {
+            if !self.extends(run.as_ref(), &leaf) {
+                self.keep_run(tables, run.take(), each);
+                if !self.has_room() {
+                    return VpnRange::new(leaf.page().max(range.start), range.end);
+                }
+            }
+            let Some(unhooked) = self.clear(&leaf) else {
+                continue;
+            };
+            match &mut run {
+                Some((_, run)) if run.attributes == unhooked.attributes => run.count += 1,
+                _ => {
+                    // Hardware has written into it at the last moment, so that it does not belong to the run after all.
+                    if run.is_some() {
+                        self.keep_run(tables, run.take(), each);
+                        self.record_run(&unhooked);
+                        self.make_room();
+                    }
+                    run = Some((leaf.at().table, unhooked));
+                }
+            }
+        }
+        self.keep_run(tables, run, each);
+        VpnRange::new(range.end, range.end)
+    }
+
+    /// Clears an entry; there is room for its frame.
+    #[inline]
+    fn clear(&mut self, leaf: &Leaf<'_, M>) -> Option<Unhooked> {
+        if M::Policy::ONE_PAGE_SIZE && self.stale.is_some_and(|stale| stale.levels.only() != Some(leaf.level())) {
+            self.flush_translations();
+        }
+        self.become_live();
+        let (raw, level) = (leaf.guard().take(leaf.at()), leaf.level());
+        let Entry::Leaf(frame) = M::Format::decode(raw, level) else {
+            return None;
+        };
+        Some(Unhooked { page: leaf.page(), level, frame, count: 1, attributes: M::Format::attributes(raw) })
+    }
+
+    fn keep_run(
+        &mut self,
+        tables: &TablesGuard<'_, M>,
+        run: Option<(TableFrame, Unhooked)>,
+        each: &mut impl FnMut(&Unhooked) -> Rmap,
+    ) {
+        if let Some((table, run)) = run {
+            let rmap = each(&run);
+            self.keep(tables, table, run, rmap);
+        }
+    }
+
+    /// Records what was cleared in `table` and takes custody of its frames.
+    fn keep(&mut self, tables: &TablesGuard<'_, M>, table: TableFrame, run: Unhooked, rmap: Rmap) {
+        tables.entries_removed(table, run.count);
+        for page in 0..run.count {
+            self.m.unhooked(self.space.id(), Vpn(run.page.0 + page), run.level);
+        }
+        self.record_run(&run);
+        self.hold_run(FrameRun::regain(run.frame, run.count, run.level), rmap);
+    }
+
+    fn record_run(&mut self, run: &Unhooked) {
+        if !M::Policy::CLEARING_FLUSHES {
+            let stale = Stale::leaves(run.pages::<M::Format>(), run.level);
+            self.record(Stale { executable: run.attributes.executable, ..stale });
+        }
+    }
+
+    /// Changes what a translation permits and returns what it permitted before. Records a flush if the architecture
+    /// needs one for this change.
+    ///
+    /// # Context
+    /// As [`unhook`](Gather::unhook).
+    ///
+    /// # Panics
+    /// If the leaf belongs to another address space.
+    pub fn change(&mut self, mut leaf: Leaf<'_, M>, attributes: Attributes) -> Attributes {
+        self.assert_ours(leaf.guard());
+        self.become_live();
+        let raw = leaf.set_attributes(attributes);
+        let was = M::Format::attributes(raw);
+        let needs_flush = M::Format::needs_flush(raw, leaf.raw()) && !M::Policy::CLEARING_FLUSHES;
+        if needs_flush && self.m.keeps(Fix::RecordChanges) {
+            self.record(Stale { executable: was.executable, ..Stale::leaves(leaf.span(), leaf.level()) });
+        }
+        was
+    }
+
+    /// Unhooks the tables below the root that translate some page of `touched`, nothing outside of `limits`, and have no
+    /// entry left. `limits` is the hole in the address space that the unmapped pages now lie in.
+    ///
+    /// # Context
+    /// Under the page-table lock. Does not sleep; flushes first if there is no room.
+    ///
+    /// # Panics
+    /// If the guard belongs to another address space.
+    #[doc(alias = "free_pgtables")]
+    pub fn unhook_tables(&mut self, tables: &mut TablesGuard<'_, M>, touched: VpnRange, limits: VpnRange) {
+        self.assert_ours(tables);
+        if let Some(root) = tables.root() {
+            self.unhook_tables_below(tables, root, M::Format::ROOT, touched.intersection(limits), limits);
+        }
+    }
+
+    /// `touched` lies within what `table`, of `level`, translates, if it is not empty.
+    fn unhook_tables_below(
+        &mut self,
+        tables: &mut TablesGuard<'_, M>,
+        table: TableFrame,
+        level: Level,
+        touched: VpnRange,
+        limits: VpnRange,
+    ) {
+        let Some(below) = level.below() else {
+            return;
+        };
+        let mut left = touched.intersection(M::Format::REACH);
+        while !left.is_empty() {
+            let span = level.span::<M::Format>(left.start);
+            let at = EntryAt { table, index: left.start.index::<M::Format>(level) };
+            if let Entry::Table(child) = tables.entry(at, level).1 {
+                self.unhook_tables_below(tables, child, below, left.intersection(span), limits);
+                if limits.covers(span) && tables.is_empty(child) {
+                    self.unhook_table(tables, at, child, self.stale_table(left.start, level));
+                }
+            }
+            left.start = span.end;
+        }
+    }
+
+    fn unhook_table(&mut self, tables: &mut TablesGuard<'_, M>, at: EntryAt, child: TableFrame, stale: Stale) {
+        self.make_room_for_table();
+        self.become_live();
+        tables.take(at);
+        tables.entries_removed(at.table, 1);
+        self.record(stale);
+        self.hold_table(child);
+    }
+
+    fn stale_table(&self, page: Vpn, level: Level) -> Stale {
+        if self.m.keeps(Fix::DropWalkCaches) {
+            Stale::table(page, level)
+        } else {
+            Stale::leaves(VpnRange::from_len(page, 1), level)
+        }
+    }
+
+    /// Tells whether a translation looks as if it continued the run.
+    #[inline]
+    fn extends(&self, run: Option<&(TableFrame, Unhooked)>, leaf: &Leaf<'_, M>) -> bool {
+        run.is_some_and(|(_, run)| {
+            run.is_followed_by::<M::Format>(leaf.page(), leaf.level(), leaf.frame(), leaf.attributes())
+                && self.m.may_join(Pfn(leaf.frame().0 - 1), leaf.frame())
+        })
+    }
+
+    #[inline]
+    fn assert_ours(&self, guard: &TablesGuard<'_, M>) {
+        assert!(self.space.is_locked_by(guard), "the page-table lock of another address space");
+    }
+}

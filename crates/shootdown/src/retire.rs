@@ -1,0 +1,65 @@
+//! The end of an address space's life: nobody uses it any more, and nobody will.
+
+use core::sync::atomic::Ordering::*;
+
+use crate::{cpu::CpuId, fix::Fix, machine::Machine, residency::Space};
+
+/// The witness that an address space has had its last user.
+///
+/// CPUs may have it loaded lazily, with all that their TLBs remember of it; none will use that.
+pub struct Retired<'s, M: Machine> {
+    space: &'s Space<M>,
+}
+
+impl<'s, M: Machine> Retired<'s, M> {
+    /// Returns the address space.
+    #[must_use]
+    pub const fn space(&self) -> &'s Space<M> {
+        self.space
+    }
+}
+
+/// An address space is in use: it cannot be retired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InUse {
+    /// A CPU that uses it, or may be about to.
+    pub cpu: CpuId,
+}
+
+impl core::fmt::Display for InUse {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "CPU {} uses the address space", self.cpu.0)
+    }
+}
+
+impl core::error::Error for InUse {}
+
+impl<M: Machine> Space<M> {
+    /// Says that nobody will use the address space any more: no CPU may switch to it again, or come back to it from lazy
+    /// mode. [`Gather::exiting`](crate::Gather::exiting) wants the witness.
+    ///
+    /// # Context
+    /// Any; this CPU must have left the address space, or have gone lazy. Does not sleep.
+    ///
+    /// # Ordering
+    /// No CPU uses a translation of it after this. Pairs: `retire/activate`.
+    ///
+    /// # Errors
+    /// [`InUse`] if a CPU uses it, which then is still as it was.
+    ///
+    /// # Panics
+    /// If a CPU begins to use it at this very moment.
+    pub fn retire(&self, m: &M) -> Result<Retired<'_, M>, InUse> {
+        let asks = m.keeps(Fix::AskForUsers);
+        if let Some(cpu) = self.user(m).filter(|_| asks) {
+            return Err(InUse { cpu });
+        }
+        // ORDER(retire/activate): said before we look again; who activates shows it before it looks. One of us sees the
+        // other. Needs the total order: store, then load, on both sides.
+        self.retired.store(m, 1, SeqCst);
+        if let Some(cpu) = self.user(m).filter(|_| asks) {
+            panic!("CPU {} begins to use an address space that is being retired", cpu.0);
+        }
+        Ok(Retired { space: self })
+    }
+}
