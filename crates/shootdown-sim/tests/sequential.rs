@@ -1,7 +1,10 @@
 //! One unmap with remote flush on the sequential machine, and what its oracle says when a step is left out.
 
+use std::panic::{self, AssertUnwindSafe};
+
 use shootdown::{
-    Attributes, Counter, CpuId, EntryAt, EntryFormat, Fix, Gather, Level, Machine, Space, SpaceId, Vpn, VpnRange,
+    Attributes, Counter, CpuId, EntryAt, EntryFormat, Fix, Frame, Gather, Level, Machine, MapError, MapErrorKind,
+    Space, SpaceId, Vpn, VpnRange,
     arch::x86_64::X86_64,
     page::{self, DropReference},
     table,
@@ -184,6 +187,50 @@ fn a_gather_without_memory_flushes_more_often_and_frees_no_less() {
         assert_eq!(machine.n_frames_freed(), 10_000);
         assert_eq!(machine.counter(Counter::FlushLocal), n_flushes);
     }
+}
+
+fn frames(machine: &Sequential) -> impl Iterator<Item = Frame> {
+    std::iter::repeat_with(|| page::allocate(machine, Level::LEAF).expect("there is memory"))
+}
+
+fn n_entries(machine: &Sequential, id: SpaceId, page: Vpn) -> u64 {
+    let table = space(machine, id).lock(machine).find(page).expect("mapped").at().table;
+    machine.descriptor(table).n_entries(machine)
+}
+
+/// From the last pages of one table into the next, up to one that is mapped already.
+#[test]
+fn frames_are_mapped_across_tables_until_one_does_not_fit() {
+    let (machine, id) = in_use_everywhere(1, &[]);
+    let (first, taken) = (Vpn(0x13f0), Vpn(0x1405));
+    map(&machine, id, taken);
+    let mut frames = frames(&machine).take(30).collect::<Vec<_>>().into_iter();
+    let expected: Vec<_> = frames.as_slice().iter().map(Frame::pfn).collect();
+    let error = space(&machine, id).lock(&machine).map_each(first, &mut frames, Attributes::USER_WRITE);
+    let n_mapped = (taken.0 - first.0) as usize;
+    let Err(MapError { kind: MapErrorKind::Occupied(Level::LEAF), frame }) = error else {
+        panic!("{taken:?} is taken: {error:?}");
+    };
+    assert_eq!(frame.pfn(), expected[n_mapped]);
+    assert_eq!(frames.len(), 30 - n_mapped - 1);
+    let tables = space(&machine, id).lock(&machine);
+    let mapped: Vec<_> = tables.leaves(VpnRange::new(first, taken)).map(|leaf| leaf.frame()).collect();
+    assert_eq!(mapped, expected[..n_mapped]);
+    drop(tables);
+    assert_eq!(n_entries(&machine, id, first), 1 + 16, "with the page that was there");
+    assert_eq!(n_entries(&machine, id, taken), 5 + 1);
+}
+
+/// What is in a table is counted also if who makes the frames does not come back: else the table would be freed.
+#[test]
+fn entries_are_counted_when_a_frame_maker_panics() {
+    let (machine, id) = in_use_everywhere(1, &[]);
+    let mut tables = space(&machine, id).lock(&machine);
+    let frames = frames(&machine).take(3).chain(std::iter::from_fn(|| panic!("no more frames")));
+    let mapping = AssertUnwindSafe(|| tables.map_each(Vpn(PAGE.0 + 1), frames, Attributes::USER_WRITE));
+    assert!(panic::catch_unwind(mapping).is_err());
+    drop(tables);
+    assert_eq!(n_entries(&machine, id, PAGE), 1 + 3);
 }
 
 #[test]

@@ -60,8 +60,8 @@ impl<M: Machine> Descriptor<M> {
         self.n_entries.get(m)
     }
 
-    pub(crate) fn entry_added(&self, m: &M) {
-        self.n_entries.set(m, self.n_entries.get(m) + 1);
+    pub(crate) fn entries_added(&self, m: &M, n_entries: u64) {
+        self.n_entries.set(m, self.n_entries.get(m) + n_entries);
     }
 
     pub(crate) fn entries_removed(&self, m: &M, count: u64) {

@@ -163,16 +163,57 @@ impl<M: Machine> TablesGuard<'_, M> {
     /// [`MapError`] with the frame: no memory for a table, the place is taken, the page is out of reach or misaligned, or
     /// tables of the frame's level map no pages.
     pub fn map(&mut self, page: Vpn, frame: Frame, attributes: Attributes) -> Result<(), MapError> {
+        self.map_each(page, [frame], attributes)
+    }
+
+    /// Maps `frames` one after the other from `page` on, as [`map`](TablesGuard::map) maps one. The tables are walked once
+    /// for each table that is filled, not once for each page.
+    ///
+    /// Those before the first frame that cannot be mapped stay mapped. Those after it are not taken: who passes
+    /// `&mut frames` still has them.
+    ///
+    /// # Ordering
+    /// As [`map`](TablesGuard::map).
+    ///
+    /// # Errors
+    /// [`MapError`] with the first frame that cannot be mapped.
+    #[doc(alias = "set_ptes")]
+    pub fn map_each(
+        &mut self,
+        mut page: Vpn,
+        frames: impl IntoIterator<Item = Frame>,
+        attributes: Attributes,
+    ) -> Result<(), MapError> {
+        let mut filling: Option<Filling<'_, M>> = None;
+        for frame in frames {
+            let level = frame.level();
+            let table = match &mut filling {
+                Some(table) if table.goes_on(page, level) => table,
+                _ => match self.entry_for(page, level) {
+                    Ok(at) => filling.insert(Filling { guard: self, level, next: at, n_put: 0 }),
+                    Err(kind) => return Err(MapError { kind, frame }),
+                },
+            };
+            if !table.put(M::Format::leaf(frame.pfn(), level, attributes)) {
+                return Err(MapError { kind: MapErrorKind::Occupied(level), frame });
+            }
+            page = Vpn(page.0 + level.pages::<M::Format>());
+        }
+        Ok(())
+    }
+
+    /// Returns the entry that can map `page` at the level of `target`, and makes the tables on the way.
+    fn entry_for(&self, page: Vpn, target: Level) -> Result<EntryAt, MapErrorKind> {
         let m = self.machine();
-        let (mut table, target) = match (self.root(), M::Format::REACH.contains(page)) {
-            (Some(root), true) => (root, frame.level()),
-            _ => return Err(MapError { kind: MapErrorKind::OutOfRange(page), frame }),
+        let mut table = match self.root() {
+            Some(root) if M::Format::REACH.contains(page) => root,
+            _ => return Err(MapErrorKind::OutOfRange(page)),
         };
         if target > M::Format::HIGHEST_LEAF {
-            return Err(MapError { kind: MapErrorKind::NoLeaf(target), frame });
+            return Err(MapErrorKind::NoLeaf(target));
         }
         if page != page.align_down::<M::Format>(target) {
-            return Err(MapError { kind: MapErrorKind::Misaligned(page), frame });
+            return Err(MapErrorKind::Misaligned(page));
         }
         let mut level = M::Format::ROOT;
         while level > target {
@@ -180,32 +221,24 @@ impl<M: Machine> TablesGuard<'_, M> {
             let below = Level(level.0 - 1);
             table = match self.entry(at, level).1 {
                 Entry::Table(next) => next,
-                Entry::Leaf(_) => return Err(MapError { kind: MapErrorKind::Occupied(level), frame }),
-                Entry::Absent => match create(m, below) {
-                    Ok(new) => {
-                        self.put(at, M::Format::table(new));
-                        new
-                    }
-                    Err(NoFrame) => return Err(MapError { kind: MapErrorKind::NoTable(below), frame }),
-                },
+                Entry::Leaf(_) => return Err(MapErrorKind::Occupied(level)),
+                Entry::Absent => {
+                    let new = create(m, below).map_err(|NoFrame| MapErrorKind::NoTable(below))?;
+                    m.descriptor(table).entries_added(m, 1);
+                    self.put(at, M::Format::table(new));
+                    new
+                }
             };
             level = below;
         }
-        let at = EntryAt { table, index: page.index::<M::Format>(level) };
-        if self.entry(at, level).1 != Entry::Absent {
-            return Err(MapError { kind: MapErrorKind::Occupied(level), frame });
-        }
-        self.put(at, M::Format::leaf(frame.pfn(), level, attributes));
-        Ok(())
+        Ok(EntryAt { table, index: page.index::<M::Format>(level) })
     }
 
     #[inline]
     fn put(&self, at: EntryAt, raw: u64) {
-        let m = self.machine();
-        m.descriptor(at.table).entry_added(m);
         // ORDER(map/walk): a walker, which reads this entry and then what it points at, finds the table zeroed and the
         // page as its owner left it. Walkers order dependent reads by themselves.
-        m.store(At::Entry(at), raw, Release);
+        self.machine().store(At::Entry(at), raw, Release);
     }
 
     /// Says that so many of this table's entries were cleared.
@@ -229,6 +262,43 @@ impl<M: Machine> TablesGuard<'_, M> {
         let was = m.load(At::Entry(at), Relaxed);
         m.store(At::Entry(at), 0, Release);
         was
+    }
+}
+
+/// A table that entries are put into. They are counted when it is left, in whatever way that happens: a table that is
+/// thought to be empty would be freed.
+struct Filling<'t, M: Machine> {
+    guard: &'t TablesGuard<'t, M>,
+    level: Level,
+    next: EntryAt,
+    n_put: u64,
+}
+
+impl<M: Machine> Filling<'_, M> {
+    /// Tells whether the next entry is the one that translates `page` at `level`.
+    #[inline]
+    fn goes_on(&self, page: Vpn, level: Level) -> bool {
+        level == self.level && self.next.index < M::Format::ENTRIES && M::Format::REACH.contains(page)
+    }
+
+    /// Fills the next entry and steps on, if nothing is there.
+    #[inline]
+    fn put(&mut self, raw: u64) -> bool {
+        if self.guard.entry(self.next, self.level).1 != Entry::Absent {
+            return false;
+        }
+        self.guard.put(self.next, raw);
+        self.next.index += 1;
+        self.n_put += 1;
+        true
+    }
+}
+
+impl<M: Machine> Drop for Filling<'_, M> {
+    #[inline]
+    fn drop(&mut self) {
+        let m = self.guard.machine();
+        m.descriptor(self.next.table).entries_added(m, self.n_put);
     }
 }
 

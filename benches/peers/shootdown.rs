@@ -1,0 +1,358 @@
+//! `shootdown` on a machine of one CPU that has the address space loaded: what a kernel would write, but that interrupts
+//! are not masked and its own TLB is not invalidated, which a process cannot do; both are a few instructions for a whole
+//! unmap. The lock, the gather, the generation and the search for other CPUs are there.
+
+use std::{
+    cell::{Cell, RefCell},
+    mem,
+    sync::atomic::{AtomicU64, Ordering, Ordering::SeqCst, fence},
+};
+
+use shootdown::{
+    At, Attributes, CpuId, CpuSet, DefaultPolicy, Descriptor, Frame, FrameSink, Gather, Invalidate, Level, Machine,
+    Modify, NoFrame, PerCpu, Pfn, Small, Space, SpaceId, TableFrame, UpTo, Vpn, VpnRange, Word, arch::x86_64::X86_64,
+    call,
+};
+
+use crate::{
+    measure::{MAX_PAGES, Pages, Peer, frame_of},
+    memory::{self, PAGE_SIZE},
+};
+
+/// Words of a batch: a page without its head, as on Linux.
+const BATCH_WORDS: usize = 510;
+/// Fewer pages than a gather has room for.
+const GATHER_PAGES: u64 = 9_000;
+
+/// Maps a range, and unmaps it with all that belongs to it: unhook, flush, release.
+pub(crate) struct MapEach(Kernel);
+
+/// Maps page by page.
+pub(crate) struct Map(Kernel);
+
+/// Unhooks; flush and release are not timed. More pages than a gather holds are in several.
+pub(crate) struct Unhook {
+    kernel: Kernel,
+    gathers: Vec<Gather<'static, Cpu, FreeList>>,
+}
+
+/// The whole machine, and where frames go.
+struct Kernel {
+    m: &'static Cpu,
+    free: &'static FreeList,
+}
+
+/// The one CPU, and the places for library state.
+struct Cpu {
+    per_cpu: PerCpu<Cpu>,
+    slot: call::Slot<Cpu>,
+    present: call::Present<Cpu>,
+    space: Space<Cpu>,
+    /// In the order of the pages that may become tables.
+    descriptors: Box<[Descriptor<Cpu>]>,
+    first_table: u64,
+    batches: Pool,
+    n_invalidations: Cell<u64>,
+}
+
+struct HostWord(AtomicU64);
+
+impl Word for HostWord {
+    const ZERO: Self = HostWord(AtomicU64::new(0));
+}
+
+/// Batches that are not in use.
+type Pool = &'static RefCell<Vec<Box<[u64]>>>;
+
+/// A page for a gather, which comes back.
+struct Batch {
+    words: Box<[u64]>,
+    pool: Pool,
+}
+
+impl AsRef<[u64]> for Batch {
+    #[inline]
+    fn as_ref(&self) -> &[u64] {
+        &self.words
+    }
+}
+
+impl AsMut<[u64]> for Batch {
+    #[inline]
+    fn as_mut(&mut self) -> &mut [u64] {
+        &mut self.words
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.pool.borrow_mut().push(mem::take(&mut self.words));
+    }
+}
+
+/// The frames that are free, in the order they came.
+struct FreeList {
+    frames: Box<[Cell<Pfn>]>,
+    n_frames: Cell<usize>,
+}
+
+impl FrameSink<Cpu> for FreeList {
+    #[inline]
+    fn release(&self, _: &Cpu, frame: Frame) {
+        let n_frames = self.n_frames.get();
+        self.frames[n_frames].set(frame.pfn());
+        self.n_frames.set(n_frames + 1);
+    }
+}
+
+impl Cpu {
+    #[inline]
+    fn word<'a>(&'a self, at: At<'a, HostWord>) -> &'a AtomicU64 {
+        match at {
+            At::Word(word) => &word.0,
+            At::Entry(at) => {
+                let table = memory::pointer::<AtomicU64>(at.table.0.0 as usize * PAGE_SIZE);
+                // SAFETY: the library asks for entries of tables only. A table is a page of atomics that is there for
+                // ever, and the index is less than 512.
+                unsafe { &*table.add(at.index) }
+            }
+        }
+    }
+}
+
+// SAFETY:
+// - Memory: words and entries are atomics of one process, used with the order asked for or a stronger one.
+// - Own words: the trait's default, relaxed accesses.
+// - Invalidation, interrupts: nothing walks these tables and nothing interrupts, so nothing is remembered or masked.
+// - `cpu`: there is one, since the type is not `Sync` and its value stays where it is.
+// - Frames: a taken page is nobody else's; `take_zeroed` zeroes it.
+// - Placement: one of everything, made once, but for descriptors: one for each page; all zero at first.
+// - `keeps`: the trait's default.
+unsafe impl Machine for Cpu {
+    type Format = X86_64;
+    type Cpus = UpTo<1>;
+    type Word = HostWord;
+    type Policy = DefaultPolicy;
+    type Batch = Batch;
+
+    #[inline]
+    fn load(&self, at: At<'_, HostWord>, order: Ordering) -> u64 {
+        self.word(at).load(order)
+    }
+    #[inline]
+    fn store(&self, at: At<'_, HostWord>, value: u64, order: Ordering) {
+        self.word(at).store(value, order);
+    }
+    #[inline]
+    fn modify(&self, at: At<'_, HostWord>, modify: Modify, order: Ordering) -> u64 {
+        let word = self.word(at);
+        match modify {
+            Modify::Swap(value) => word.swap(value, order),
+            Modify::Or(bits) => word.fetch_or(bits, order),
+            Modify::And(bits) => word.fetch_and(bits, order),
+            Modify::Add(value) => word.fetch_add(value, order),
+            Modify::CompareExchange { old, new } => match word.compare_exchange(old, new, order, SeqCst) {
+                Ok(was) | Err(was) => was,
+            },
+        }
+    }
+    #[inline]
+    fn fence(&self, order: Ordering) {
+        fence(order);
+    }
+    #[inline]
+    fn cpu(&self) -> CpuId {
+        CpuId(0)
+    }
+    #[inline]
+    fn invalidate(&self, _: Invalidate) {
+        self.n_invalidations.set(self.n_invalidations.get() + 1);
+    }
+    #[inline]
+    fn complete(&self) {}
+    #[inline]
+    fn load_root(&self, _: Option<(TableFrame, SpaceId)>) {
+        self.invalidate(Invalidate::All);
+    }
+    #[inline]
+    fn mask(&self) -> u64 {
+        0
+    }
+    #[inline]
+    fn restore(&self, _: u64) {}
+    fn kick(&self, to: &CpuSet<UpTo<1>>) {
+        unreachable!("there is no other CPU: {to:?}");
+    }
+    fn spin<R: Small>(&self, _: impl Fn(&Self) -> Option<R> + Sync) -> R {
+        unreachable!("there is nobody to wait for");
+    }
+    fn alloc_table(&self) -> Result<TableFrame, NoFrame> {
+        Ok(TableFrame(Pfn((memory::take_zeroed() / PAGE_SIZE) as u64)))
+    }
+    fn free_table(&self, table: TableFrame) {
+        memory::give_back(table.0.0 as usize * PAGE_SIZE);
+    }
+    #[inline]
+    fn alloc_batch(&self) -> Option<Batch> {
+        let words = self.batches.borrow_mut().pop();
+        Some(Batch { words: words.unwrap_or_else(|| Box::from([0; BATCH_WORDS])), pool: self.batches })
+    }
+    #[inline]
+    fn per_cpu(&self, _: CpuId) -> &PerCpu<Cpu> {
+        &self.per_cpu
+    }
+    #[inline]
+    fn slot(&self, _: CpuId, _: CpuId) -> &call::Slot<Cpu> {
+        &self.slot
+    }
+    #[inline]
+    fn present(&self) -> &call::Present<Cpu> {
+        &self.present
+    }
+    #[inline]
+    fn space(&self, id: SpaceId) -> Option<&Space<Cpu>> {
+        (id == self.space.id()).then_some(&self.space)
+    }
+    #[inline]
+    fn descriptor(&self, table: TableFrame) -> &Descriptor<Cpu> {
+        &self.descriptors[(table.0.0 - self.first_table) as usize]
+    }
+}
+
+impl Kernel {
+    fn new() -> Self {
+        let m: &Cpu = Box::leak(Box::new(Cpu {
+            per_cpu: PerCpu::new(),
+            slot: call::Slot::new(),
+            present: call::Present::new(),
+            space: Space::new(SpaceId(0)),
+            descriptors: (0..memory::N_PAGES).map(|_| Descriptor::new()).collect(),
+            first_table: (memory::first() / PAGE_SIZE) as u64,
+            batches: Box::leak(Box::default()),
+            n_invalidations: Cell::new(0),
+        }));
+        let frames = (0..MAX_PAGES).map(|_| Cell::new(Pfn(0))).collect();
+        let free = Box::leak(Box::new(FreeList { frames, n_frames: Cell::new(0) }));
+        m.space.create(m).expect("there is memory");
+        call::arrive(m);
+        m.space.switch_to(m);
+        Kernel { m, free }
+    }
+
+    fn map_each(&self, pages: Pages) {
+        let frames = pages.iter().map(frame);
+        let mut tables = self.m.space.lock(self.m);
+        tables.map_each(Vpn(pages.first), frames, Attributes::USER_WRITE).expect("nothing is there");
+    }
+
+    fn map(&self, pages: Pages) {
+        let mut tables = self.m.space.lock(self.m);
+        for page in pages.iter() {
+            tables.map(Vpn(page), frame(page), Attributes::USER_WRITE).expect("nothing is there");
+        }
+    }
+
+    fn unhook(&self, pages: Pages) -> Gather<'static, Cpu, FreeList> {
+        let mut gather = Gather::new(self.m, &self.m.space, self.free);
+        let tables = self.m.space.lock(self.m);
+        for leaf in tables.leaves(VpnRange::from_len(Vpn(pages.first), pages.n_pages)) {
+            gather.unhook(leaf);
+        }
+        gather
+    }
+
+    fn unmap(&self, pages: Pages) {
+        self.unhook(pages).finish();
+    }
+
+    /// Looks whether so many frames are free by now, and the TLB was flushed for them.
+    fn look(&self, n_pages: u64) {
+        assert_eq!(self.free.n_frames.take() as u64, n_pages);
+        assert!(self.m.n_invalidations.take() > 0);
+    }
+
+    fn find(&self, page: u64) -> Option<u64> {
+        self.m.space.lock(self.m).find(Vpn(page)).map(|leaf| leaf.frame().0)
+    }
+}
+
+fn frame(page: u64) -> Frame {
+    // SAFETY: nobody else has the frame, if there is one: each page has its own.
+    unsafe { Frame::claim(Pfn(frame_of(page)), Level::LEAF) }
+}
+
+impl MapEach {
+    pub(crate) fn new() -> Self {
+        MapEach(Kernel::new())
+    }
+}
+
+impl Peer for MapEach {
+    fn map(&mut self, pages: Pages) {
+        self.0.map_each(pages);
+    }
+
+    fn unmap(&mut self, pages: Pages) {
+        self.0.unmap(pages);
+    }
+
+    fn finish(&mut self, n_pages: u64) {
+        self.0.look(n_pages);
+    }
+
+    fn find(&self, page: u64) -> Option<u64> {
+        self.0.find(page)
+    }
+}
+
+impl Map {
+    pub(crate) fn new() -> Self {
+        Map(Kernel::new())
+    }
+}
+
+impl Peer for Map {
+    fn map(&mut self, pages: Pages) {
+        self.0.map(pages);
+    }
+
+    fn unmap(&mut self, pages: Pages) {
+        self.0.unmap(pages);
+    }
+
+    fn finish(&mut self, n_pages: u64) {
+        self.0.look(n_pages);
+    }
+
+    fn find(&self, page: u64) -> Option<u64> {
+        self.0.find(page)
+    }
+}
+
+impl Unhook {
+    pub(crate) fn new() -> Self {
+        Unhook { kernel: Kernel::new(), gathers: Vec::new() }
+    }
+}
+
+impl Peer for Unhook {
+    fn map(&mut self, pages: Pages) {
+        self.kernel.map_each(pages);
+    }
+
+    fn unmap(&mut self, pages: Pages) {
+        for first in pages.iter().step_by(GATHER_PAGES as usize) {
+            let n_pages = GATHER_PAGES.min(pages.iter().end - first);
+            self.gathers.push(self.kernel.unhook(Pages { first, n_pages }));
+        }
+    }
+
+    fn finish(&mut self, n_pages: u64) {
+        self.gathers.drain(..).for_each(Gather::finish);
+        self.kernel.look(n_pages);
+    }
+
+    fn find(&self, page: u64) -> Option<u64> {
+        self.kernel.find(page)
+    }
+}
