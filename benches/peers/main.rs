@@ -12,6 +12,7 @@ use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 
 use crate::{
     measure::{Peer, map, unmap},
+    shootdown::Frames,
     summary::Summary,
 };
 
@@ -47,7 +48,7 @@ fn main() {
         (
             "map",
             vec![
-                row("shootdown map_each", shootdown::MapEach::new(), map),
+                row("shootdown map_each", shootdown::MapEach::clean(Frames::OneByOne), map),
                 row("shootdown map", shootdown::Map::new(), map),
                 row("x86_64 map_to", x86_64::Tables::new(), map),
                 row("page_table_multiarch map_region", page_table_multiarch::Tables::new(), map),
@@ -60,7 +61,10 @@ fn main() {
             vec![
                 row("a locked swap, and nothing else", swap::Entries::new(), unmap),
                 row("shootdown unhook", shootdown::Unhook::new(), unmap),
-                row("shootdown unhook, flush, release", shootdown::MapEach::new(), unmap),
+                row("shootdown unmap", shootdown::MapEach::clean(Frames::OneByOne), unmap),
+                row("shootdown unmap, runs of frames", shootdown::MapEach::clean(Frames::InRuns), unmap),
+                row("shootdown unmap, dirty pages", shootdown::MapEach::dirty(Frames::OneByOne), unmap),
+                row("shootdown unmap, both", shootdown::MapEach::dirty(Frames::InRuns), unmap),
                 row("x86_64 unmap", x86_64::Tables::new(), unmap),
                 row("page_table_multiarch unmap_region", page_table_multiarch::Tables::new(), unmap),
                 row("aarch64-paging modify_range", aarch64_paging::ModifyRange::new(), unmap),

@@ -9,9 +9,9 @@ use std::{
 };
 
 use shootdown::{
-    At, Attributes, CpuId, CpuSet, DefaultPolicy, Descriptor, Frame, FrameSink, Gather, Invalidate, Level, Machine,
-    Modify, NoFrame, PerCpu, Pfn, Small, Space, SpaceId, TableFrame, UpTo, Vpn, VpnRange, Word, arch::x86_64::X86_64,
-    call,
+    At, Attributes, CpuId, CpuSet, DefaultPolicy, Descriptor, Frame, FrameRun, FrameSink, Gather, Invalidate, Level,
+    Machine, Modify, NoFrame, PerCpu, Pfn, Rmap, Small, Space, SpaceId, TableFrame, UpTo, Vpn, VpnRange, Word,
+    arch::x86_64::X86_64, call,
 };
 
 use crate::{
@@ -40,7 +40,21 @@ pub(crate) struct Unhook {
 struct Kernel {
     m: &'static Cpu,
     free: &'static FreeList,
+    attributes: Attributes,
 }
+
+/// How frames leave a gather.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Frames {
+    OneByOne,
+    /// Those that follow each other, and here all do, as one.
+    InRuns,
+}
+
+/// What nobody has written to yet: a walker may still set the dirty bit.
+const CLEAN: Attributes = Attributes::USER_WRITE;
+/// What somebody has.
+const DIRTY: Attributes = Attributes { dirty: true, ..CLEAN };
 
 /// The one CPU, and the places for library state.
 struct Cpu {
@@ -53,6 +67,7 @@ struct Cpu {
     first_table: u64,
     batches: Pool,
     n_invalidations: Cell<u64>,
+    joins_frames: bool,
 }
 
 struct HostWord(AtomicU64);
@@ -98,10 +113,13 @@ struct FreeList {
 
 impl FrameSink<Cpu> for FreeList {
     #[inline]
-    fn release(&self, _: &Cpu, frame: Frame) {
+    fn release(&self, _: &Cpu, run: FrameRun) {
         let n_frames = self.n_frames.get();
-        self.frames[n_frames].set(frame.pfn());
-        self.n_frames.set(n_frames + 1);
+        let n_more = run.count() as usize;
+        for (place, frame) in self.frames[n_frames..n_frames + n_more].iter().zip(run.into_frames()) {
+            place.set(frame.pfn());
+        }
+        self.n_frames.set(n_frames + n_more);
     }
 }
 
@@ -198,6 +216,10 @@ unsafe impl Machine for Cpu {
         Some(Batch { words: words.unwrap_or_else(|| Box::from([0; BATCH_WORDS])), pool: self.batches })
     }
     #[inline]
+    fn may_join(&self, _: Pfn, _: Pfn) -> bool {
+        self.joins_frames
+    }
+    #[inline]
     fn per_cpu(&self, _: CpuId) -> &PerCpu<Cpu> {
         &self.per_cpu
     }
@@ -220,7 +242,7 @@ unsafe impl Machine for Cpu {
 }
 
 impl Kernel {
-    fn new() -> Self {
+    fn new(frames: Frames, pages: Attributes) -> Self {
         let m: &Cpu = Box::leak(Box::new(Cpu {
             per_cpu: PerCpu::new(),
             slot: call::Slot::new(),
@@ -230,39 +252,40 @@ impl Kernel {
             first_table: (memory::first() / PAGE_SIZE) as u64,
             batches: Box::leak(Box::default()),
             n_invalidations: Cell::new(0),
+            joins_frames: frames == Frames::InRuns,
         }));
         let frames = (0..MAX_PAGES).map(|_| Cell::new(Pfn(0))).collect();
         let free = Box::leak(Box::new(FreeList { frames, n_frames: Cell::new(0) }));
         m.space.create(m).expect("there is memory");
         call::arrive(m);
         m.space.switch_to(m);
-        Kernel { m, free }
+        Kernel { m, free, attributes: pages }
     }
 
     fn map_each(&self, pages: Pages) {
         let frames = pages.iter().map(frame);
         let mut tables = self.m.space.lock(self.m);
-        tables.map_each(Vpn(pages.first), frames, Attributes::USER_WRITE).expect("nothing is there");
+        tables.map_each(Vpn(pages.first), frames, self.attributes).expect("nothing is there");
     }
 
     fn map(&self, pages: Pages) {
         let mut tables = self.m.space.lock(self.m);
         for page in pages.iter() {
-            tables.map(Vpn(page), frame(page), Attributes::USER_WRITE).expect("nothing is there");
+            tables.map(Vpn(page), frame(page), self.attributes).expect("nothing is there");
         }
     }
 
     fn unhook(&self, pages: Pages) -> Gather<'static, Cpu, FreeList> {
         let mut gather = Gather::new(self.m, &self.m.space, self.free);
         let tables = self.m.space.lock(self.m);
-        for leaf in tables.leaves(VpnRange::from_len(Vpn(pages.first), pages.n_pages)) {
-            gather.unhook(leaf);
-        }
+        gather.unhook_range(&tables, range(pages), |_| Rmap::Now);
         gather
     }
 
     fn unmap(&self, pages: Pages) {
-        self.unhook(pages).finish();
+        let mut gather = Gather::new(self.m, &self.m.space, self.free);
+        gather.unmap(range(pages), |_| Rmap::Now);
+        gather.finish();
     }
 
     /// Looks whether so many frames are free by now, and the TLB was flushed for them.
@@ -276,14 +299,22 @@ impl Kernel {
     }
 }
 
+fn range(pages: Pages) -> VpnRange {
+    VpnRange::from_len(Vpn(pages.first), pages.n_pages)
+}
+
 fn frame(page: u64) -> Frame {
     // SAFETY: nobody else has the frame, if there is one: each page has its own.
     unsafe { Frame::claim(Pfn(frame_of(page)), Level::LEAF) }
 }
 
 impl MapEach {
-    pub(crate) fn new() -> Self {
-        MapEach(Kernel::new())
+    pub(crate) fn clean(frames: Frames) -> Self {
+        MapEach(Kernel::new(frames, CLEAN))
+    }
+
+    pub(crate) fn dirty(frames: Frames) -> Self {
+        MapEach(Kernel::new(frames, DIRTY))
     }
 }
 
@@ -307,7 +338,7 @@ impl Peer for MapEach {
 
 impl Map {
     pub(crate) fn new() -> Self {
-        Map(Kernel::new())
+        Map(Kernel::new(Frames::OneByOne, CLEAN))
     }
 }
 
@@ -331,7 +362,7 @@ impl Peer for Map {
 
 impl Unhook {
     pub(crate) fn new() -> Self {
-        Unhook { kernel: Kernel::new(), gathers: Vec::new() }
+        Unhook { kernel: Kernel::new(Frames::OneByOne, CLEAN), gathers: Vec::new() }
     }
 }
 

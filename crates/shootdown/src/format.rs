@@ -79,6 +79,26 @@ pub trait EntryFormat: 'static {
     /// Returns the leaf `raw` with other attributes and all else as it was.
     fn with_attributes(raw: u64, attributes: Attributes) -> u64;
 
+    /// Tells whether `next` translates to the base frame after that of `raw` and is like it otherwise. Both are leaves of
+    /// level 1.
+    #[inline]
+    fn continues(raw: u64, next: u64) -> bool {
+        match (Self::decode(raw, Level::LEAF), Self::decode(next, Level::LEAF)) {
+            (Entry::Leaf(frame), Entry::Leaf(after)) => {
+                after.0 == frame.0 + 1 && Self::attributes(raw) == Self::attributes(next)
+            }
+            _ => false,
+        }
+    }
+
+    /// Tells whether hardware may still write into the entry `raw`, which is read under the page-table lock: its accessed
+    /// and dirty bits, unless both are set or it sets none. If not, a plain store clears it and loses nothing.
+    #[inline]
+    fn hardware_may_write(raw: u64) -> bool {
+        let _ = raw;
+        true
+    }
+
     /// Tells whether a translation cached from `old` must go before the change to `new` counts as done.
     ///
     /// Both are leaves for the same frame.

@@ -5,6 +5,7 @@
 //! and when neither is left it flushes and goes on.
 
 mod area;
+mod clear;
 mod company;
 mod pages;
 mod release;

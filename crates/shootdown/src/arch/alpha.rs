@@ -114,6 +114,12 @@ impl EntryFormat for Alpha {
         raw & !ATTRIBUTES | bits(attributes)
     }
 
+    // Both bits are software's, by way of faults.
+    #[inline]
+    fn hardware_may_write(_: u64) -> bool {
+        false
+    }
+
     #[inline]
     fn needs_flush(old: u64, new: u64) -> bool {
         let (cleared, set) = (old & !new, new & !old);

@@ -59,6 +59,10 @@ impl EntryFormat for Tiny {
             | if attributes.dirty { DIRTY } else { 0 }
     }
 
+    fn hardware_may_write(raw: u64) -> bool {
+        raw & (ACCESSED | DIRTY) != ACCESSED | DIRTY
+    }
+
     fn needs_flush(old: u64, new: u64) -> bool {
         old & PRESENT != 0 && (old & !new & (ACCESSED | DIRTY) != 0 || (old ^ new) & WRITABLE != 0)
     }

@@ -79,6 +79,18 @@ impl EntryFormat for X86_64 {
     }
 
     #[inline]
+    fn continues(raw: u64, next: u64) -> bool {
+        next.wrapping_sub(raw) == 1 << Self::PAGE_SHIFT
+    }
+
+    // SDM 3A §4.8: the processor sets a flag that is clear. Who stores through a translation that it remembers as clean
+    // looks here again and finds it dirty.
+    #[inline]
+    fn hardware_may_write(raw: u64) -> bool {
+        raw & (ACCESSED | DIRTY) != ACCESSED | DIRTY
+    }
+
+    #[inline]
     fn needs_flush(old: u64, new: u64) -> bool {
         old & PRESENT != 0 && (old & !new & FLUSH_ON_CLEAR != 0 || (old ^ new) & FLUSH_ON_CHANGE != 0)
     }

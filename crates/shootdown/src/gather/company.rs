@@ -11,18 +11,24 @@ use crate::{
     fix::Fix,
     frame::FrameSink,
     machine::{Machine, Modify, Strength},
+    residency::Space,
     stale::Stale,
 };
 
+/// Lets other gathers know, before an entry is changed, that the flush of this one is still to come.
+#[inline]
+pub(super) fn become_live<M: Machine>(m: &M, space: &Space<M>, is_live: &mut bool) {
+    if !*is_live {
+        *is_live = true;
+        // ORDER(unlock/lock): said under the page-table lock; whoever finds the changed entry has taken the lock since.
+        space.gathers.update(m, Modify::Add(1), Relaxed);
+    }
+}
+
 impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
-    /// Lets other gathers know, before an entry is changed, that its flush is still to come.
     #[inline]
     pub(super) fn become_live(&mut self) {
-        if !self.is_live {
-            self.is_live = true;
-            // ORDER(unlock/lock): said under the page-table lock; whoever finds the changed entry has taken the lock since.
-            self.space.gathers.update(self.m, Modify::Add(1), Relaxed);
-        }
+        become_live(self.m, self.space, &mut self.is_live);
     }
 
     /// Its flush is complete.

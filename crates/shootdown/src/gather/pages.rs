@@ -34,45 +34,54 @@ const FRAME_SHIFT: u32 = 5;
 /// What the last slot of a batch is if it was to spare: no table is delayed.
 const UNUSED: u64 = DELAYED;
 
-/// Slots that are filled from the start, some of them two by two.
-struct Slots<'s> {
-    words: &'s mut [u64],
-    n_used: &'s mut usize,
+/// Slots of one piece that are free, and how many of them were filled since they were asked for.
+pub(super) struct Room<'p> {
+    words: &'p mut [u64],
+    filled: Filled,
 }
 
-impl Slots<'_> {
-    fn has_room(&self) -> bool {
-        *self.n_used + WIDEST <= self.words.len()
+/// What became of [`Room`].
+#[derive(Clone, Copy, Default)]
+pub(super) struct Filled {
+    n: usize,
+    has_delayed: bool,
+}
+
+impl Room<'_> {
+    /// Tells whether one more thing can be held here.
+    #[inline]
+    pub(super) const fn is_enough(&self) -> bool {
+        self.filled.n + WIDEST <= self.words.len()
     }
 
-    fn push(&mut self, held: &Held) {
-        match held {
-            Held::Table(table) => self.push_word(table.0.0 << FRAME_SHIFT),
-            Held::Run(run, rmap) => {
-                let flags = if *rmap == Rmap::Delayed { DELAYED } else { 0 };
-                let word = run.first().0 << FRAME_SHIFT | u64::from(run.level().0) << LEVEL_SHIFT | flags;
-                if run.count() == 1 {
-                    self.push_word(word);
-                } else {
-                    self.push_word(word | COUNT_FOLLOWS);
-                    self.push_word(run.count());
-                }
-            }
+    /// Takes frames in. There is room for them.
+    #[inline]
+    pub(super) fn push_run(&mut self, run: &FrameRun, rmap: Rmap) {
+        let flags = if rmap == Rmap::Delayed { DELAYED } else { 0 };
+        self.filled.has_delayed |= rmap == Rmap::Delayed;
+        let word = run.first().0 << FRAME_SHIFT | u64::from(run.level().0) << LEVEL_SHIFT | flags;
+        if run.count() == 1 {
+            self.push(word);
+        } else {
+            self.push(word | COUNT_FOLLOWS);
+            self.push(run.count());
         }
     }
 
-    /// Leaves nothing unsaid about the slot that was to spare.
-    fn close(&mut self) {
-        self.words[*self.n_used..].fill(UNUSED);
+    #[inline]
+    fn push(&mut self, word: u64) {
+        self.words[self.filled.n] = word;
+        self.filled.n += 1;
     }
 
-    fn push_word(&mut self, word: u64) {
-        self.words[*self.n_used] = word;
-        *self.n_used += 1;
+    #[inline]
+    pub(super) const fn filled(self) -> Filled {
+        self.filled
     }
 }
 
 /// Calls `each` with what is in these slots, and the slot that says so.
+#[inline]
 fn for_each(words: &mut [u64], mut each: impl FnMut(Held, &mut u64)) {
     let mut index = 0;
     while index < words.len() {
@@ -130,15 +139,27 @@ impl<M: Machine> Pages<M> {
     /// Makes sure that one more thing can be held, or says that it cannot.
     #[inline]
     pub(super) fn reserve(&mut self, m: &M) -> bool {
-        self.last().has_room() || self.reserve_batch(m)
+        self.room().is_enough() || self.reserve_batch(m)
     }
 
-    /// What is being filled.
+    /// What is being filled, from where it is empty.
     #[inline]
-    fn last(&mut self) -> Slots<'_> {
-        match self.batches[..self.n_batches].last_mut() {
-            Some(Some(batch)) => Slots { words: batch.as_mut(), n_used: &mut self.n_in_last },
-            _ => Slots { words: &mut self.slots[..Self::SLOTS], n_used: &mut self.n_slots },
+    pub(super) fn room(&mut self) -> Room<'_> {
+        let words = match self.batches[..self.n_batches].last_mut() {
+            Some(Some(batch)) => &mut batch.as_mut()[self.n_in_last..],
+            _ => &mut self.slots[self.n_slots..Self::SLOTS],
+        };
+        Room { words, filled: Filled::default() }
+    }
+
+    /// Keeps what `room` was filled with.
+    #[inline]
+    pub(super) fn fill(&mut self, filled: Filled) {
+        self.has_delayed |= filled.has_delayed;
+        if self.n_batches == 0 {
+            self.n_slots += filled.n;
+        } else {
+            self.n_in_last += filled.n;
         }
     }
 
@@ -155,7 +176,8 @@ impl<M: Machine> Pages<M> {
         };
         assert!(batch.as_mut().len() >= WIDEST, "a batch with less than two slots");
         if self.n_batches > 0 {
-            self.last().close();
+            // Leaves nothing unsaid about the slot that was to spare.
+            self.room().words.fill(UNUSED);
         }
         self.batches[self.n_batches] = Some(batch);
         self.n_batches += 1;
@@ -163,11 +185,12 @@ impl<M: Machine> Pages<M> {
         true
     }
 
-    /// Takes `held` in. Room for it was reserved.
-    #[inline]
-    pub(super) fn push(&mut self, held: &Held) {
-        self.has_delayed |= matches!(held, Held::Run(_, Rmap::Delayed));
-        self.last().push(held);
+    /// Takes a table in. Room for it was reserved.
+    pub(super) fn push_table(&mut self, table: TableFrame) {
+        let mut room = self.room();
+        room.push(table.0.0 << FRAME_SHIFT);
+        let filled = room.filled();
+        self.fill(filled);
     }
 
     /// Tells whether something delayed is held.
@@ -191,6 +214,7 @@ impl<M: Machine> Pages<M> {
     }
 
     /// Lets go of everything, oldest first.
+    #[inline]
     pub(super) fn drain(&mut self, mut let_go: impl FnMut(Held)) {
         for_each(&mut self.slots[..core::mem::take(&mut self.n_slots)], |held, _| let_go(held));
         let n_batches = core::mem::take(&mut self.n_batches);

@@ -1,6 +1,6 @@
 //! Letting go of what a gather holds, when its flush is complete.
 
-use super::{Area, Gather, Held, Rmap, UnlinkedTables, tables};
+use super::{Gather, Held, UnlinkedTables, tables};
 use crate::{
     addr::TableFrame,
     call,
@@ -43,21 +43,6 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         self.pages.reserve(self.m)
     }
 
-    /// Takes custody of frames whose translations were recorded.
-    pub(super) fn hold_run(&mut self, run: FrameRun, rmap: Rmap) {
-        if self.area == Area::Uncounted {
-            return;
-        }
-        if M::Policy::CLEARING_FLUSHES || !self.m.keeps(Fix::FlushBeforeFree) {
-            if rmap == Rmap::Delayed {
-                self.sink.remove_rmap(self.m, &run);
-            }
-            release_run(self.m, self.sink, run);
-        } else {
-            self.pages.push(&Held::Run(run, rmap));
-        }
-    }
-
     /// Makes sure that a table can be held.
     pub(super) fn make_room_for_table(&mut self) {
         if M::Policy::TABLES == TableCustody::WithPages {
@@ -73,7 +58,7 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         if !m.keeps(Fix::FlushBeforeFree) {
             tables::free(m, table);
         } else if M::Policy::TABLES == TableCustody::WithPages {
-            self.pages.push(&Held::Table(table));
+            self.pages.push_table(table);
         } else if self.tables.reserve(m) {
             self.tables.push(table);
         } else {
@@ -123,7 +108,8 @@ fn let_go_of_tables<M: Machine>(m: &M, tables: UnlinkedTables<M>) {
     }
 }
 
-fn release_run<M: Machine>(m: &M, sink: &impl FrameSink<M>, run: FrameRun) {
+#[inline]
+pub(super) fn release_run<M: Machine>(m: &M, sink: &impl FrameSink<M>, run: FrameRun) {
     m.count(Counter::PageReleased, run.count());
     sink.release(m, run);
 }

@@ -5,11 +5,11 @@ use crate::{
     addr::{EntryAt, Level, Pfn, TableFrame, Vpn, VpnRange},
     fix::Fix,
     format::{Attributes, Entry, EntryFormat},
-    frame::{FrameRun, FrameSink},
+    frame::FrameSink,
     machine::Machine,
     policy::Policy,
     stale::Stale,
-    table::{Leaf, TablesGuard},
+    table::{Leaf, Stretch, TablesGuard},
 };
 
 /// When a kernel takes a mapping that was unhooked out of its reverse map, which knows who maps a frame.
@@ -35,7 +35,7 @@ pub struct Unhooked {
     pub frame: Pfn,
     /// How many they are: 1 if they sat above level 1.
     pub count: u64,
-    /// What each permitted; `dirty` includes every store that hardware made through it in this table until now.
+    /// What each permitted. `dirty` includes every store that hardware made until now through any of them.
     pub attributes: Attributes,
 }
 
@@ -44,17 +44,6 @@ impl Unhooked {
     #[must_use]
     pub const fn pages<F: EntryFormat>(&self) -> VpnRange {
         VpnRange::from_len(self.page, self.count * self.level.pages::<F>())
-    }
-
-    /// Tells whether a translation continues the run.
-    fn is_followed_by<F: EntryFormat>(&self, page: Vpn, level: Level, frame: Pfn, attributes: Attributes) -> bool {
-        self.level == Level::LEAF
-            && level == Level::LEAF
-            && page.0 == self.page.0 + self.count
-            && frame.0 == self.frame.0 + self.count
-            // Another table begins.
-            && page.index::<F>(level) != 0
-            && attributes == self.attributes
     }
 }
 
@@ -71,12 +60,16 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     /// If the leaf belongs to another address space.
     pub fn unhook(&mut self, leaf: Leaf<'_, M>) -> Option<Unhooked> {
         self.assert_ours(leaf.guard());
+        let mut unhooked = None;
+        let stretch = Stretch::of(&leaf);
         // Room first: an entry that is cleared while there is no place for its frame would lose either the frame or
         // the page's part of the range.
         self.make_room();
-        let unhooked = self.clear(&leaf)?;
-        self.keep(leaf.guard(), leaf.at().table, unhooked, Rmap::Now);
-        Some(unhooked)
+        self.unhook_stretch(leaf.guard(), &stretch, &mut |run| {
+            unhooked = Some(*run);
+            Rmap::Now
+        });
+        unhooked
     }
 
     /// Unhooks every translation that reaches into `range`, and takes custody of their frames. `each` hears of them, and
@@ -128,81 +121,21 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     }
 
     /// Returns what is left of `range` when there is no more room.
+    #[inline]
     fn unhook_until_full(
         &mut self,
         tables: &TablesGuard<'_, M>,
         range: VpnRange,
         each: &mut impl FnMut(&Unhooked) -> Rmap,
     ) -> VpnRange {
-        let mut run = None;
-        for leaf in tables.leaves(range) {
-            if !self.extends(run.as_ref(), &leaf) {
-                self.keep_run(tables, run.take(), each);
-                if !self.has_room() {
-                    return VpnRange::new(leaf.page().max(range.start), range.end);
-                }
-            }
-            let Some(unhooked) = self.clear(&leaf) else {
-                continue;
-            };
-            match &mut run {
-                Some((_, run)) if run.attributes == unhooked.attributes => run.count += 1,
-                _ => {
-                    // Hardware has written into it at the last moment, so that it does not belong to the run after all.
-                    if run.is_some() {
-                        self.keep_run(tables, run.take(), each);
-                        self.record_run(&unhooked);
-                        self.make_room();
-                    }
-                    run = Some((leaf.at().table, unhooked));
-                }
+        let mut leaves = tables.leaves(range);
+        while let Some(stretch) = leaves.next_stretch() {
+            let n_done = self.unhook_stretch(tables, &stretch, each);
+            if n_done < stretch.n_entries {
+                return VpnRange::new(stretch.page::<M::Format>(n_done).max(range.start), range.end);
             }
         }
-        self.keep_run(tables, run, each);
         VpnRange::new(range.end, range.end)
-    }
-
-    /// Clears an entry; there is room for its frame.
-    #[inline]
-    fn clear(&mut self, leaf: &Leaf<'_, M>) -> Option<Unhooked> {
-        if M::Policy::ONE_PAGE_SIZE && self.stale.is_some_and(|stale| stale.levels.only() != Some(leaf.level())) {
-            self.flush_translations();
-        }
-        self.become_live();
-        let (raw, level) = (leaf.guard().take(leaf.at()), leaf.level());
-        let Entry::Leaf(frame) = M::Format::decode(raw, level) else {
-            return None;
-        };
-        Some(Unhooked { page: leaf.page(), level, frame, count: 1, attributes: M::Format::attributes(raw) })
-    }
-
-    fn keep_run(
-        &mut self,
-        tables: &TablesGuard<'_, M>,
-        run: Option<(TableFrame, Unhooked)>,
-        each: &mut impl FnMut(&Unhooked) -> Rmap,
-    ) {
-        if let Some((table, run)) = run {
-            let rmap = each(&run);
-            self.keep(tables, table, run, rmap);
-        }
-    }
-
-    /// Records what was cleared in `table` and takes custody of its frames.
-    fn keep(&mut self, tables: &TablesGuard<'_, M>, table: TableFrame, run: Unhooked, rmap: Rmap) {
-        tables.entries_removed(table, run.count);
-        for page in 0..run.count {
-            self.m.unhooked(self.space.id(), Vpn(run.page.0 + page), run.level);
-        }
-        self.record_run(&run);
-        self.hold_run(FrameRun::regain(run.frame, run.count, run.level), rmap);
-    }
-
-    fn record_run(&mut self, run: &Unhooked) {
-        if !M::Policy::CLEARING_FLUSHES {
-            let stale = Stale::leaves(run.pages::<M::Format>(), run.level);
-            self.record(Stale { executable: run.attributes.executable, ..stale });
-        }
     }
 
     /// Changes what a translation permits and returns what it permitted before. Records a flush if the architecture
@@ -257,20 +190,21 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         while !left.is_empty() {
             let span = level.span::<M::Format>(left.start);
             let at = EntryAt { table, index: left.start.index::<M::Format>(level) };
-            if let Entry::Table(child) = tables.entry(at, level).1 {
+            if let (raw, Entry::Table(child)) = tables.entry(at, level) {
                 self.unhook_tables_below(tables, child, below, left.intersection(span), limits);
                 if limits.covers(span) && tables.is_empty(child) {
-                    self.unhook_table(tables, at, child, self.stale_table(left.start, level));
+                    self.unhook_table(tables, (at, raw), child, self.stale_table(left.start, level));
                 }
             }
             left.start = span.end;
         }
     }
 
-    fn unhook_table(&mut self, tables: &mut TablesGuard<'_, M>, at: EntryAt, child: TableFrame, stale: Stale) {
+    fn unhook_table(&mut self, tables: &TablesGuard<'_, M>, entry: (EntryAt, u64), child: TableFrame, stale: Stale) {
+        let (at, raw) = entry;
         self.make_room_for_table();
         self.become_live();
-        tables.take(at);
+        tables.clear(at, raw);
         tables.entries_removed(at.table, 1);
         self.record(stale);
         self.hold_table(child);
@@ -282,15 +216,6 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         } else {
             Stale::leaves(VpnRange::from_len(page, 1), level)
         }
-    }
-
-    /// Tells whether a translation looks as if it continued the run.
-    #[inline]
-    fn extends(&self, run: Option<&(TableFrame, Unhooked)>, leaf: &Leaf<'_, M>) -> bool {
-        run.is_some_and(|(_, run)| {
-            run.is_followed_by::<M::Format>(leaf.page(), leaf.level(), leaf.frame(), leaf.attributes())
-                && self.m.may_join(Pfn(leaf.frame().0 - 1), leaf.frame())
-        })
     }
 
     #[inline]

@@ -2,7 +2,7 @@
 
 use super::tables::{Leaf, TablesGuard};
 use crate::{
-    addr::{EntryAt, Level, TableFrame, VpnRange},
+    addr::{EntryAt, Level, TableFrame, Vpn, VpnRange},
     format::{Entry, EntryFormat},
     machine::Machine,
 };
@@ -59,28 +59,87 @@ impl<'t, M: Machine> Leaves<'t, M> {
     }
 }
 
-impl<'t, M: Machine> Iterator for Leaves<'t, M> {
-    type Item = Leaf<'t, M>;
+/// Consecutive entries of one table, in which leaves may be.
+pub(crate) struct Stretch {
+    pub(crate) table: TableFrame,
+    pub(crate) level: Level,
+    pub(crate) n_entries: usize,
+    first_index: usize,
+    first_page: Vpn,
+}
 
-    fn next(&mut self) -> Option<Leaf<'t, M>> {
+impl Stretch {
+    /// The entry of a leaf.
+    pub(crate) fn of<M: Machine>(leaf: &Leaf<'_, M>) -> Stretch {
+        let EntryAt { table, index } = leaf.at();
+        Stretch { table, level: leaf.level(), n_entries: 1, first_index: index, first_page: leaf.page() }
+    }
+
+    #[inline]
+    pub(crate) const fn at(&self, index: usize) -> EntryAt {
+        EntryAt { table: self.table, index: self.first_index + index }
+    }
+
+    #[inline]
+    pub(crate) const fn page<F: EntryFormat>(&self, index: usize) -> Vpn {
+        Vpn(self.first_page.0 + index as u64 * self.level.pages::<F>())
+    }
+}
+
+impl<M: Machine> Leaves<'_, M> {
+    /// The next entries that may be leaves: what lies in the range of a table of level 1, or one entry above.
+    pub(crate) fn next_stretch(&mut self) -> Option<Stretch> {
+        let here = self.seek()?;
+        let first_index = self.left.start.index::<M::Format>(here.level);
+        let first_page = self.left.start.align_down::<M::Format>(here.level);
+        let mut n_entries = 1;
+        if here.level == Level::LEAF {
+            n_entries = (M::Format::ENTRIES - first_index).min(self.left.n_pages() as usize);
+            self.left.start = Vpn(first_page.0 + n_entries as u64);
+            self.go_to_root();
+        } else {
+            self.step(here, first_index, 1);
+        }
+        Some(Stretch { table: here.table, level: here.level, n_entries, first_index, first_page })
+    }
+
+    /// Goes on to the next table of level 1 that has entries, or leaf above.
+    fn seek(&mut self) -> Option<Place> {
         while !self.left.is_empty() {
             let here = self.here?;
             if here.n_ahead == 0 {
                 self.leave_table(here.level);
                 continue;
             }
-            let page = self.left.start;
-            let at = EntryAt { table: here.table, index: page.index::<M::Format>(here.level) };
-            match self.guard.entry(at, here.level) {
-                (raw, Entry::Leaf(frame)) => {
-                    self.step(here, at.index, 1);
-                    return Some(self.guard.leaf(at, page, here.level, raw, frame));
-                }
-                (_, Entry::Table(table)) if !self.guard.is_empty(table) => self.enter(table, here.level.below()?),
-                (_, Entry::Table(_)) => self.step(here, at.index, 1),
-                (_, Entry::Absent) => self.step(here, at.index, 0),
+            if here.level == Level::LEAF {
+                return Some(here);
+            }
+            let at = EntryAt { table: here.table, index: self.left.start.index::<M::Format>(here.level) };
+            match self.guard.entry(at, here.level).1 {
+                Entry::Leaf(_) => return Some(here),
+                Entry::Table(table) if !self.guard.is_empty(table) => self.enter(table, here.level.below()?),
+                Entry::Table(_) => self.step(here, at.index, 1),
+                Entry::Absent => self.step(here, at.index, 0),
             }
         }
         None
+    }
+}
+
+impl<'t, M: Machine> Iterator for Leaves<'t, M> {
+    type Item = Leaf<'t, M>;
+
+    fn next(&mut self) -> Option<Leaf<'t, M>> {
+        loop {
+            let here = self.seek()?;
+            let page = self.left.start;
+            let at = EntryAt { table: here.table, index: page.index::<M::Format>(here.level) };
+            let (raw, Entry::Leaf(frame)) = self.guard.entry(at, here.level) else {
+                self.step(here, at.index, 0);
+                continue;
+            };
+            self.step(here, at.index, 1);
+            return Some(self.guard.leaf(at, page, here.level, raw, frame));
+        }
     }
 }

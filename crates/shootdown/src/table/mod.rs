@@ -11,4 +11,5 @@ mod tables;
 pub(crate) use descriptor::destroy;
 pub use descriptor::{Descriptor, reserve};
 pub use leaves::Leaves;
+pub(crate) use leaves::Stretch;
 pub use tables::{Leaf, MapError, MapErrorKind, Tables, TablesGuard};

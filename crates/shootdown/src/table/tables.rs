@@ -247,21 +247,20 @@ impl<M: Machine> TablesGuard<'_, M> {
         m.descriptor(table).entries_removed(m, count);
     }
 
-    /// Clears an entry and returns what it was, with all that hardware wrote into it until then. The table's entries are
-    /// still to be [counted](Self::entries_removed).
+    /// Clears an entry that was `raw` when it was read under this lock, and returns what it was in the end, with all that
+    /// hardware wrote into it until then. The table's entries are still to be [counted](Self::entries_removed).
     #[inline]
     #[track_caller]
-    pub(crate) fn take(&self, at: EntryAt) -> u64 {
+    pub(crate) fn clear(&self, at: EntryAt, raw: u64) -> u64 {
         let m = self.machine();
-        // One step, so that a dirty bit set by another CPU's walker at the last moment comes out with it.
         // ORDER(edit/generation): the flush that follows bumps the generation; whoever sees the new generation walks
         // tables without this entry.
-        if m.keeps(Fix::AtomicUnhook) {
+        if M::Format::hardware_may_write(raw) && m.keeps(Fix::AtomicUnhook) {
+            // One step, so that a dirty bit set by another CPU's walker at the last moment comes out with it.
             return m.modify(At::Entry(at), Modify::Swap(0), AcqRel);
         }
-        let was = m.load(At::Entry(at), Relaxed);
         m.store(At::Entry(at), 0, Release);
-        was
+        raw
     }
 }
 
