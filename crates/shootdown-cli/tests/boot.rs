@@ -16,7 +16,7 @@ const VISIBLE: [(&str, &str, &str); 9] = [
     ("wait-for-acks", "stress", "100000"),
     ("flush-remote", "stress", "100000"),
     ("drop-all-when-behind", "stress", "1000000"),
-    ("atomic-unhook", "dirty", "100000"),
+    ("atomic-unhook", "dirty", "1000000"),
     ("catch-up", "lazy", "100000"),
     ("tell-lazy-of-tables", "lazy_exit", "100000"),
     ("serve-while-waiting", "calls", "100000"),
