@@ -7,7 +7,7 @@
 //!
 //! When a CPU switches to another address space, its bit may be cleared or may stay, see [`Departure`].
 
-use core::sync::atomic::Ordering::*;
+use core::{hint::cold_path, sync::atomic::Ordering::*};
 
 use crate::{
     addr::{Pfn, SpaceId, TableFrame},
@@ -15,7 +15,6 @@ use crate::{
     counters::Counter,
     cpu::{CpuId, CpuMask},
     fix::Fix,
-    flush::Request,
     frame::NoFrame,
     lock::Locked,
     machine::{Machine, Masked, Strength},
@@ -126,7 +125,7 @@ impl<M: Machine> PerCpu<M> {
     }
 
     pub(crate) fn has_loaded(&self, m: &M, space: SpaceId) -> bool {
-        self.loaded(m) == Some(space)
+        self.loaded.get(m) == u64::from(space.0) + 1
     }
 
     fn activity(&self, m: &M) -> Activity {
@@ -356,7 +355,7 @@ impl<M: Machine> Space<M> {
     pub fn switch_to(&self, m: &M) {
         // A flush that comes between the choice of a tag and its loading would find neither address space loaded.
         let _masked = m.keeps(Fix::MaskWhileSwitching).then(|| Masked::new(m));
-        let here = m.per_cpu(m.cpu());
+        let here = m.here();
         if here.has_loaded(m, self.id) {
             self.resume(m, here);
         } else {
@@ -401,18 +400,20 @@ impl<M: Machine> Space<M> {
         }
     }
 
-    /// Decides whether `cpu`, whose bit is set, must be interrupted for `request`. The only place where a CPU may be
-    /// skipped.
-    pub(crate) fn must_interrupt(&self, m: &M, cpu: CpuId, request: &Request, trim: Trim) -> Result<(), Skip> {
+    /// Decides whether `cpu`, whose bit is set, must be interrupted for a request of this strength. The only place where a
+    /// CPU may be skipped.
+    #[inline]
+    pub(crate) fn must_interrupt(&self, m: &M, cpu: CpuId, strength: Strength, trim: Trim) -> Result<(), Skip> {
         // A lazy CPU uses no translation, but its walker may still follow a cached pointer into a freed table
         // (Linux b956575bed91): only a change of leaves can wait until it comes back. And a CPU that has loaded something
         // else is, this time, rid of its bit.
-        if request.stale.strength != Strength::Leaf && m.keeps(Fix::TellLazyOfTables) {
+        if strength != Strength::Leaf && m.keeps(Fix::TellLazyOfTables) {
             return Ok(());
         }
         // ORDER(lazy/shootdown): read after the generation was bumped, see `begin_switch`.
         let activity = Activity(m.per_cpu(cpu).activity.load(m, SeqCst));
         if activity.is_lazy() {
+            cold_path();
             return Err(Skip::Lazy);
         }
         if m.departure() == Departure::LeavesBit && trim == Trim::NotNow && !activity.may_use(self.id) {
@@ -438,7 +439,7 @@ pub(crate) enum Trim {
 #[doc(alias = "enter_lazy_tlb")]
 pub fn enter_lazy<M: Machine>(m: &M) {
     let _masked = Masked::new(m);
-    let here = m.per_cpu(m.cpu());
+    let here = m.here();
     if here.loaded(m).is_some() {
         // ORDER(lazy/shootdown): our last use of the address space comes before this.
         here.activity.store(m, here.activity(m).lazy().0, Release);
@@ -451,7 +452,7 @@ pub fn enter_lazy<M: Machine>(m: &M) {
 /// As [`enter_lazy`].
 pub fn leave<M: Machine>(m: &M) {
     let _masked = Masked::new(m);
-    let here = m.per_cpu(m.cpu());
+    let here = m.here();
     if here.loaded(m).is_some() {
         here.leave(m);
     }

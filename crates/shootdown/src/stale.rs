@@ -72,29 +72,6 @@ impl Stale {
         }
     }
 
-    /// All of it in three words, of the first the lowest 16 bits: the strength, which is never 0 in the lower eight, and the
-    /// levels.
-    pub(crate) const fn encode(self) -> [u64; 3] {
-        let strength = match self.strength {
-            Strength::Leaf => 1,
-            Strength::Walk => 2,
-            Strength::Full => 3,
-        };
-        [(self.levels.0 as u64) << 8 | strength, self.range.start.0, self.range.end.0]
-    }
-
-    /// Makes it of those words again, whatever the first one has above; nothing if the strength is none.
-    pub(crate) fn decode([what, start, end]: [u64; 3]) -> Option<Self> {
-        let strength = match what & 0xff {
-            1 => Strength::Leaf,
-            2 => Strength::Walk,
-            3 => Strength::Full,
-            _ => return None,
-        };
-        let range = VpnRange::new(Vpn(start), Vpn(end));
-        Some(Stale { range, levels: LevelSet((what >> 8) as u8), strength })
-    }
-
     /// Returns how many single invalidations it takes.
     #[must_use]
     pub fn n_invalidations<F: EntryFormat>(self) -> u64 {
