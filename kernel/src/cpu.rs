@@ -2,11 +2,13 @@
 
 use core::{
     arch::asm,
-    hint,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::*},
+    hint, ptr,
+    sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::*},
 };
 
-use crate::{apic, interrupt};
+use shootdown::PerCpu;
+
+use crate::{apic, interrupt, machine::Metal, places};
 
 /// As many as the library's geometry here has room for.
 pub(crate) const MAX_CPUS: usize = 64;
@@ -40,8 +42,9 @@ const N_INTERRUPT_STACKS: usize = 4;
 /// What the GS base of a CPU points at.
 #[repr(C, align(64))]
 struct Block {
-    // First: `number` reads it there.
+    // First and second: `number` and `here` read them there.
     number: AtomicU64,
+    here: AtomicPtr<PerCpu<Metal>>,
     descriptors: [AtomicU64; 6],
     task_state: [AtomicU32; TASK_STATE_WORDS],
 }
@@ -63,6 +66,7 @@ impl<const N_WORDS: usize> Stack<N_WORDS> {
 static BLOCKS: [Block; MAX_CPUS] = [const {
     Block {
         number: AtomicU64::new(0),
+        here: AtomicPtr::new(ptr::null_mut()),
         descriptors: [const { AtomicU64::new(0) }; 6],
         task_state: [const { AtomicU32::new(0) }; TASK_STATE_WORDS],
     }
@@ -80,6 +84,7 @@ pub(crate) fn stacks() -> (u64, u64) {
 pub(crate) fn set_up(number: Number) {
     let block = &BLOCKS[usize::from(number.0)];
     block.number.store(u64::from(number.0), Relaxed);
+    block.here.store(ptr::from_ref(places::per_cpu(number)).cast_mut(), Relaxed);
     for (index, stack) in INTERRUPT_STACKS[usize::from(number.0)].iter().enumerate() {
         let [low, high] = halves(stack.end());
         block.task_state[TASK_STATE_STACKS + 2 * index].store(low, Relaxed);
@@ -105,7 +110,7 @@ pub(crate) fn set_up(number: Number) {
     // a task state at `TASK_SELECTOR` whose stacks are this CPU's own.
     unsafe { asm!("lgdt [{}]", "ltr {:x}", in(reg) &pointer, in(reg) TASK_SELECTOR, options(nostack)) }
     interrupt::load_table();
-    // SAFETY: nobody but `number` uses GS, and it finds the block there that lives for ever.
+    // SAFETY: nobody but `number` and `here` uses GS, and they find the block there that lives for ever.
     unsafe { write_register(GS_BASE, core::ptr::from_ref(block).expose_provenance() as u64) }
     apic::set_up();
 }
@@ -127,7 +132,19 @@ pub(crate) fn number() -> Number {
     let number: u64;
     // SAFETY: `set_up` pointed GS at a block whose first word this is. Nobody migrates.
     unsafe { asm!("mov {}, gs:[0]", out(reg) number, options(pure, readonly, nostack, preserves_flags)) }
+    // SAFETY: it is the index of a block. Said here, so that no index made of it is checked again.
+    unsafe { hint::assert_unchecked(number < MAX_CPUS as u64) }
     Number(number as u16)
+}
+
+/// The library's state of this CPU.
+#[inline]
+pub(crate) fn here() -> &'static PerCpu<Metal> {
+    let here: *const PerCpu<Metal>;
+    // SAFETY: `set_up` pointed GS at a block whose second word this is. Nobody migrates.
+    unsafe { asm!("mov {}, gs:[8]", out(reg) here, options(pure, readonly, nostack, preserves_flags)) }
+    // SAFETY: `set_up` made it of a reference to a static, which is only ever shared.
+    unsafe { &*here }
 }
 
 /// Masks interrupts and tells whether they were open, as a number for [`restore_interrupts`].

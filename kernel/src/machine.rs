@@ -142,11 +142,12 @@ unsafe impl Machine for Metal {
     fn restore(&self, was: u64) {
         cpu::restore_interrupts(was);
     }
+    #[inline]
     fn kick(&self, to: &CpuSet<Cpus>) {
-        if LOSES_KICKS.load(Relaxed) {
+        if cfg!(not(feature = "bench")) && LOSES_KICKS.load(Relaxed) {
             return;
         }
-        to.iter().for_each(|cpu| apic::kick(Number(cpu.0)));
+        apic::kick(to.iter().map(|cpu| Number(cpu.0)));
     }
     #[inline]
     #[track_caller]
@@ -182,11 +183,15 @@ unsafe impl Machine for Metal {
     // Where library state lives.
     #[inline]
     fn per_cpu(&self, cpu: CpuId) -> &PerCpu<Metal> {
-        &places::PER_CPU[usize::from(cpu.0)]
+        places::per_cpu(Number(cpu.0))
+    }
+    #[inline]
+    fn here(&self) -> &PerCpu<Metal> {
+        cpu::here()
     }
     #[inline]
     fn slot(&self, from: CpuId, to: CpuId) -> &Slot<Metal> {
-        &places::SLOTS[usize::from(from.0)][usize::from(to.0)]
+        places::slot(Number(from.0), Number(to.0))
     }
     #[inline]
     fn present(&self) -> &Present<Metal> {
