@@ -49,12 +49,15 @@ pub(crate) struct Arguments {
     /// Leave a fix out
     #[arg(long, value_name = "FIX", value_parser = PossibleValuesParser::new(Fix::ALL.map(Fix::name)))]
     without: Option<String>,
-    /// Operations that the stress does, on all CPUs together
+    /// Operations that the stress does, on all CPUs together; `dirty` does rounds in proportion
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     operations: u64,
     /// Count instructions instead of time: the same seed gives the same interleaving, a few times more slowly
     #[arg(long)]
     icount: bool,
+    /// Build the kernel that would be booted, and print where it is
+    #[arg(long)]
+    build_only: bool,
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     time_limit: u64,
@@ -62,7 +65,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
     /// List the tests
-    #[arg(long, conflicts_with_all = ["cpus", "test", "seed", "without", "operations", "icount", "time_limit"])]
+    #[arg(long, conflicts_with_all = ["cpus", "test", "seed", "without", "operations", "icount", "build_only", "time_limit"])]
     list: bool,
 }
 
@@ -75,6 +78,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         return Ok(FINE);
     }
     let kind = kind(arguments)?;
+    if arguments.build_only {
+        writeln!(std::io::stdout(), "{}", build::kernel(kind)?.display())?;
+        return Ok(FINE);
+    }
     guest::find_qemu()?;
     let kernel = build::kernel(kind)?;
     let began = Instant::now();

@@ -113,12 +113,17 @@ fn json_says_what_came_of_each_test() {
 }
 
 #[test]
-fn the_bench_repeats_to_the_instruction() {
+fn the_bench_repeats_to_the_instruction_and_a_target_takes_at_most_200() {
     let run = || boots(&["--test", "bench", "--icount", "--json"], 0);
     let (Some(one), Some(again)) = (run(), run()) else { return };
     let rows = |text: &str| serde_json::from_str::<Value>(text).expect("it is JSON")["bench"].clone();
     assert_eq!(rows(&one), rows(&again));
     assert_eq!(rows(&one).as_array().map(Vec::len), Some(4), "0 to 3 targets: {one}");
+    for meanwhile in ["spinning", "halted"] {
+        let took = |n_targets: usize| rows(&one)[n_targets][meanwhile].as_u64().expect("a number");
+        let a_target = (took(3) - took(1)) / 2;
+        assert!(a_target <= 200, "{a_target} for a target that is {meanwhile}");
+    }
 }
 
 #[test]
