@@ -8,7 +8,7 @@ use core::{
 
 use shootdown::PerCpu;
 
-use crate::{apic, interrupt, machine::Metal, places};
+use crate::{apic, interrupt, machine::Metal, places, tlb};
 
 /// As many as the library's geometry here has room for.
 pub(crate) const MAX_CPUS: usize = 64;
@@ -21,7 +21,6 @@ const TASK_STATE_WORDS: usize = 104 / 4;
 const TASK_SELECTOR: u16 = 0x20;
 const GS_BASE: u32 = 0xc000_0101;
 const INTERRUPT_FLAG: u64 = 1 << 9;
-const GLOBAL_PAGES: u64 = 1 << 7;
 
 /// A CPU's number: from 0, in the order in which they came up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +111,7 @@ pub(crate) fn set_up(number: Number) {
     interrupt::load_table();
     // SAFETY: nobody but `number` and `here` uses GS, and they find the block there that lives for ever.
     unsafe { write_register(GS_BASE, core::ptr::from_ref(block).expose_provenance() as u64) }
+    tlb::set_up();
     apic::set_up();
 }
 
@@ -191,49 +191,6 @@ pub(crate) fn halt_for_ever() -> ! {
 #[inline]
 pub(crate) fn pause() {
     hint::spin_loop();
-}
-
-/// Drops the translation of one page, and the cached pointers to tables on its path.
-#[inline]
-pub(crate) fn invalidate_page(address: u64) {
-    // SAFETY: a translation that is dropped is read anew. Not `nomem`: accesses stay on their side of it.
-    unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) }
-}
-
-/// Drops every translation that is not global.
-#[inline]
-pub(crate) fn invalidate_all() {
-    // SAFETY: the root stays what it is.
-    unsafe { load_root(root()) }
-}
-
-/// Drops every translation, global ones too: SDM 3A §4.10.4.1 (rev 86), a change of CR4.PGE.
-pub(crate) fn invalidate_everything() {
-    // SAFETY: the bit is as before at the end. Interrupts in between see no global pages, which is no difference to
-    // them.
-    unsafe {
-        asm!("mov {was}, cr4", "mov {without}, {was}", "and {without}, {mask}", "mov cr4, {without}", "mov cr4, {was}",
-            was = out(reg) _, without = out(reg) _, mask = in(reg) !GLOBAL_PAGES, options(nostack));
-    }
-}
-
-/// The physical address of the root table in use.
-#[inline]
-pub(crate) fn root() -> u64 {
-    let root;
-    // SAFETY: reads a register.
-    unsafe { asm!("mov {}, cr3", out(reg) root, options(nostack, preserves_flags)) }
-    root
-}
-
-/// Translates through another root table from now on.
-///
-/// # Safety
-/// The table maps the kernel as the one in use does, and lives as long as it is in use.
-#[inline]
-pub(crate) unsafe fn load_root(root: u64) {
-    // SAFETY: the caller says that code, stack and data stay where they are.
-    unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }
 }
 
 /// The address of the last page fault.

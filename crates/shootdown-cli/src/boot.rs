@@ -33,6 +33,7 @@ Examples:
   shootdown boot --without flush-remote                  what comes of it; exit status 1
   shootdown boot --cpus 8 --test stress --operations 1000000
   shootdown boot --test stress --icount --seed 7         the same interleaving each time
+  shootdown boot --cpus 2 --parallel                     two CPUs at the same time
   shootdown boot --test bench --icount --cpus 8          how many instructions a shootdown takes
 
 Exit status: 0 all tests passed, 1 a test failed or something stale was used, 2 unusable input, or no QEMU.")]
@@ -55,6 +56,9 @@ pub(crate) struct Arguments {
     /// Count instructions instead of time: the same seed gives the same interleaving, a few times more slowly
     #[arg(long)]
     icount: bool,
+    /// Run the CPUs at the same time, each on a thread of the host, which must have a core for each
+    #[arg(long, conflicts_with = "icount")]
+    parallel: bool,
     /// Build the kernel that would be booted, and print where it is
     #[arg(long)]
     build_only: bool,
@@ -65,7 +69,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
     /// List the tests
-    #[arg(long, conflicts_with_all = ["cpus", "test", "seed", "without", "operations", "icount", "build_only", "time_limit"])]
+    #[arg(long, conflicts_with_all = ["cpus", "test", "seed", "without", "operations", "icount", "parallel", "build_only", "time_limit"])]
     list: bool,
 }
 

@@ -4,6 +4,7 @@ use std::{
     io::{self, Write as _},
     process::{Command, Output},
     sync::atomic::{AtomicU32, Ordering::Relaxed},
+    thread,
 };
 
 use serde_json::Value;
@@ -100,6 +101,17 @@ fn counting_instructions_a_seed_repeats_its_interleaving() {
     assert_eq!(one, again);
     // The number of accesses depends on what the CPUs find.
     assert_ne!(one.lines().nth_back(1), other.lines().nth_back(1));
+}
+
+#[test]
+fn two_cpus_at_the_same_time_use_nothing_stale_but_without_waiting_for_each_other() {
+    if thread::available_parallelism().map_or(1, usize::from) < 2 {
+        return;
+    }
+    let stress = ["--cpus", "2", "--parallel", "--test", "stress"];
+    let Some(text) = boots(&stress, 0) else { return };
+    assert!(text.contains(" accesses looked at, 0 stale\n"), "{text}");
+    boots(&[&stress[..], &["--without", "wait-for-acks"]].concat(), 1);
 }
 
 #[test]

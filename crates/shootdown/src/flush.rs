@@ -109,11 +109,11 @@ pub(crate) fn flush_masked<M: Machine>(m: &M, request: Request) -> bool {
             return false;
         }
         if here.is_lazy(m) {
-            here.leave(m);
-            here.forget(m, request.space);
+            let_go(m, here, request.space);
             return false;
         }
-        let seen = here.seen(m, request.space);
+        let seen_word = here.seen(m, request.space);
+        let seen = seen_word.get(m);
         if seen >= request.generation {
             m.count(Counter::SkippedGeneration, 1);
             return false;
@@ -125,19 +125,28 @@ pub(crate) fn flush_masked<M: Machine>(m: &M, request: Request) -> bool {
             return true;
         }
         request.invalidations.singly(m);
-        here.set_seen(m, request.space, request.generation);
+        seen_word.set(m, request.generation);
         true
     })
 }
 
+// This and the next one apart, so that what is left, a few invalidations, is short enough to be part of what asks for it.
+#[inline(never)]
+fn let_go<M: Machine>(m: &M, here: &PerCpu<M>, space: SpaceId) {
+    here.leave(m);
+    here.forget(m, space);
+}
+
 /// Drops all of an address space that is loaded.
+#[inline(never)]
 fn drop_everything<M: Machine>(m: &M, here: &PerCpu<M>, space: SpaceId) {
     let space = m.space(space).expect("a loaded address space is one");
     // ORDER(edit/generation): read before the invalidation, so that what comes after is asked for again.
     let now = space.generation.load(m, Acquire);
     here.drop_all(m, space);
     m.count(Counter::FlushEverything, 1);
-    here.set_seen(m, space.id(), now);
+    // Not where it was before: the tag may be another one.
+    here.seen(m, space.id()).set(m, now);
 }
 
 /// Makes every CPU that takes part forget `stale` translations of kernel addresses, which all address spaces share;

@@ -137,13 +137,11 @@ impl<M: Machine> PerCpu<M> {
         self.activity(m).is_lazy()
     }
 
-    /// The generation of `space`, which is loaded, that this CPU's TLB is not older than.
-    pub(crate) fn seen(&self, m: &M, space: SpaceId) -> u64 {
+    /// The word that says which generation of `space`, which is loaded, this CPU's TLB is not older than. Until another tag
+    /// is loaded.
+    #[inline]
+    pub(crate) fn seen<'h>(&'h self, m: &'h M, space: SpaceId) -> &'h Own<M> {
         self.tags.seen(m, space)
-    }
-
-    pub(crate) fn set_seen(&self, m: &M, space: SpaceId, generation: u64) {
-        self.tags.set_seen(m, space, generation);
     }
 
     /// Forgets everything of `space`, which is loaded. Interrupts are masked.
@@ -374,7 +372,7 @@ impl<M: Machine> Space<M> {
         let generation = self.generation.load(m, SeqCst);
         self.load(m, here.tags.choose(m, self.id, generation));
         here.loaded.set(m, u64::from(self.id.0) + 1);
-        here.set_seen(m, self.id, generation);
+        here.seen(m, self.id).set(m, generation);
         here.end_switch(m, self.id);
         // Only now has the other address space left our TLB, or else is out of reach until we look at its generation.
         here.depart(m, left);
@@ -394,9 +392,9 @@ impl<M: Machine> Space<M> {
         // ORDER(lazy/shootdown): said before the generation is read, see `begin_switch`.
         here.activity.store(m, here.activity(m).active().0, SeqCst);
         let generation = self.generation.load(m, SeqCst);
-        if here.seen(m, self.id) < generation && m.keeps(Fix::CatchUp) {
+        if here.seen(m, self.id).get(m) < generation && m.keeps(Fix::CatchUp) {
             here.drop_all(m, self);
-            here.set_seen(m, self.id, generation);
+            here.seen(m, self.id).set(m, generation);
         }
     }
 
