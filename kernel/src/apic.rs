@@ -36,7 +36,7 @@ const INIT_OTHERS: u32 = 0xc_4500;
 const START_OTHERS: u32 = 0xc_4600;
 
 static IS_X2: AtomicBool = AtomicBool::new(false);
-/// What the controllers call each CPU.
+/// What a command calls each CPU: as xAPIC its controller's id in the highest byte, as x2APIC the id.
 static IDS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
 
 /// Switches this CPU's controller on.
@@ -50,8 +50,7 @@ pub(crate) fn set_up() {
     }
     write(TASK_PRIORITY, 0);
     write(SPURIOUS, SPURIOUS_ENABLED | Vector::Spurious as u32);
-    let id = if is_x2 { read(ID) } else { read(ID) >> 24 };
-    IDS[usize::from(cpu::number().0)].store(id, Relaxed);
+    IDS[usize::from(cpu::number().0)].store(read(ID), Relaxed);
 }
 
 /// The mode's name, for reports.
@@ -64,19 +63,20 @@ pub(crate) fn end_interrupt() {
     write(END_OF_INTERRUPT, 0);
 }
 
-/// Raises the interrupt that the library's kick is, on one CPU, which sees every store made before.
-pub(crate) fn kick(cpu: Number) {
-    command(IDS[usize::from(cpu.0)].load(Relaxed), FIXED | Vector::Kick as u32);
+/// Raises the interrupt that the library's kick is, on these CPUs, which see every store made before.
+#[inline]
+pub(crate) fn kick(cpus: impl Iterator<Item = Number>) {
+    command(cpus.map(|cpu| IDS[usize::from(cpu.0)].load(Relaxed)), FIXED | Vector::Kick as u32);
 }
 
 /// Puts every other CPU into the state that it wakes from by [`start_others`].
 pub(crate) fn reset_others() {
-    command(0, INIT_OTHERS);
+    command([0].into_iter(), INIT_OTHERS);
 }
 
 /// Makes every other CPU begin at this 4 KiB page of the first MiB.
 pub(crate) fn start_others(page: u8) {
-    command(0, START_OTHERS | u32::from(page));
+    command([0].into_iter(), START_OTHERS | u32::from(page));
 }
 
 /// Raises the timer's interrupt once, after so many nanoseconds: QEMU's controller counts these.
@@ -86,42 +86,62 @@ pub(crate) fn start_timer(wait_ns: u32) {
     write(TIMER_INITIAL, wait_ns);
 }
 
-fn command(target: u32, command: u32) {
+/// Gives a command for each of these targets, which are called as in [`IDS`].
+#[inline]
+fn command(targets: impl Iterator<Item = u32>, command: u32) {
     if IS_X2.load(Relaxed) {
         // The write orders nothing by itself: SDM 3A, "MSR Access in x2APIC Mode".
-        // SAFETY: the register is there in this mode; a fence has no other effect.
-        unsafe {
-            asm!("mfence", "lfence", options(nostack, preserves_flags));
-            cpu::write_register(X2_REGISTERS + (COMMAND >> 4), u64::from(target) << 32 | u64::from(command));
+        // SAFETY: a fence has no other effect.
+        unsafe { asm!("mfence", "lfence", options(nostack, preserves_flags)) }
+        for target in targets {
+            // SAFETY: the register is there in this mode.
+            unsafe { cpu::write_register(x2(COMMAND), u64::from(target) << 32 | u64::from(command)) }
         }
         return;
     }
     // A handler that sends too must not come between the two halves.
     let was = cpu::mask_interrupts();
-    while read(COMMAND) & COMMAND_IS_PENDING != 0 {
-        cpu::pause();
+    for target in targets {
+        while read_memory(COMMAND) & COMMAND_IS_PENDING != 0 {
+            cpu::pause();
+        }
+        write_memory(COMMAND_TARGET, target);
+        write_memory(COMMAND, command);
     }
-    write(COMMAND_TARGET, target << 24);
-    write(COMMAND, command);
     cpu::restore_interrupts(was);
 }
 
 fn read(register: u32) -> u32 {
     if IS_X2.load(Relaxed) {
         // SAFETY: the register is there in this mode.
-        return unsafe { cpu::read_register(X2_REGISTERS + (register >> 4)) } as u32;
+        return unsafe { cpu::read_register(x2(register)) } as u32;
     }
-    // SAFETY: the controller's registers are there, in the direct map, and are no memory that Rust knows. That they are
-    // not cached is the range registers' doing, which firmware, and QEMU, set so.
-    unsafe { memory::direct_map(MEMORY + u64::from(register)).cast::<u32>().read_volatile() }
+    read_memory(register)
 }
 
 fn write(register: u32, value: u32) {
     if IS_X2.load(Relaxed) {
         // SAFETY: the register is there in this mode, and none changes what Rust relies on.
-        unsafe { cpu::write_register(X2_REGISTERS + (register >> 4), u64::from(value)) }
+        unsafe { cpu::write_register(x2(register), u64::from(value)) }
         return;
     }
-    // SAFETY: as in `read`.
+    write_memory(register, value);
+}
+
+/// What a register is called as x2APIC.
+const fn x2(register: u32) -> u32 {
+    X2_REGISTERS + (register >> 4)
+}
+
+/// Reads a register as xAPIC.
+fn read_memory(register: u32) -> u32 {
+    // SAFETY: the controller's registers are there, in the direct map, and are no memory that Rust knows. That they are
+    // not cached is the range registers' doing, which firmware, and QEMU, set so.
+    unsafe { memory::direct_map(MEMORY + u64::from(register)).cast::<u32>().read_volatile() }
+}
+
+/// Writes a register as xAPIC.
+fn write_memory(register: u32, value: u32) {
+    // SAFETY: as in `read_memory`.
     unsafe { memory::direct_map(MEMORY + u64::from(register)).cast::<u32>().write_volatile(value) }
 }

@@ -2,11 +2,13 @@
 
 use core::{
     arch::asm,
-    hint,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::*},
+    hint, ptr,
+    sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::*},
 };
 
-use crate::{apic, interrupt};
+use shootdown::PerCpu;
+
+use crate::{apic, interrupt, machine::Metal, places, tlb};
 
 /// As many as the library's geometry here has room for.
 pub(crate) const MAX_CPUS: usize = 64;
@@ -19,7 +21,6 @@ const TASK_STATE_WORDS: usize = 104 / 4;
 const TASK_SELECTOR: u16 = 0x20;
 const GS_BASE: u32 = 0xc000_0101;
 const INTERRUPT_FLAG: u64 = 1 << 9;
-const GLOBAL_PAGES: u64 = 1 << 7;
 
 /// A CPU's number: from 0, in the order in which they came up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +41,9 @@ const N_INTERRUPT_STACKS: usize = 4;
 /// What the GS base of a CPU points at.
 #[repr(C, align(64))]
 struct Block {
-    // First: `number` reads it there.
+    // First and second: `number` and `here` read them there.
     number: AtomicU64,
+    here: AtomicPtr<PerCpu<Metal>>,
     descriptors: [AtomicU64; 6],
     task_state: [AtomicU32; TASK_STATE_WORDS],
 }
@@ -63,6 +65,7 @@ impl<const N_WORDS: usize> Stack<N_WORDS> {
 static BLOCKS: [Block; MAX_CPUS] = [const {
     Block {
         number: AtomicU64::new(0),
+        here: AtomicPtr::new(ptr::null_mut()),
         descriptors: [const { AtomicU64::new(0) }; 6],
         task_state: [const { AtomicU32::new(0) }; TASK_STATE_WORDS],
     }
@@ -80,6 +83,7 @@ pub(crate) fn stacks() -> (u64, u64) {
 pub(crate) fn set_up(number: Number) {
     let block = &BLOCKS[usize::from(number.0)];
     block.number.store(u64::from(number.0), Relaxed);
+    block.here.store(ptr::from_ref(places::per_cpu(number)).cast_mut(), Relaxed);
     for (index, stack) in INTERRUPT_STACKS[usize::from(number.0)].iter().enumerate() {
         let [low, high] = halves(stack.end());
         block.task_state[TASK_STATE_STACKS + 2 * index].store(low, Relaxed);
@@ -105,8 +109,9 @@ pub(crate) fn set_up(number: Number) {
     // a task state at `TASK_SELECTOR` whose stacks are this CPU's own.
     unsafe { asm!("lgdt [{}]", "ltr {:x}", in(reg) &pointer, in(reg) TASK_SELECTOR, options(nostack)) }
     interrupt::load_table();
-    // SAFETY: nobody but `number` uses GS, and it finds the block there that lives for ever.
+    // SAFETY: nobody but `number` and `here` uses GS, and they find the block there that lives for ever.
     unsafe { write_register(GS_BASE, core::ptr::from_ref(block).expose_provenance() as u64) }
+    tlb::set_up();
     apic::set_up();
 }
 
@@ -127,7 +132,19 @@ pub(crate) fn number() -> Number {
     let number: u64;
     // SAFETY: `set_up` pointed GS at a block whose first word this is. Nobody migrates.
     unsafe { asm!("mov {}, gs:[0]", out(reg) number, options(pure, readonly, nostack, preserves_flags)) }
+    // SAFETY: it is the index of a block. Said here, so that no index made of it is checked again.
+    unsafe { hint::assert_unchecked(number < MAX_CPUS as u64) }
     Number(number as u16)
+}
+
+/// The library's state of this CPU.
+#[inline]
+pub(crate) fn here() -> &'static PerCpu<Metal> {
+    let here: *const PerCpu<Metal>;
+    // SAFETY: `set_up` pointed GS at a block whose second word this is. Nobody migrates.
+    unsafe { asm!("mov {}, gs:[8]", out(reg) here, options(pure, readonly, nostack, preserves_flags)) }
+    // SAFETY: `set_up` made it of a reference to a static, which is only ever shared.
+    unsafe { &*here }
 }
 
 /// Masks interrupts and tells whether they were open, as a number for [`restore_interrupts`].
@@ -174,49 +191,6 @@ pub(crate) fn halt_for_ever() -> ! {
 #[inline]
 pub(crate) fn pause() {
     hint::spin_loop();
-}
-
-/// Drops the translation of one page, and the cached pointers to tables on its path.
-#[inline]
-pub(crate) fn invalidate_page(address: u64) {
-    // SAFETY: a translation that is dropped is read anew. Not `nomem`: accesses stay on their side of it.
-    unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) }
-}
-
-/// Drops every translation that is not global.
-#[inline]
-pub(crate) fn invalidate_all() {
-    // SAFETY: the root stays what it is.
-    unsafe { load_root(root()) }
-}
-
-/// Drops every translation, global ones too: SDM 3A §4.10.4.1 (rev 86), a change of CR4.PGE.
-pub(crate) fn invalidate_everything() {
-    // SAFETY: the bit is as before at the end. Interrupts in between see no global pages, which is no difference to
-    // them.
-    unsafe {
-        asm!("mov {was}, cr4", "mov {without}, {was}", "and {without}, {mask}", "mov cr4, {without}", "mov cr4, {was}",
-            was = out(reg) _, without = out(reg) _, mask = in(reg) !GLOBAL_PAGES, options(nostack));
-    }
-}
-
-/// The physical address of the root table in use.
-#[inline]
-pub(crate) fn root() -> u64 {
-    let root;
-    // SAFETY: reads a register.
-    unsafe { asm!("mov {}, cr3", out(reg) root, options(nostack, preserves_flags)) }
-    root
-}
-
-/// Translates through another root table from now on.
-///
-/// # Safety
-/// The table maps the kernel as the one in use does, and lives as long as it is in use.
-#[inline]
-pub(crate) unsafe fn load_root(root: u64) {
-    // SAFETY: the caller says that code, stack and data stay where they are.
-    unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }
 }
 
 /// The address of the last page fault.

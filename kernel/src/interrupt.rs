@@ -35,9 +35,11 @@ static TABLE: [[AtomicU64; 2]; N_VECTORS] = [const { [const { AtomicU64::new(0) 
 unsafe extern "C" {
     /// The stub of each vector, from `interrupt.s`. Never written.
     safe static interrupt_stubs: [u64; N_VECTORS];
+    /// The kick's own way in, from there too. Only its address is used.
+    safe static kick_entry: u8;
 }
 
-/// Makes every vector lead to [`on_interrupt`]. Before any CPU loads the table.
+/// Makes every vector lead to [`on_interrupt`], and the kick to [`on_kick`]. Before any CPU loads the table.
 pub(crate) fn fill_table() {
     for (vector, (gate, stub)) in TABLE.iter().zip(&interrupt_stubs).enumerate() {
         let stack = match vector {
@@ -46,6 +48,7 @@ pub(crate) fn fill_table() {
             0..N_EXCEPTIONS => InterruptStack::Exception,
             _ => InterruptStack::Interrupt,
         };
+        let stub = if vector == Vector::Kick as usize { (&raw const kick_entry).addr() as u64 } else { *stub };
         let low = stub & 0xffff | CODE_SELECTOR | (stack as u64) << 32 | INTERRUPT_GATE | (stub >> 16 & 0xffff) << 48;
         gate[0].store(low, Relaxed);
         gate[1].store(stub >> 32, Relaxed);
@@ -73,15 +76,16 @@ pub(crate) struct Interrupted {
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn on_kick() {
+    apic::end_interrupt();
+    call::handle_kick(&Metal);
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn on_interrupt(interrupted: &mut Interrupted) {
-    const KICK: u64 = Vector::Kick as u64;
     const TIMER: u64 = Vector::Timer as u64;
     const SPURIOUS: u64 = Vector::Spurious as u64;
     match interrupted.vector {
-        KICK => {
-            apic::end_interrupt();
-            call::handle_kick(&Metal);
-        }
         TIMER => {
             apic::end_interrupt();
             timer::restart();

@@ -62,6 +62,36 @@ interrupt_entry:
     add $16, %rsp                   // the vector and the error code
     iretq
 
+// The one that must be fast: it saves no more than what `on_kick` may change, and needs no vector and no error code. The
+// stack is aligned to 16 bytes, since the CPU does that before it pushes five words, and nine more make it fourteen.
+.global kick_entry
+kick_entry:
+    push %rax
+    push %rcx
+    push %rdx
+    push %rsi
+    push %rdi
+    push %r8
+    push %r9
+    push %r10
+    push %r11
+    sub $512, %rsp
+    fxsave64 (%rsp)
+    cld
+    call on_kick
+    fxrstor64 (%rsp)
+    add $512, %rsp
+    pop %r11
+    pop %r10
+    pop %r9
+    pop %r8
+    pop %rdi
+    pop %rsi
+    pop %rdx
+    pop %rcx
+    pop %rax
+    iretq
+
 // bool access_load(address, *value) and bool access_store(address, value): false if it faulted. The fault is the first
 // instruction's, with the stack as at the entry, so the handler only has to change where it returns to.
 .global access_load, access_store, access_faulted

@@ -1,10 +1,10 @@
-//! The port: [`Machine`] for x86-64 without tags. This is what a kernel writes to use the library.
+//! The port: [`Machine`] for x86-64, with tags where the CPUs have them. This is what a kernel writes to use the library.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::*, fence};
 
 use shootdown::{
     At, Counter, CpuId, CpuSet, DefaultPolicy, Descriptor, EntryAt, EntryFormat, Fix, Invalidate, Level, Machine,
-    Modify, NoFrame, OneMemory, PerCpu, Pfn, Small, Space, SpaceId, TableFrame, UpTo, Vpn, Word,
+    Modify, NoFrame, OneMemory, PerCpu, Pfn, Small, Space, SpaceId, TableFrame, Tag, Tagging, UpTo, Vpn, Word,
     arch::x86_64::X86_64,
     call::{Present, Slot},
 };
@@ -12,7 +12,7 @@ use shootdown::{
 use crate::{
     apic,
     cpu::{self, MAX_CPUS, Number},
-    memory, places, smp,
+    memory, places, smp, tlb,
 };
 
 /// The entries' format.
@@ -67,8 +67,9 @@ fn address(page: Vpn) -> u64 {
 //   where the direct map has them.
 // - Own words: the trait's default, relaxed accesses.
 // - Invalidation: INVLPG drops the translation and every cached pointer on its path, a write of CR3 all that is not
-//   global, a change of CR4.PGE everything; all three are serializing (SDM 3A §4.10.4.1, rev 86, and "Serializing Instructions"), so
-//   `complete` has nothing left to do. No user page is global.
+//   global, of the tag that is written where there are tags; INVPCID or a change of CR4.PGE drop everything. All are
+//   serializing (SDM 3A §4.10.4.1, rev 86, and "Serializing Instructions"), so `complete` has nothing left to do. No user
+//   page is global. Tags differ for different slots, and from the kernel's.
 // - Interrupts: `mask` clears the flag. A kick is a fixed interrupt to one CPU, which its controller keeps until it can
 //   be taken; stores made before are seen, see `apic::kick`. When a test loses kicks, timers make up for it.
 // - `cpu`: from this CPU's own block; nobody migrates.
@@ -120,9 +121,9 @@ unsafe impl Machine for Metal {
     fn invalidate(&self, what: Invalidate) {
         match what {
             // One instruction for both: INVLPG drops cached pointers too.
-            Invalidate::Leaf(page, _) | Invalidate::Walk(page, _) => cpu::invalidate_page(address(page)),
-            Invalidate::All => cpu::invalidate_all(),
-            Invalidate::EveryTag => cpu::invalidate_everything(),
+            Invalidate::Leaf(page, _) | Invalidate::Walk(page, _) => tlb::invalidate_page(address(page)),
+            Invalidate::All => tlb::invalidate_all(),
+            Invalidate::EveryTag => tlb::invalidate_everything(),
         }
     }
     #[inline]
@@ -132,7 +133,15 @@ unsafe impl Machine for Metal {
         let root = root.map_or_else(smp::kernel_root, |(table, _)| table.0.0 << Format::PAGE_SHIFT);
         // SAFETY: the kernel's own root is for ever. Another one has a copy of its upper half, see `construct_table`,
         // and the library frees it when no CPU has it loaded any more.
-        unsafe { cpu::load_root(root) }
+        unsafe { tlb::load_root(root) }
+    }
+    #[inline]
+    fn load_tagged(&self, root: TableFrame, space: SpaceId, tag: Tag, keeps: bool) {
+        if !tlb::has_tags() {
+            return self.load_root(Some((root, space)));
+        }
+        // SAFETY: as in `load_root`. The library looks at the generation before it keeps anything.
+        unsafe { tlb::load_tagged_root(root.0.0 << Format::PAGE_SHIFT, tag, keeps) }
     }
     #[inline]
     fn mask(&self) -> u64 {
@@ -142,11 +151,12 @@ unsafe impl Machine for Metal {
     fn restore(&self, was: u64) {
         cpu::restore_interrupts(was);
     }
+    #[inline]
     fn kick(&self, to: &CpuSet<Cpus>) {
-        if LOSES_KICKS.load(Relaxed) {
+        if cfg!(not(feature = "bench")) && LOSES_KICKS.load(Relaxed) {
             return;
         }
-        to.iter().for_each(|cpu| apic::kick(Number(cpu.0)));
+        apic::kick(to.iter().map(|cpu| Number(cpu.0)));
     }
     #[inline]
     #[track_caller]
@@ -182,11 +192,15 @@ unsafe impl Machine for Metal {
     // Where library state lives.
     #[inline]
     fn per_cpu(&self, cpu: CpuId) -> &PerCpu<Metal> {
-        &places::PER_CPU[usize::from(cpu.0)]
+        places::per_cpu(Number(cpu.0))
+    }
+    #[inline]
+    fn here(&self) -> &PerCpu<Metal> {
+        cpu::here()
     }
     #[inline]
     fn slot(&self, from: CpuId, to: CpuId) -> &Slot<Metal> {
-        &places::SLOTS[usize::from(from.0)][usize::from(to.0)]
+        places::slot(Number(from.0), Number(to.0))
     }
     #[inline]
     fn present(&self) -> &Present<Metal> {
@@ -202,6 +216,10 @@ unsafe impl Machine for Metal {
     }
 
     // Hooks.
+    #[inline]
+    fn tagging(&self) -> Tagging {
+        if tlb::has_tags() { Tagging::Slots } else { Tagging::Untagged }
+    }
     #[inline]
     fn keeps(&self, fix: Fix) -> bool {
         cfg!(feature = "bench") || !places::is_left_out(fix)

@@ -1,7 +1,7 @@
 //! A small kernel that embeds the library unchanged and tests it on an MMU, with interrupts, on several CPUs.
 //!
 //! `machine` is the port: what a kernel writes to use the library. The rest is what any kernel has (`boot.s`, `smp`,
-//! `cpu`, `apic`, `interrupt`, `memory`, `serial`) and the tests (`tests`, `jobs`, `access`, `witness`). What to do is
+//! `cpu`, `tlb`, `apic`, `interrupt`, `memory`, `serial`) and the tests (`tests`, `jobs`, `access`, `witness`). What to do is
 //! on the kernel command line, see `command_line`; what came of it goes to the serial line, and the verdict to QEMU,
 //! see `exit`.
 #![no_std]
@@ -12,7 +12,7 @@ use core::arch::global_asm;
 use command_line::CommandLine;
 use cpu::Number;
 use machine::Metal;
-use serial::println;
+use serial::{print, println};
 use shootdown::call;
 
 mod access;
@@ -32,6 +32,7 @@ mod serial;
 mod smp;
 mod tests;
 mod timer;
+mod tlb;
 mod witness;
 
 global_asm!(include_str!("boot.s"), options(att_syntax));
@@ -48,12 +49,9 @@ extern "C" fn kernel_main(start_information: u64) -> ! {
     begin(Number(0));
     let n_cpus = smp::start_others();
     smp::drop_identity_map(&Metal);
-    println!(
-        "shootdown on {n_cpus} CPUs, {}, seed {}, left out: {}",
-        apic::mode_name(),
-        command_line.seed,
-        command_line.left_out.map_or("nothing", shootdown::Fix::name),
-    );
+    print!("shootdown on {n_cpus} CPUs, {}, ", apic::mode_name());
+    tlb::abilities().for_each(|ability| print!("{ability}, "));
+    println!("seed {}, left out: {}", command_line.seed, command_line.left_out.map_or("nothing", shootdown::Fix::name),);
     tests::run(&Metal, &command_line)
 }
 

@@ -7,13 +7,22 @@ use shootdown::{
     call::{Present, Slot},
 };
 
-use crate::{command_line::CommandLine, cpu::MAX_CPUS, machine::Metal, memory};
+use crate::{
+    command_line::CommandLine,
+    cpu::{MAX_CPUS, Number},
+    machine::Metal,
+    memory,
+};
 
 pub(crate) const N_SPACES: usize = 2;
 
-// Slots of different targets lie on different cache lines: two halves of six words are one line and a half.
-pub(crate) static SLOTS: [[Slot<Metal>; MAX_CPUS]; MAX_CPUS] = [const { [const { Slot::new() }; MAX_CPUS] }; MAX_CPUS];
-pub(crate) static PER_CPU: [PerCpu<Metal>; MAX_CPUS] = [const { PerCpu::new() }; MAX_CPUS];
+/// Something on cache lines of its own, two of which are fetched together, and whose place is found without multiplying.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+static SLOTS: [[Apart<Slot<Metal>>; MAX_CPUS]; MAX_CPUS] =
+    [const { [const { Apart(Slot::new()) }; MAX_CPUS] }; MAX_CPUS];
+static PER_CPU: [Apart<PerCpu<Metal>>; MAX_CPUS] = [const { Apart(PerCpu::new()) }; MAX_CPUS];
 pub(crate) static PRESENT: Present<Metal> = Present::new();
 pub(crate) static SPACES: [Space<Metal>; N_SPACES] = [Space::new(SpaceId(0)), Space::new(SpaceId(1))];
 pub(crate) static DESCRIPTORS: [Descriptor<Metal>; 1024] = [const { Descriptor::new() }; 1024];
@@ -25,6 +34,18 @@ static LEFT_OUT: AtomicU64 = AtomicU64::new(NOTHING);
 static MEMORY_FAILS: AtomicBool = AtomicBool::new(false);
 
 const NOTHING: u64 = u64::MAX;
+
+/// The library's state of one CPU.
+#[inline]
+pub(crate) fn per_cpu(cpu: Number) -> &'static PerCpu<Metal> {
+    &PER_CPU[usize::from(cpu.0)].0
+}
+
+/// The place of requests from one CPU to another.
+#[inline]
+pub(crate) fn slot(from: Number, to: Number) -> &'static Slot<Metal> {
+    &SLOTS[usize::from(from.0)][usize::from(to.0)].0
+}
 
 /// Remembers what was chosen, before anything looks.
 pub(crate) fn choose(command_line: &CommandLine) {

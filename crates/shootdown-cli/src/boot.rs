@@ -33,6 +33,7 @@ Examples:
   shootdown boot --without flush-remote                  what comes of it; exit status 1
   shootdown boot --cpus 8 --test stress --operations 1000000
   shootdown boot --test stress --icount --seed 7         the same interleaving each time
+  shootdown boot --cpus 2 --parallel                     two CPUs at the same time
   shootdown boot --test bench --icount --cpus 8          how many instructions a shootdown takes
 
 Exit status: 0 all tests passed, 1 a test failed or something stale was used, 2 unusable input, or no QEMU.")]
@@ -49,12 +50,18 @@ pub(crate) struct Arguments {
     /// Leave a fix out
     #[arg(long, value_name = "FIX", value_parser = PossibleValuesParser::new(Fix::ALL.map(Fix::name)))]
     without: Option<String>,
-    /// Operations that the stress does, on all CPUs together
+    /// Operations that the stress does, on all CPUs together; `dirty` does rounds in proportion
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     operations: u64,
     /// Count instructions instead of time: the same seed gives the same interleaving, a few times more slowly
     #[arg(long)]
     icount: bool,
+    /// Run the CPUs at the same time, each on a thread of the host, which must have a core for each
+    #[arg(long, conflicts_with = "icount")]
+    parallel: bool,
+    /// Build the kernel that would be booted, and print where it is
+    #[arg(long)]
+    build_only: bool,
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     time_limit: u64,
@@ -62,7 +69,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
     /// List the tests
-    #[arg(long, conflicts_with_all = ["cpus", "test", "seed", "without", "operations", "icount", "time_limit"])]
+    #[arg(long, conflicts_with_all = ["cpus", "test", "seed", "without", "operations", "icount", "parallel", "build_only", "time_limit"])]
     list: bool,
 }
 
@@ -75,6 +82,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         return Ok(FINE);
     }
     let kind = kind(arguments)?;
+    if arguments.build_only {
+        writeln!(std::io::stdout(), "{}", build::kernel(kind)?.display())?;
+        return Ok(FINE);
+    }
     guest::find_qemu()?;
     let kernel = build::kernel(kind)?;
     let began = Instant::now();

@@ -4,6 +4,7 @@ use std::{
     io::{self, Write as _},
     process::{Command, Output},
     sync::atomic::{AtomicU32, Ordering::Relaxed},
+    thread,
 };
 
 use serde_json::Value;
@@ -16,7 +17,7 @@ const VISIBLE: [(&str, &str, &str); 9] = [
     ("wait-for-acks", "stress", "100000"),
     ("flush-remote", "stress", "100000"),
     ("drop-all-when-behind", "stress", "1000000"),
-    ("atomic-unhook", "dirty", "100000"),
+    ("atomic-unhook", "dirty", "1000000"),
     ("catch-up", "lazy", "100000"),
     ("tell-lazy-of-tables", "lazy_exit", "100000"),
     ("serve-while-waiting", "calls", "100000"),
@@ -103,6 +104,17 @@ fn counting_instructions_a_seed_repeats_its_interleaving() {
 }
 
 #[test]
+fn two_cpus_at_the_same_time_use_nothing_stale_but_without_waiting_for_each_other() {
+    if thread::available_parallelism().map_or(1, usize::from) < 2 {
+        return;
+    }
+    let stress = ["--cpus", "2", "--parallel", "--test", "stress"];
+    let Some(text) = boots(&stress, 0) else { return };
+    assert!(text.contains(" accesses looked at, 0 stale\n"), "{text}");
+    boots(&[&stress[..], &["--without", "wait-for-acks"]].concat(), 1);
+}
+
+#[test]
 fn json_says_what_came_of_each_test() {
     let Some(text) = boots(&["--test", "lazy", "--without", "catch-up", "--json"], 1) else { return };
     let outcome: Value = serde_json::from_str(&text).expect("it is JSON");
@@ -113,12 +125,17 @@ fn json_says_what_came_of_each_test() {
 }
 
 #[test]
-fn the_bench_repeats_to_the_instruction() {
+fn the_bench_repeats_to_the_instruction_and_a_target_takes_at_most_200() {
     let run = || boots(&["--test", "bench", "--icount", "--json"], 0);
     let (Some(one), Some(again)) = (run(), run()) else { return };
     let rows = |text: &str| serde_json::from_str::<Value>(text).expect("it is JSON")["bench"].clone();
     assert_eq!(rows(&one), rows(&again));
     assert_eq!(rows(&one).as_array().map(Vec::len), Some(4), "0 to 3 targets: {one}");
+    for meanwhile in ["spinning", "halted"] {
+        let took = |n_targets: usize| rows(&one)[n_targets][meanwhile].as_u64().expect("a number");
+        let a_target = (took(3) - took(1)) / 2;
+        assert!(a_target <= 200, "{a_target} for a target that is {meanwhile}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! CPU numbers and sets of CPUs, by value and in machine words. A set may be larger than one word.
 
-use core::{fmt, sync::atomic::Ordering};
+use core::{fmt, marker::PhantomData, sync::atomic::Ordering};
 
 use crate::{
     machine::{Machine, Modify},
@@ -185,11 +185,35 @@ impl<G: CpuGeometry> CpuSet<G> {
     /// Returns the CPUs, lowest first.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = CpuId> + '_ {
-        self.0
-            .as_ref()
-            .iter()
-            .enumerate()
-            .flat_map(|(word, bits)| Bits(*bits).map(move |bit| CpuId((word * G::CPUS_PER_WORD + bit) as u16)))
+        let words = self.0.as_ref();
+        Cpus::<'_, G> { words, word: 0, bits: Bits(words.first().copied().unwrap_or_default()), geometry: PhantomData }
+    }
+}
+
+/// The CPUs of a set, lowest first. By hand, so that of a set in one word nothing is left but a loop over its bits.
+struct Cpus<'s, G> {
+    words: &'s [u64],
+    // Which of them is under way, and what is left of it.
+    word: usize,
+    bits: Bits,
+    geometry: PhantomData<G>,
+}
+
+impl<G: CpuGeometry> Iterator for Cpus<'_, G> {
+    type Item = CpuId;
+
+    #[inline]
+    fn next(&mut self) -> Option<CpuId> {
+        loop {
+            if let Some(bit) = self.bits.next() {
+                return Some(CpuId((self.word * G::CPUS_PER_WORD + bit) as u16));
+            }
+            if G::WORDS == 1 {
+                return None;
+            }
+            self.word += 1;
+            self.bits = Bits(*self.words.get(self.word)?);
+        }
     }
 }
 

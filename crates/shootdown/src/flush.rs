@@ -6,14 +6,14 @@
 use core::sync::atomic::Ordering::*;
 
 use crate::{
-    addr::{SpaceId, Vpn},
-    call::{self, Kind, N_WORDS, Operation},
+    addr::SpaceId,
+    call::{self, Kind, Operation, Words},
     counters::Counter,
     cpu::CpuSet,
     fix::Fix,
+    invalidations::Invalidations,
     machine::{Invalidate, Machine, Masked, Modify, Strength},
-    policy::Policy,
-    residency::{Space, Trim},
+    residency::{PerCpu, Space, Trim},
     stale::Stale,
     tag::Tagging,
 };
@@ -24,18 +24,20 @@ pub(crate) struct Request {
     pub(crate) space: SpaceId,
     /// The generation that a CPU has reached when it has done this.
     pub(crate) generation: u64,
-    pub(crate) stale: Stale,
+    pub(crate) invalidations: Invalidations,
 }
 
 impl Request {
-    pub(crate) fn encode(self) -> [u64; N_WORDS] {
-        let [what, start, end] = self.stale.encode();
-        [u64::from(self.space.0) << 16 | what, self.generation, start, end, 0]
+    #[inline]
+    pub(crate) fn encode(self) -> Words {
+        let [what, first, n_pages, stride_pages] = self.invalidations.encode();
+        [u64::from(self.space.0) << 16 | what, self.generation, first, n_pages, stride_pages]
     }
 
-    pub(crate) fn decode([what, generation, start, end, _]: [u64; N_WORDS]) -> Option<Request> {
-        let stale = Stale::decode([what, start, end])?;
-        Some(Request { space: SpaceId((what >> 16) as u32), generation, stale })
+    #[inline]
+    pub(crate) fn decode([what, generation, first, n_pages, stride_pages]: Words) -> Option<Request> {
+        let invalidations = Invalidations::decode([what, first, n_pages, stride_pages])?;
+        Some(Request { space: SpaceId((what >> 16) as u32), generation, invalidations })
     }
 }
 
@@ -56,9 +58,9 @@ impl<M: Machine> Space<M> {
             // it reads the generation. One of us sees the other. Needs the total order: store, then load, on both sides.
             // ORDER(lazy/shootdown): the same with the lazy mark, see `must_interrupt`.
             let generation = self.generation.modify(m, Modify::Add(1), SeqCst) + 1;
-            let request = Request { space: self.id(), generation, stale };
-            let targets = self.targets(m, &request);
-            call::post(m, &targets, Kind::Synchronous, Operation::Flush(request), 0);
+            let request = Request { space: self.id(), generation, invalidations: Invalidations::of::<M>(stale) };
+            let targets = self.targets(m, stale.strength);
+            call::post(m, &targets, Kind::Synchronous, &request.encode(), 0);
             if flush_here(m, request) {
                 m.count(Counter::FlushLocal, 1);
             }
@@ -66,21 +68,24 @@ impl<M: Machine> Space<M> {
         });
     }
 
-    /// The other CPUs that must hear of `request`.
-    fn targets(&self, m: &M, request: &Request) -> CpuSet<M::Cpus> {
+    /// The other CPUs that must hear of a request.
+    #[inline]
+    fn targets(&self, m: &M, strength: Strength) -> CpuSet<M::Cpus> {
         if !m.keeps(Fix::FlushRemote) {
             return CpuSet::EMPTY;
         }
-        let here = m.cpu();
         // ORDER(activate/shootdown): see `flush`.
-        let resident = self.cpus.load(m, SeqCst);
-        let mut targets = CpuSet::EMPTY;
-        let mut trim = None;
-        for cpu in resident.iter().filter(|cpu| *cpu != here) {
-            let trim = *trim.get_or_insert_with(|| if m.trims(self.id()) { Trim::Now } else { Trim::NotNow });
-            match self.must_interrupt(m, cpu, request, trim) {
-                Ok(()) => targets.insert(cpu),
-                Err(skip) => m.count(skip.counter(), 1),
+        let mut resident = self.cpus.load(m, SeqCst);
+        resident.remove(m.cpu());
+        let mut targets = resident;
+        if resident.is_empty() {
+            return targets;
+        }
+        let trim = if m.trims(self.id()) { Trim::Now } else { Trim::NotNow };
+        for cpu in resident.iter() {
+            if let Err(skip) = self.must_interrupt(m, cpu, strength, trim) {
+                targets.remove(cpu);
+                m.count(skip.counter(), 1);
             }
         }
         targets
@@ -88,40 +93,60 @@ impl<M: Machine> Space<M> {
 }
 
 /// Does on this CPU what `request` asks; tells whether there was anything to invalidate.
-pub(crate) fn flush_here<M: Machine>(m: &M, request: Request) -> bool {
+fn flush_here<M: Machine>(m: &M, request: Request) -> bool {
+    let _masked = Masked::new(m);
+    flush_masked(m, request)
+}
+
+/// The same, with interrupts masked.
+#[inline(always)]
+pub(crate) fn flush_masked<M: Machine>(m: &M, request: Request) -> bool {
     m.scope(|m| {
-        let _masked = Masked::new(m);
-        let here = m.per_cpu(m.cpu());
+        let here = m.here();
         // Where nobody uses the address space we let it go, so that nobody needs to interrupt us for it again.
         if !here.has_loaded(m, request.space) {
             here.forget(m, request.space);
             return false;
         }
         if here.is_lazy(m) {
-            here.leave(m);
-            here.forget(m, request.space);
+            let_go(m, here, request.space);
             return false;
         }
-        let seen = here.seen(m, request.space);
+        let seen_word = here.seen(m, request.space);
+        let seen = seen_word.get(m);
         if seen >= request.generation {
             m.count(Counter::SkippedGeneration, 1);
             return false;
         }
         // Single invalidations are enough only if nothing else was missed in between.
-        let is_next = seen + 1 == request.generation || !m.keeps(Fix::DropAllWhenBehind);
-        if is_cheaper_singly::<M>(request.stale) && is_next {
-            invalidate_pages(m, request.stale);
-            here.set_seen(m, request.space, request.generation);
-        } else {
-            let space = m.space(request.space).expect("a loaded address space is one");
-            // ORDER(edit/generation): read before the invalidation, so that what comes after is asked for again.
-            let now = space.generation.load(m, Acquire);
-            here.drop_all(m, space);
-            m.count(Counter::FlushEverything, 1);
-            here.set_seen(m, request.space, now);
+        let is_behind = seen + 1 != request.generation && m.keeps(Fix::DropAllWhenBehind);
+        if is_behind || request.invalidations.is_everything() {
+            drop_everything(m, here, request.space);
+            return true;
         }
+        request.invalidations.singly(m);
+        seen_word.set(m, request.generation);
         true
     })
+}
+
+// This and the next one apart, so that what is left, a few invalidations, is short enough to be part of what asks for it.
+#[inline(never)]
+fn let_go<M: Machine>(m: &M, here: &PerCpu<M>, space: SpaceId) {
+    here.leave(m);
+    here.forget(m, space);
+}
+
+/// Drops all of an address space that is loaded.
+#[inline(never)]
+fn drop_everything<M: Machine>(m: &M, here: &PerCpu<M>, space: SpaceId) {
+    let space = m.space(space).expect("a loaded address space is one");
+    // ORDER(edit/generation): read before the invalidation, so that what comes after is asked for again.
+    let now = space.generation.load(m, Acquire);
+    here.drop_all(m, space);
+    m.count(Counter::FlushEverything, 1);
+    // Not where it was before: the tag may be another one.
+    here.seen(m, space.id()).set(m, now);
 }
 
 /// Makes every CPU that takes part forget `stale` translations of kernel addresses, which all address spaces share;
@@ -140,52 +165,30 @@ pub fn flush_kernel<M: Machine>(m: &M, stale: Stale) {
     // everybody. Needs the total order: store, then load, on both sides. And our own walker, which does not look into the
     // store buffer, finds them changed when we invalidate.
     m.fence(SeqCst);
-    call::run_on_all(m, Operation::FlushKernel(stale));
+    call::run_on_all(m, Operation::FlushKernel(Invalidations::of::<M>(stale)));
 }
 
 /// Does on this CPU what [`flush_kernel`] asks. Interrupts are masked.
-pub(crate) fn flush_kernel_here<M: Machine>(m: &M, stale: Stale) {
+pub(crate) fn flush_kernel_here<M: Machine>(m: &M, invalidations: Invalidations) {
     // Single invalidations name pages of the loaded tag only.
-    if m.tagging() != Tagging::Numbered && is_cheaper_singly::<M>(stale) {
-        invalidate_pages(m, stale);
-        m.per_cpu(m.cpu()).forget_other_tags(m);
-    } else {
+    if invalidations.is_everything() || m.tagging() == Tagging::Numbered {
         m.invalidate(Invalidate::EveryTag);
         m.complete();
+    } else {
+        invalidations.singly(m);
+        m.here().forget_other_tags(m);
     }
-}
-
-/// Past the ceiling, dropping everything is cheaper. What a CPU may skip does not depend on it.
-fn is_cheaper_singly<M: Machine>(stale: Stale) -> bool {
-    stale.strength != Strength::Full && stale.n_invalidations::<M::Format>() <= M::Policy::FLUSH_CEILING
-}
-
-fn invalidate_pages<M: Machine>(m: &M, stale: Stale) {
-    let (level, hint) = (stale.levels.lowest(), stale.hint());
-    let stride = level.pages::<M::Format>();
-    let mut page = stale.range.start.align_down::<M::Format>(level);
-    while page < stale.range.end {
-        m.invalidate(match stale.strength {
-            Strength::Leaf => Invalidate::Leaf(page, hint),
-            Strength::Walk | Strength::Full => Invalidate::Walk(page, hint),
-        });
-        page = Vpn(page.0.saturating_add(stride));
-    }
-    m.complete();
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::addr::{Level, VpnRange};
+    use crate::call::N_WORDS;
 
     #[test]
     fn a_request_survives_the_slot() {
-        let range = VpnRange::new(Vpn(0x7_f88d_e25e), Vpn(0x7_f88d_e261));
-        for stale in [Stale::leaves(range, Level(1)), Stale::table(range.start, Level(3)), Stale::EVERYTHING] {
-            let request = Request { space: SpaceId(u32::MAX), generation: 77, stale };
-            assert_eq!(Request::decode(request.encode()), Some(request));
-        }
+        let request = Request { space: SpaceId(u32::MAX), generation: 77, invalidations: Invalidations::EVERYTHING };
+        assert_eq!(Request::decode(request.encode()), Some(request));
         assert_eq!(Request::decode([0; N_WORDS]), None);
     }
 }

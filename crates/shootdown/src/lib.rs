@@ -27,6 +27,7 @@ mod flush;
 mod format;
 mod frame;
 pub mod gather;
+mod invalidations;
 pub mod lock;
 mod machine;
 mod mutex;

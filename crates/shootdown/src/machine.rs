@@ -309,6 +309,13 @@ pub unsafe trait Machine: Sized + 'static {
     /// Returns the library's state of one CPU.
     fn per_cpu(&self, cpu: CpuId) -> &PerCpu<Self>;
 
+    /// Returns the library's state of the CPU that runs the caller. A kernel that has a pointer to it at hand spares the way
+    /// through the number.
+    #[inline]
+    fn here(&self) -> &PerCpu<Self> {
+        self.per_cpu(self.cpu())
+    }
+
     /// Returns the slot for requests from one CPU to another.
     fn slot(&self, from: CpuId, to: CpuId) -> &Slot<Self>;
 

@@ -7,7 +7,7 @@
 //!
 //! When a CPU switches to another address space, its bit may be cleared or may stay, see [`Departure`].
 
-use core::sync::atomic::Ordering::*;
+use core::{hint::cold_path, sync::atomic::Ordering::*};
 
 use crate::{
     addr::{Pfn, SpaceId, TableFrame},
@@ -15,7 +15,6 @@ use crate::{
     counters::Counter,
     cpu::{CpuId, CpuMask},
     fix::Fix,
-    flush::Request,
     frame::NoFrame,
     lock::Locked,
     machine::{Machine, Masked, Strength},
@@ -126,7 +125,7 @@ impl<M: Machine> PerCpu<M> {
     }
 
     pub(crate) fn has_loaded(&self, m: &M, space: SpaceId) -> bool {
-        self.loaded(m) == Some(space)
+        self.loaded.get(m) == u64::from(space.0) + 1
     }
 
     fn activity(&self, m: &M) -> Activity {
@@ -138,13 +137,11 @@ impl<M: Machine> PerCpu<M> {
         self.activity(m).is_lazy()
     }
 
-    /// The generation of `space`, which is loaded, that this CPU's TLB is not older than.
-    pub(crate) fn seen(&self, m: &M, space: SpaceId) -> u64 {
+    /// The word that says which generation of `space`, which is loaded, this CPU's TLB is not older than. Until another tag
+    /// is loaded.
+    #[inline]
+    pub(crate) fn seen<'h>(&'h self, m: &'h M, space: SpaceId) -> &'h Own<M> {
         self.tags.seen(m, space)
-    }
-
-    pub(crate) fn set_seen(&self, m: &M, space: SpaceId, generation: u64) {
-        self.tags.set_seen(m, space, generation);
     }
 
     /// Forgets everything of `space`, which is loaded. Interrupts are masked.
@@ -361,7 +358,7 @@ impl<M: Machine> Space<M> {
     pub fn switch_to(&self, m: &M) {
         // A flush that comes between the choice of a tag and its loading would find neither address space loaded.
         let _masked = m.keeps(Fix::MaskWhileSwitching).then(|| Masked::new(m));
-        let here = m.per_cpu(m.cpu());
+        let here = m.here();
         if here.has_loaded(m, self.id) {
             self.resume(m, here);
         } else {
@@ -381,7 +378,7 @@ impl<M: Machine> Space<M> {
         self.assert_not_retired(m);
         self.load(m, here.tags.choose(m, self.id, generation));
         here.loaded.set(m, u64::from(self.id.0) + 1);
-        here.set_seen(m, self.id, generation);
+        here.seen(m, self.id).set(m, generation);
         here.end_switch(m, self.id);
         // Only now has the other address space left our TLB, or else is out of reach until we look at its generation.
         here.depart(m, left);
@@ -402,9 +399,9 @@ impl<M: Machine> Space<M> {
         here.activity.store(m, here.activity(m).active().0, SeqCst);
         let generation = self.generation.load(m, SeqCst);
         self.assert_not_retired(m);
-        if here.seen(m, self.id) < generation && m.keeps(Fix::CatchUp) {
+        if here.seen(m, self.id).get(m) < generation && m.keeps(Fix::CatchUp) {
             here.drop_all(m, self);
-            here.set_seen(m, self.id, generation);
+            here.seen(m, self.id).set(m, generation);
         }
     }
 
@@ -423,18 +420,20 @@ impl<M: Machine> Space<M> {
         })
     }
 
-    /// Decides whether `cpu`, whose bit is set, must be interrupted for `request`. The only place where a CPU may be
-    /// skipped.
-    pub(crate) fn must_interrupt(&self, m: &M, cpu: CpuId, request: &Request, trim: Trim) -> Result<(), Skip> {
+    /// Decides whether `cpu`, whose bit is set, must be interrupted for a request of this strength. The only place where a
+    /// CPU may be skipped.
+    #[inline]
+    pub(crate) fn must_interrupt(&self, m: &M, cpu: CpuId, strength: Strength, trim: Trim) -> Result<(), Skip> {
         // A lazy CPU uses no translation, but its walker may still follow a cached pointer into a freed table
         // (Linux b956575bed91): only a change of leaves can wait until it comes back. And a CPU that has loaded something
         // else is, this time, rid of its bit.
-        if request.stale.strength != Strength::Leaf && m.keeps(Fix::TellLazyOfTables) {
+        if strength != Strength::Leaf && m.keeps(Fix::TellLazyOfTables) {
             return Ok(());
         }
         // ORDER(lazy/shootdown): read after the generation was bumped, see `begin_switch`.
         let activity = Activity(m.per_cpu(cpu).activity.load(m, SeqCst));
         if activity.is_lazy() {
+            cold_path();
             return Err(Skip::Lazy);
         }
         if m.departure() == Departure::LeavesBit && trim == Trim::NotNow && !activity.may_use(self.id) {
@@ -460,7 +459,7 @@ pub(crate) enum Trim {
 #[doc(alias = "enter_lazy_tlb")]
 pub fn enter_lazy<M: Machine>(m: &M) {
     let _masked = Masked::new(m);
-    let here = m.per_cpu(m.cpu());
+    let here = m.here();
     if here.loaded(m).is_some() {
         // ORDER(lazy/shootdown): our last use of the address space comes before this.
         here.activity.store(m, here.activity(m).lazy().0, Release);
@@ -473,7 +472,7 @@ pub fn enter_lazy<M: Machine>(m: &M) {
 /// As [`enter_lazy`].
 pub fn leave<M: Machine>(m: &M) {
     let _masked = Masked::new(m);
-    let here = m.per_cpu(m.cpu());
+    let here = m.here();
     if here.loaded(m).is_some() {
         here.leave(m);
     }

@@ -8,9 +8,6 @@ use crate::{
     machine::Strength,
 };
 
-/// The bit of an encoded [`Stale`] that says so. Above it is not ours.
-const EXECUTABLE: u32 = 15;
-
 /// A set of levels, which are at most six.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LevelSet(u8);
@@ -62,6 +59,17 @@ impl Hint {
     #[must_use]
     pub const fn at(level: Level) -> Hint {
         Hint { levels: LevelSet::of(level), executable: true }
+    }
+
+    /// All of it in one byte: the levels in seven bits, and whether instructions may have been fetched.
+    #[inline]
+    pub(crate) const fn encode(self) -> u8 {
+        (self.executable as u8) << 7 | self.levels.0
+    }
+
+    #[inline]
+    pub(crate) const fn decode(byte: u8) -> Self {
+        Hint { levels: LevelSet(byte & 0x7f), executable: byte >> 7 != 0 }
     }
 }
 
@@ -117,38 +125,6 @@ impl Stale {
     #[must_use]
     pub const fn hint(self) -> Hint {
         Hint { levels: self.levels, executable: self.executable }
-    }
-
-    /// All of it in three words, of the first the lowest 16 bits: the strength, which is never 0 in the lower eight, the
-    /// levels in seven, and whether instructions may have been fetched.
-    pub(crate) const fn encode(self) -> [u64; 3] {
-        let strength = match self.strength {
-            Strength::Leaf => 1,
-            Strength::Walk => 2,
-            Strength::Full => 3,
-        };
-        [
-            (self.executable as u64) << EXECUTABLE | (self.levels.0 as u64) << 8 | strength,
-            self.range.start.0,
-            self.range.end.0,
-        ]
-    }
-
-    /// Makes it of those words again, whatever the first one has above; nothing if the strength is none.
-    pub(crate) fn decode([what, start, end]: [u64; 3]) -> Option<Self> {
-        let strength = match what & 0xff {
-            1 => Strength::Leaf,
-            2 => Strength::Walk,
-            3 => Strength::Full,
-            _ => return None,
-        };
-        let range = VpnRange::new(Vpn(start), Vpn(end));
-        Some(Stale {
-            range,
-            levels: LevelSet((what >> 8) as u8 & 0x7f),
-            executable: what >> EXECUTABLE & 1 != 0,
-            strength,
-        })
     }
 
     /// Returns how many single invalidations it takes.

@@ -121,20 +121,13 @@ impl<M: Machine> Tags<M> {
     }
 
     /// The word that says which generation of `space`, which is loaded, this CPU has seen.
-    fn seen_of<'t>(&'t self, m: &'t M, space: SpaceId) -> &'t Own<M> {
+    #[inline]
+    pub(crate) fn seen<'t>(&'t self, m: &'t M, space: SpaceId) -> &'t Own<M> {
         match m.tagging() {
             Tagging::Untagged => &self.seen,
             Tagging::Slots => &self.slots[self.slot.get(m) as usize].seen,
             Tagging::Numbered => &context(m, space).seen,
         }
-    }
-
-    pub(crate) fn seen(&self, m: &M, space: SpaceId) -> u64 {
-        self.seen_of(m, space).get(m)
-    }
-
-    pub(crate) fn set_seen(&self, m: &M, space: SpaceId, generation: u64) {
-        self.seen_of(m, space).set(m, generation);
     }
 
     /// Chooses a tag for `space`, which is at `generation`, and is about to be loaded.

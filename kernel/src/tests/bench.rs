@@ -61,10 +61,13 @@ fn measure(m: &Metal, space: &'static Space<Metal>, n_targets: u64, meanwhile: M
         } else if number <= n_targets {
             space.switch_to(m);
             n_ready.fetch_add(1, Relaxed);
-            while n_ready.load(Relaxed) != 0 {
-                match meanwhile {
-                    Meanwhile::Spin => cpu::pause(),
-                    Meanwhile::Sleep => cpu::sleep(),
+            let is_over = || n_ready.load(Relaxed) == 0;
+            match meanwhile {
+                Meanwhile::Spin => jobs::until(is_over),
+                Meanwhile::Sleep => {
+                    while !is_over() {
+                        cpu::sleep();
+                    }
                 }
             }
         }

@@ -13,10 +13,12 @@ use super::{
 };
 use crate::{command_line::CommandLine, cpu, jobs, machine::Metal, random, witness};
 
-const N_ROUNDS: u64 = 4000;
+/// Rounds are operations too, of which there are this many times more.
+const OPERATIONS_A_ROUND: u64 = 25;
 
 /// One CPU maps and unmaps a page, and looks whether the entry knew of every store; the others store all the time.
-pub(super) fn run(m: &Metal, _: &CommandLine) -> Outcome {
+pub(super) fn run(m: &Metal, command_line: &CommandLine) -> Outcome {
+    let n_rounds = command_line.n_operations.div_ceil(OPERATIONS_A_ROUND);
     pages::with_space(m, |space| {
         let goes_on = AtomicBool::new(true);
         let (n_clean, n_dirty, n_lost) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
@@ -29,7 +31,7 @@ pub(super) fn run(m: &Metal, _: &CommandLine) -> Outcome {
                 }
                 return;
             }
-            for _ in 0..N_ROUNDS {
+            for _ in 0..n_rounds {
                 // Not marked dirty.
                 pages::map(m, space, PAGE, Attributes::USER_WRITE);
                 if random::below(4) == 0 {

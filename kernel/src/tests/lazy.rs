@@ -8,7 +8,7 @@ use super::{
     Outcome, ensure,
     pages::{self, PAGE, USER},
 };
-use crate::{command_line::CommandLine, cpu, jobs, machine::Metal, places, smp, witness};
+use crate::{command_line::CommandLine, jobs, machine::Metal, places, smp, tlb, witness};
 
 /// A page is replaced while the other CPUs are lazy; they are not interrupted, and find the new frame when they are
 /// back.
@@ -58,7 +58,7 @@ pub(super) fn exit(m: &Metal, _: &CommandLine) -> Outcome {
     space.destroy(m);
     let n_left_behind = AtomicU64::new(0);
     jobs::on_every_cpu(m, &|m| {
-        n_left_behind.fetch_add(u64::from(cpu::root() != smp::kernel_root()), Relaxed);
+        n_left_behind.fetch_add(u64::from(tlb::root() != smp::kernel_root()), Relaxed);
         residency::leave(m);
     });
     ensure(is_mapped, "the page could not be mapped")?;

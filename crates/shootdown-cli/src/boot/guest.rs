@@ -13,11 +13,8 @@ use super::{Arguments, Error, Outcome, outcome::Ending};
 
 const QEMU: &str = "qemu-system-x86_64";
 
-/// One thread for all CPUs: more CPUs than cores would wait for each other's time slices. Without `cx16`, with which
-/// older versions go wrong.
-const MACHINE: [&str; 17] = [
-    "-accel",
-    "tcg,thread=single",
+/// Without `cx16`, with which older versions go wrong.
+const MACHINE: [&str; 15] = [
     "-cpu",
     "max,-cx16",
     "-machine",
@@ -53,6 +50,8 @@ impl Guest {
     /// Starts a machine that boots `kernel`.
     pub(super) fn start(arguments: &Arguments, kernel: &Path) -> Result<Guest, Error> {
         let mut qemu = Command::new(QEMU);
+        // Otherwise one thread for all: more CPUs than cores would wait for each other's time slices.
+        qemu.args(["-accel", if arguments.parallel { "tcg,thread=multi" } else { "tcg,thread=single" }]);
         qemu.args(MACHINE).arg(kernel);
         qemu.args(["-smp", &arguments.cpus.to_string(), "-append", &kernel_command_line(arguments)]);
         if arguments.icount {

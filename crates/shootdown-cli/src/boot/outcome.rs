@@ -90,6 +90,7 @@ impl Outcome {
             "without": arguments.without,
             "operations": arguments.operations,
             "icount": arguments.icount,
+            "parallel": arguments.parallel,
             "tests": self.tests,
             "bench": self.bench,
             "passed": n_passed,

@@ -23,25 +23,9 @@ pub(crate) struct Inbox<M: Machine> {
     is_being_served: Own<M>,
 }
 
-/// What was taken out of an inbox.
-pub(crate) struct Taken<M: Machine> {
-    notices: u64,
-    synchronous: CpuSet<M::Cpus>,
-    asynchronous: CpuSet<M::Cpus>,
-}
-
-impl<M: Machine> Taken<M> {
-    pub(crate) const fn senders(&self, kind: Kind) -> &CpuSet<M::Cpus> {
-        match kind {
-            Kind::Synchronous => &self.synchronous,
-            Kind::Asynchronous => &self.asynchronous,
-        }
-    }
-
-    pub(crate) fn notices(&self) -> impl Iterator<Item = Notice> {
-        Notice::of_bits(self.notices)
-    }
-}
+/// What was taken out of an inbox: all of it, or, with many CPUs, which words of the masks are to be taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Taken(u64);
 
 impl<M: Machine> Inbox<M> {
     const N_CPUS: usize = <M::Cpus as CpuGeometry>::CPUS;
@@ -80,6 +64,7 @@ impl<M: Machine> Inbox<M> {
 
     /// Puts a request of `sender` in, whose slot is filled, and tells whether this CPU must be interrupted for it: nobody
     /// else's request or notice was waiting.
+    #[inline]
     pub(crate) fn post(&self, m: &M, sender: CpuId, kind: Kind) -> bool {
         if Self::IS_ONE_WORD {
             // ORDER(post/drain): a target that takes our bit out of its inbox sees the slot filled.
@@ -123,6 +108,7 @@ impl<M: Machine> Inbox<M> {
 
     /// Tells whether there may be anything in it. A kick follows every request that finds the inbox empty, so a look that
     /// comes too early is made up for.
+    #[inline]
     pub(crate) fn is_in_use(&self, m: &M) -> bool {
         self.pending.load(m, Relaxed) != 0
     }
@@ -133,22 +119,33 @@ impl<M: Machine> Inbox<M> {
         (bits & ((1 << Self::NOTICES) - 1) != 0, Notice::of_bits(bits >> Self::NOTICES))
     }
 
-    /// Takes everything out.
-    pub(crate) fn take(&self, m: &M) -> Taken<M> {
+    /// Takes everything out; [`take_senders`](Self::take_senders) says what it was.
+    #[inline]
+    pub(crate) fn take(&self, m: &M) -> Taken {
         // ORDER(post/drain): the summary first, then the masks; see `post`.
-        let bits = take_word(m, &self.pending);
-        let (synchronous, asynchronous) = (bits & Self::LOWEST, bits >> Self::BITS & Self::LOWEST);
-        Taken {
-            notices: bits >> Self::NOTICES,
-            synchronous: self.take_senders(m, Kind::Synchronous, synchronous),
-            asynchronous: self.take_senders(m, Kind::Asynchronous, asynchronous),
-        }
+        Taken(take_word(m, &self.pending))
     }
 
     /// As many bits as there are for each kind.
     const LOWEST: u64 = u64::MAX >> (64 - Self::BITS);
 
-    fn take_senders(&self, m: &M, kind: Kind, bits: u64) -> CpuSet<M::Cpus> {
+    const fn bits_of(taken: Taken, kind: Kind) -> u64 {
+        match kind {
+            Kind::Synchronous => taken.0 & Self::LOWEST,
+            Kind::Asynchronous => taken.0 >> Self::BITS & Self::LOWEST,
+        }
+    }
+
+    /// Tells whether requests of this kind were in it.
+    #[inline]
+    pub(crate) const fn has_taken(taken: Taken, kind: Kind) -> bool {
+        Self::bits_of(taken, kind) != 0
+    }
+
+    /// Whose requests of this kind were in it. Once for each kind.
+    #[inline]
+    pub(crate) fn take_senders(&self, m: &M, taken: Taken, kind: Kind) -> CpuSet<M::Cpus> {
+        let bits = Self::bits_of(taken, kind);
         let mut words = <M::Cpus as CpuGeometry>::EMPTY;
         if Self::IS_ONE_WORD {
             words.as_mut()[0] = bits;
@@ -160,10 +157,17 @@ impl<M: Machine> Inbox<M> {
         CpuSet::from_bits(words)
     }
 
+    /// The notices that were in it.
+    #[inline]
+    pub(crate) fn notices(taken: Taken) -> impl Iterator<Item = Notice> {
+        Notice::of_bits(taken.0 >> Self::NOTICES)
+    }
+
     /// Runs `serve` as what others asked this CPU for.
     ///
     /// # Panics
     /// If that is going on already: then what was asked for waits, which it must not.
+    #[inline]
     pub(crate) fn serving(&self, m: &M, serve: impl FnOnce()) {
         self.assert_may_wait(m);
         self.is_being_served.set(m, 1);
@@ -172,8 +176,9 @@ impl<M: Machine> Inbox<M> {
     }
 
     /// Checks that this CPU runs nothing for another one, which waits for it. Interrupts are masked.
+    #[inline]
     pub(crate) fn assert_may_wait(&self, m: &M) {
-        assert_eq!(self.is_being_served.get(m), 0, "what a call runs on its target must not wait");
+        assert!(self.is_being_served.get(m) == 0, "what a call runs on its target must not wait");
     }
 }
 

@@ -46,7 +46,7 @@ pub use self::{
 };
 pub(crate) use self::{
     inbox::Inbox,
-    operation::{N_WORDS, Operation},
+    operation::{N_WORDS, Operation, Words},
     post::{Kind, post, wait_for},
     send::run_on_all,
 };

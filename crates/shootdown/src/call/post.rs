@@ -1,7 +1,9 @@
 //! The sender's side: posting requests, and waiting for the answers.
 
+use core::hint::cold_path;
+
 use crate::{
-    call::{Operation, inbox::Inbox},
+    call::{Words, inbox::Inbox},
     counters::Counter,
     cpu::{CpuId, CpuSet},
     fix::Fix,
@@ -15,13 +17,9 @@ pub(crate) enum Kind {
     Asynchronous,
 }
 
-impl Kind {
-    /// Those first whose senders wait.
-    pub(crate) const ALL: [Kind; 2] = [Kind::Synchronous, Kind::Asynchronous];
-}
-
-/// Sends `operation`, to which the sender gives this number, to every CPU of `targets`, which must not include this one.
-pub(crate) fn post<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, kind: Kind, operation: Operation, number: u64) {
+/// Sends an operation, to which the sender gives this number, to every CPU of `targets`, which must not include this one.
+#[inline]
+pub(crate) fn post<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, kind: Kind, operation: &Words, number: u64) {
     if targets.is_empty() {
         return;
     }
@@ -29,19 +27,20 @@ pub(crate) fn post<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, kind: Kind, ope
     // non-empty, not kick it, and wait for an interrupt that we have not raised yet.
     let masked = m.keeps(Fix::MaskWhilePosting).then(|| Masked::new(m));
     if kind == Kind::Synchronous && masked.is_some() {
-        inbox(m, m.cpu()).assert_may_wait(m);
+        m.here().inbox().assert_may_wait(m);
     }
+    let sender = m.cpu();
     // Room for all before the first is filled. Waiting takes time and hears notices, and one of them may stop this CPU for
     // good; whoever finds a request of ours in an inbox relies on us to interrupt its target.
     for target in targets.iter() {
-        m.scope(|m| m.slot(m.cpu(), target).half(kind).wait_until_free(m, target));
+        m.scope(|m| m.slot(sender, target).half(kind).wait_until_free(m, target));
     }
-    let mut to_kick = CpuSet::EMPTY;
+    let mut to_kick = *targets;
     for target in targets.iter() {
         m.count(Counter::RemoteRequest, 1);
-        if m.scope(|m| post_one(m, target, kind, operation, number)) {
-            to_kick.insert(target);
-        } else {
+        if !m.scope(|m| post_one(m, sender, target, kind, operation, number)) {
+            cold_path();
+            to_kick.remove(target);
             m.count(Counter::KickCoalesced, 1);
         }
     }
@@ -52,6 +51,7 @@ pub(crate) fn post<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, kind: Kind, ope
 }
 
 /// Interrupts these CPUs, if there are any.
+#[inline]
 pub(super) fn kick<M: Machine>(m: &M, to: &CpuSet<M::Cpus>) {
     if !to.is_empty() {
         m.count(Counter::Kick, to.len() as u64);
@@ -60,12 +60,14 @@ pub(super) fn kick<M: Machine>(m: &M, to: &CpuSet<M::Cpus>) {
 }
 
 /// Fills the slot towards `target`, which is free, and tells whether it must be interrupted.
-fn post_one<M: Machine>(m: &M, target: CpuId, kind: Kind, operation: Operation, number: u64) -> bool {
-    m.slot(m.cpu(), target).half(kind).fill(m, operation, number);
-    inbox(m, target).post(m, m.cpu(), kind)
+#[inline]
+fn post_one<M: Machine>(m: &M, sender: CpuId, target: CpuId, kind: Kind, operation: &Words, number: u64) -> bool {
+    m.slot(sender, target).half(kind).fill(m, operation, number);
+    inbox(m, target).post(m, sender, kind)
 }
 
 /// Takes back what was posted to CPUs that will not look at it any more.
+#[inline]
 fn withdraw_from_absent<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, kind: Kind, number: u64) {
     if !m.keeps(Fix::LookAgainAfterPosting) {
         return;
@@ -80,16 +82,19 @@ fn withdraw_from_absent<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, kind: Kind
     }
 }
 
+#[inline]
 fn inbox<M: Machine>(m: &M, cpu: CpuId) -> &Inbox<M> {
     m.per_cpu(cpu).inbox()
 }
 
 /// Waits until every target has answered this CPU's synchronous request.
+#[inline]
 pub(crate) fn wait_for<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>) {
     if !m.keeps(Fix::WaitForAcks) {
         return;
     }
+    let sender = m.cpu();
     for target in targets.iter() {
-        m.scope(|m| m.slot(m.cpu(), target).half(Kind::Synchronous).wait_until_free(m, target));
+        m.scope(|m| m.slot(sender, target).half(Kind::Synchronous).wait_until_free(m, target));
     }
 }

@@ -51,13 +51,13 @@ pub fn arrive<M: Machine>(m: &M) {
     // ORDER(arrive/shootdown): we take part before our TLB is emptied. Who does not see us yet has changed its entries
     // before that. Needs the total order: store, then the walks that follow.
     m.present().0.add(m, m.cpu(), SeqCst);
-    m.per_cpu(m.cpu()).reset(m);
+    m.here().reset(m);
     if m.keeps(Fix::WipeOnArrival) {
         m.invalidate(Invalidate::EveryTag);
         m.complete();
     }
     // What was posted while we were away and has not been taken back is ours: its interrupt has been lost.
-    drain(m, m.per_cpu(m.cpu()).inbox());
+    drain(m, m.here().inbox());
 }
 
 /// Ceases to take part: lets go of the loaded address space, answers what is outstanding, and is called no more.
@@ -75,6 +75,6 @@ pub fn depart<M: Machine>(m: &M) {
     // request that exchange does not take has changed the inbox after it, and acquired this.
     m.present().0.remove(m, m.cpu(), Relaxed);
     if m.keeps(Fix::AnswerOnDeparture) {
-        drain(m, m.per_cpu(m.cpu()).inbox());
+        drain(m, m.here().inbox());
     }
 }

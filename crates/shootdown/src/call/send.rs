@@ -104,7 +104,7 @@ pub(super) fn run_on<M: Machine>(m: &M, mut targets: CpuSet<M::Cpus>, operation:
     m.count(Counter::Call, 1);
     let is_wanted_here = targets.contains(m.cpu());
     targets.remove(m.cpu());
-    post(m, &targets, Kind::Synchronous, operation, 0);
+    post(m, &targets, Kind::Synchronous, &operation.encode(), 0);
     if is_wanted_here {
         run_here(m, operation);
     }
@@ -113,7 +113,7 @@ pub(super) fn run_on<M: Machine>(m: &M, mut targets: CpuSet<M::Cpus>, operation:
 
 fn run_here<M: Machine>(m: &M, operation: Operation) {
     let _masked = Masked::new(m);
-    m.per_cpu(m.cpu()).inbox().serving(m, || operation.run(m));
+    m.here().inbox().serving(m, || operation.run(m));
 }
 
 /// A call that was begun and that nobody has to wait for.
@@ -156,8 +156,8 @@ pub(super) fn start_on<M: Machine>(m: &M, targets: &CpuSet<M::Cpus>, operation: 
     // Masked from the number to the post: a handler in between would post a higher number to the same target, and ours,
     // coming after it, would make that call look as if it were never done.
     let _masked = Masked::new(m);
-    let number = m.per_cpu(m.cpu()).next_call(m);
-    post(m, targets, Kind::Asynchronous, operation, number);
+    let number = m.here().next_call(m);
+    post(m, targets, Kind::Asynchronous, &operation.encode(), number);
     Started { by: m.cpu(), targets: *targets, number }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     call::{inbox::Inbox, notice::Notice, post::Kind},
     counters::Counter,
-    cpu::CpuId,
+    cpu::CpuSet,
     fix::Fix,
     machine::{Machine, Masked},
 };
@@ -19,7 +19,7 @@ use crate::{
 /// If what a call runs here calls it.
 pub fn serve<M: Machine>(m: &M) {
     m.scope(|m| {
-        let inbox = m.per_cpu(m.cpu()).inbox();
+        let inbox = m.here().inbox();
         if inbox.is_in_use(m) {
             // A request that was taken is answered before this CPU does anything else: its sender waits.
             let _masked = Masked::new(m);
@@ -32,21 +32,28 @@ pub fn serve<M: Machine>(m: &M) {
 pub(crate) fn drain<M: Machine>(m: &M, inbox: &Inbox<M>) {
     let taken = inbox.take(m);
     inbox.serving(m, || {
-        for kind in Kind::ALL {
-            for sender in taken.senders(kind).iter() {
-                m.scope(|m| answer(m, sender, kind));
-            }
+        let here = m.cpu();
+        // Those first whose senders wait.
+        for sender in inbox.take_senders(m, taken, Kind::Synchronous).iter() {
+            m.scope(|m| m.slot(sender, here).half(Kind::Synchronous).answer(m, 0));
+        }
+        if Inbox::<M>::has_taken(taken, Kind::Asynchronous) {
+            answer_asynchronous(m, &inbox.take_senders(m, taken, Kind::Asynchronous));
         }
     });
     // Last: a CPU that is told to stop does not come back, and whoever waits for it has its answer by now.
-    taken.notices().for_each(|notice| m.noticed(notice));
+    Inbox::<M>::notices(taken).for_each(|notice| m.noticed(notice));
 }
 
-fn answer<M: Machine>(m: &M, sender: CpuId, kind: Kind) {
-    let half = m.slot(sender, m.cpu()).half(kind);
-    match kind {
-        Kind::Synchronous => half.answer(m, 0),
-        Kind::Asynchronous => half.answer(m, half.number(m)),
+// Apart, so that the others are fast.
+#[inline(never)]
+fn answer_asynchronous<M: Machine>(m: &M, senders: &CpuSet<M::Cpus>) {
+    let here = m.cpu();
+    for sender in senders.iter() {
+        m.scope(|m| {
+            let half = m.slot(sender, here).half(Kind::Asynchronous);
+            half.answer(m, half.number(m));
+        });
     }
 }
 
@@ -54,9 +61,10 @@ fn answer<M: Machine>(m: &M, sender: CpuId, kind: Kind) {
 ///
 /// # Context
 /// That interrupt's handler, with interrupts masked.
+#[inline]
 pub fn handle_kick<M: Machine>(m: &M) {
     m.count(Counter::KickReceived, 1);
-    let inbox = m.per_cpu(m.cpu()).inbox();
+    let inbox = m.here().inbox();
     if inbox.is_in_use(m) {
         drain(m, inbox);
     } else {
@@ -76,7 +84,7 @@ pub fn on_interrupt_exit<M: Machine>(m: &M) {
     if !m.keeps(Fix::PollOnExit) {
         return;
     }
-    let inbox = m.per_cpu(m.cpu()).inbox();
+    let inbox = m.here().inbox();
     let (is_called, notices) = inbox.look(m);
     let mut is_in_use = is_called;
     if is_called {

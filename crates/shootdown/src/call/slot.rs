@@ -4,7 +4,7 @@ use core::{array, sync::atomic::Ordering::*};
 
 use crate::{
     call::{
-        N_WORDS, Operation,
+        N_WORDS, Operation, Words,
         post::Kind,
         wait::{self, Waiting},
     },
@@ -69,18 +69,19 @@ impl<M: Machine> Half<M> {
     }
 
     /// Fills it with the sender's request of this number. The sender has waited until it was free.
-    pub(crate) fn fill(&self, m: &M, operation: Operation, number: u64) {
-        for (place, word) in self.words.iter().zip(operation.encode()) {
-            place.set(m, word);
+    #[inline]
+    pub(crate) fn fill(&self, m: &M, words: &Words, number: u64) {
+        for (place, word) in self.words.iter().zip(words) {
+            place.set(m, *word);
         }
         // The inbox publishes it.
         self.state.store(m, number << 1 | POSTED, Relaxed);
     }
 
     /// Runs what is in it, on the target, and hands it back.
+    #[inline(always)]
     pub(crate) fn answer(&self, m: &M, number: u64) {
-        let words = array::from_fn(|index| self.words[index].get(m));
-        Operation::decode(words).run(m);
+        Operation::run_words(m, array::from_fn(|index| self.words[index].get(m)));
         // ORDER(answer/wait): the request has been run, invalidation completed, when the sender sees this.
         self.state.store(m, number << 1, Release);
     }
@@ -102,11 +103,13 @@ impl<M: Machine> Half<M> {
         state >> 1 > number || state == number << 1
     }
 
+    #[inline]
     fn is_free(&self, m: &M) -> bool {
         // ORDER(answer/wait): as in `is_done`; the words are ours again.
         self.state.load(m, Acquire) & POSTED == 0
     }
 
+    #[inline]
     pub(crate) fn wait_until_free(&self, m: &M, target: CpuId) {
         wait_for(m, target, |m| self.is_free(m));
     }
@@ -117,8 +120,16 @@ impl<M: Machine> Half<M> {
 }
 
 /// Waits for an answer of `target`, if it is not there yet.
+#[inline]
 fn wait_for<M: Machine>(m: &M, target: CpuId, is_there: impl Fn(&M) -> bool + Sync) {
     if !is_there(m) {
-        wait::wait_for_whom(m, Waiting::Answer(target), |m| is_there(m).then_some(()));
+        wait_for_long(m, target, is_there);
     }
+}
+
+// Apart, so that what goes on at once keeps its values in registers.
+#[cold]
+#[inline(never)]
+fn wait_for_long<M: Machine>(m: &M, target: CpuId, is_there: impl Fn(&M) -> bool + Sync) {
+    wait::wait_for_whom(m, Waiting::Answer(target), |m| is_there(m).then_some(()));
 }
