@@ -24,6 +24,7 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     ) -> usize {
         let goes = self.where_frames_go();
         let mut n_done = 0;
+        let mut n_leaves = stretch.n_leaves;
         while n_done < stretch.n_entries && self.has_room() {
             if M::Policy::ONE_PAGE_SIZE && self.stale.is_some_and(|stale| stale.levels.only() != Some(stretch.level)) {
                 self.flush_translations();
@@ -38,10 +39,12 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
                 goes,
                 room: self.pages.room(),
                 each,
+                n_leaves,
                 cleared: Cleared::default(),
             };
             n_done = clearing.clear_from(n_done);
             let Clearing { room, cleared, .. } = clearing;
+            n_leaves -= cleared.n;
             let filled = room.filled();
             self.pages.fill(filled);
             self.record_cleared(tables, stretch, &cleared);
@@ -148,6 +151,8 @@ struct Clearing<'c, M: Machine, S, E> {
     goes: Goes,
     room: Room<'c>,
     each: &'c mut E,
+    // No more than this are still there.
+    n_leaves: u64,
     cleared: Cleared,
 }
 
@@ -158,6 +163,10 @@ impl<M: Machine, S: FrameSink<M>, E: FnMut(&Unhooked) -> Rmap> Clearing<'_, M, S
         let level = self.stretch.level;
         let mut run = Run::beginning(index, Pfn(0));
         while index < self.stretch.n_entries {
+            if self.cleared.n == self.n_leaves {
+                index = self.stretch.n_entries;
+                break;
+            }
             let at = self.stretch.at(index);
             let (raw, Entry::Leaf(frame)) = self.tables.entry(at, level) else {
                 index += 1;

@@ -64,6 +64,8 @@ pub(crate) struct Stretch {
     pub(crate) table: TableFrame,
     pub(crate) level: Level,
     pub(crate) n_entries: usize,
+    /// No more of them than this are there.
+    pub(crate) n_leaves: u64,
     first_index: usize,
     first_page: Vpn,
 }
@@ -72,7 +74,7 @@ impl Stretch {
     /// The entry of a leaf.
     pub(crate) fn of<M: Machine>(leaf: &Leaf<'_, M>) -> Stretch {
         let EntryAt { table, index } = leaf.at();
-        Stretch { table, level: leaf.level(), n_entries: 1, first_index: index, first_page: leaf.page() }
+        Stretch { table, level: leaf.level(), n_entries: 1, n_leaves: 1, first_index: index, first_page: leaf.page() }
     }
 
     #[inline]
@@ -100,10 +102,13 @@ impl<M: Machine> Leaves<'_, M> {
         } else {
             self.step(here, first_index, 1);
         }
-        Some(Stretch { table: here.table, level: here.level, n_entries, first_index, first_page })
+        let Place { table, level, n_ahead } = here;
+        Some(Stretch { table, level, n_entries, n_leaves: n_ahead, first_index, first_page })
     }
 
     /// Goes on to the next table of level 1 that has entries, or leaf above.
+    // Returned by way of memory, the place costs every single leaf a stall.
+    #[inline(always)]
     fn seek(&mut self) -> Option<Place> {
         while !self.left.is_empty() {
             let here = self.here?;

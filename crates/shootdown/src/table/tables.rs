@@ -163,7 +163,18 @@ impl<M: Machine> TablesGuard<'_, M> {
     /// [`MapError`] with the frame: no memory for a table, the place is taken, the page is out of reach or misaligned, or
     /// tables of the frame's level map no pages.
     pub fn map(&mut self, page: Vpn, frame: Frame, attributes: Attributes) -> Result<(), MapError> {
-        self.map_each(page, [frame], attributes)
+        let level = frame.level();
+        let at = match self.entry_for(page, level) {
+            Ok(at) => at,
+            Err(kind) => return Err(MapError { kind, frame }),
+        };
+        if self.entry(at, level).1 != Entry::Absent {
+            return Err(MapError { kind: MapErrorKind::Occupied(level), frame });
+        }
+        let m = self.machine();
+        m.descriptor(at.table).entries_added(m, 1);
+        self.put(at, M::Format::leaf(frame.pfn(), level, attributes));
+        Ok(())
     }
 
     /// Maps `frames` one after the other from `page` on, as [`map`](TablesGuard::map) maps one. The tables are walked once
@@ -203,6 +214,7 @@ impl<M: Machine> TablesGuard<'_, M> {
     }
 
     /// Returns the entry that can map `page` at the level of `target`, and makes the tables on the way.
+    #[inline]
     fn entry_for(&self, page: Vpn, target: Level) -> Result<EntryAt, MapErrorKind> {
         let m = self.machine();
         let mut table = match self.root() {
