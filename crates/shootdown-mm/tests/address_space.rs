@@ -318,7 +318,7 @@ fn no_frame_is_lost_wherever_memory_runs_out() {
     let mut n_failed = 0;
     for n_left in 0..200 {
         let world = World::new();
-        world.machine.refuse_batches(n_left % 2 == 0);
+        world.machine.limit_batches((n_left % 2 == 0).then_some(0));
         world.fault_in_zero_page();
         let before = world.machine.n_frames_held();
         world.machine.limit_frames(Some(n_left));

@@ -171,7 +171,7 @@ fn run<A: Architecture>(seed: u64, masks: Masks, left_out: &[Fix], n_steps: u64)
     let mut world = World::<A>::new(seed, masks, left_out);
     for step in 0..n_steps {
         world.machine.set_time(step * 10_000_000);
-        world.machine.refuse_batches(world.random.below(2) == 0);
+        world.machine.limit_batches((world.random.below(2) == 0).then_some(0));
         world.step();
         if step % 16 == 0 && left_out.is_empty() {
             world.compare();

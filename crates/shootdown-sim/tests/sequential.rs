@@ -171,7 +171,7 @@ fn many_pages_are_one_full_flush_and_few_are_single_ones() {
 fn a_gather_without_memory_flushes_more_often_and_frees_no_less() {
     for (refuse, n_flushes) in [(false, 2), (true, 10_000_u64.div_ceil(7))] {
         let (machine, id) = in_use_everywhere(2, &[]);
-        machine.refuse_batches(refuse);
+        machine.limit_batches(refuse.then_some(0));
         let space = space(&machine, id);
         let range = VpnRange::from_len(Vpn(0x8000), 10_000);
         (0..10_000).for_each(|page| map(&machine, id, Vpn(range.start.0 + page)));

@@ -8,8 +8,9 @@ use std::{
 use rustc_hash::FxHashMap;
 use shootdown::{
     At, Counter, CpuId, CpuSet, Departure, EntryAt, Fix, Frame, Frames as DataFrames, Invalidate, Level, Machine,
-    Modify, NoFrame, OneMemory, PageState, PerCpu, Pfn, Small, Space, SpaceId, TableFrame, UpTo, Word,
+    Modify, NoFrame, OneMemory, PageState, PerCpu, Pfn, Small, Space, SpaceId, TableFrame, UpTo, Vpn, Word,
     call::{self, Present, Slot},
+    gather::UnlinkedTables,
     residency,
     table::Descriptor,
 };
@@ -50,6 +51,17 @@ pub enum Masks {
     },
 }
 
+/// What gathers have told a machine by way of hooks that it does nothing else with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Pages that were unhooked, one by one.
+    pub unhooked: u64,
+    /// Resched points.
+    pub resched_points: u64,
+    /// Invalidations of single pages for entries of several levels.
+    pub of_mixed_levels: u64,
+}
+
 /// What a batch page, which is as large as a table, has no room for: two words of header.
 const BATCH_HEADER_WORDS: usize = 2;
 
@@ -74,8 +86,11 @@ pub struct Sequential<A: Architecture> {
     frames: Frames<A>,
     oracle: Oracle<A>,
     left_out: Vec<Fix>,
-    refuses_batches: Cell<bool>,
+    // How many more batches there are, if not any number.
+    batches_left: Cell<Option<u64>>,
     joins_frames: Cell<bool>,
+    deferred: RefCell<Vec<UnlinkedTables<Sequential<A>>>>,
+    heard: Cell<Heard>,
     masks: Masks,
     now_ns: Cell<u64>,
     // When each address space is to be trimmed next.
@@ -105,8 +120,10 @@ impl<A: Architecture> Sequential<A> {
             frames: Frames::new(),
             oracle: Oracle::new(n_cpus),
             left_out: left_out.to_vec(),
-            refuses_batches: Cell::new(false),
+            batches_left: Cell::new(None),
             joins_frames: Cell::new(false),
+            deferred: RefCell::default(),
+            heard: Cell::default(),
             masks: Masks::Exact,
             now_ns: Cell::new(0),
             next_trim_ns: RefCell::default(),
@@ -220,9 +237,29 @@ impl<A: Architecture> Sequential<A> {
         self.frames.set_left(n_left);
     }
 
-    /// Lets gathers have batch pages, or refuses them all.
-    pub fn refuse_batches(&self, refuse: bool) {
-        self.refuses_batches.set(refuse);
+    /// Lets gathers have this many more batch pages and no more, or any number.
+    pub fn limit_batches(&self, n_left: Option<u64>) {
+        self.batches_left.set(n_left);
+    }
+
+    /// Returns what gathers have told this machine so far.
+    #[must_use]
+    pub fn heard(&self) -> Heard {
+        self.heard.get()
+    }
+
+    fn hear(&self, note: impl FnOnce(&mut Heard)) {
+        let mut heard = self.heard.get();
+        note(&mut heard);
+        self.heard.set(heard);
+    }
+
+    /// Frees the tables that were deferred, as if every lockless walk had ended; returns how many batches they were in.
+    pub fn free_deferred(&self) -> usize {
+        let deferred = self.deferred.take();
+        let n = deferred.len();
+        deferred.into_iter().for_each(|tables| tables.free(self));
+        n
     }
 
     /// Lets frames that follow each other leave a gather as one, or not, as it is at first: what recordings are compared
@@ -321,6 +358,11 @@ unsafe impl<A: Architecture> Machine for Sequential<A> {
     }
 
     fn invalidate(&self, what: Invalidate) {
+        if let Invalidate::Leaf(_, hint) | Invalidate::Walk(_, hint) = what
+            && hint.levels.is_mixed()
+        {
+            self.hear(|heard| heard.of_mixed_levels += 1);
+        }
         self.oracle.invalidated(self.cpu(), what);
     }
 
@@ -375,7 +417,22 @@ unsafe impl<A: Architecture> Machine for Sequential<A> {
     }
 
     fn alloc_batch(&self) -> Option<Box<[u64]>> {
-        (!self.refuses_batches.get()).then(|| vec![0; A::ENTRIES - BATCH_HEADER_WORDS].into_boxed_slice())
+        if let Some(n_left) = self.batches_left.get() {
+            self.batches_left.set(Some(n_left.checked_sub(1)?));
+        }
+        Some(vec![0; A::ENTRIES - BATCH_HEADER_WORDS].into_boxed_slice())
+    }
+
+    fn defer(&self, tables: UnlinkedTables<Self>) {
+        self.deferred.borrow_mut().push(tables);
+    }
+
+    fn unhooked(&self, _: SpaceId, _: Vpn, _: Level) {
+        self.hear(|heard| heard.unhooked += 1);
+    }
+
+    fn resched(&self) {
+        self.hear(|heard| heard.resched_points += 1);
     }
 
     #[inline]

@@ -10,7 +10,7 @@ use std::{
     marker::PhantomData,
 };
 
-use shootdown::{CpuId, CpuSet, Entry, EntryAt, EntryFormat, Invalidate, Level, Pfn, SpaceId, TableFrame, Vpn};
+use shootdown::{CpuId, CpuSet, Entry, EntryAt, EntryFormat, Invalidate, Level, Pfn, Policy, SpaceId, TableFrame, Vpn};
 
 use super::{architecture::Architecture, arena::Arena, frames::Frames, machine::Cpus};
 
@@ -157,6 +157,8 @@ impl<A: Architecture> Oracle<A> {
         let level = self.place(at.table).level.get();
         match A::decode(old, level) {
             Entry::Absent => {}
+            // The machine has taken it out of every TLB.
+            Entry::Leaf(_) if A::Policy::CLEARING_FLUSHES => {}
             Entry::Leaf(_) if is_still_true::<A>(old, new, level) => {}
             Entry::Leaf(_) => self.remember_leaf(at, level, old),
             Entry::Table(table) => self.remember_walk(frames, at, level, table),
