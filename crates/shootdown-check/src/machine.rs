@@ -9,7 +9,7 @@ use std::{panic::Location as Source, sync::atomic::Ordering};
 use corosensei::Yielder;
 use shootdown::{
     At, Counter, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Invalidate, Level, Machine, Modify, NoFrame, Own,
-    PerCpu, Pfn, Policy, Shared, Small, Space, SpaceId, TableFrame, Tag, Tagging, UpTo, Vpn, VpnRange,
+    PerCpu, Pfn, Policy, Shared, Small, Space, SpaceId, TableCustody, TableFrame, Tag, Tagging, UpTo, Vpn, VpnRange,
     arch::tiny::Tiny,
     call::{Notice, Present, Slot, Waiting, Work},
     tag::Context,
@@ -32,6 +32,8 @@ impl Policy for TinyPolicy {
     const FLUSH_CEILING: u64 = 2;
     const GATHER_SLOTS: usize = 2;
     const GATHER_BATCHES: usize = 1;
+    const TABLES: TableCustody =
+        if cfg!(feature = "deferred-tables") { TableCustody::Deferred } else { TableCustody::WithPages };
     const TAG_SLOTS: usize = 2;
     const LAST_TAG: u16 = 2;
 }

@@ -9,8 +9,19 @@ pub struct Habits {
     pub fork: Strength,
     /// How strong the flushes are when pages move. Leaves are enough.
     pub relocation: Strength,
+    /// Whether an address space flushes when it ends.
+    pub exit: Exit,
     /// What happens when a private page is written that nobody shares any longer.
     pub last_sharer: LastSharer,
+}
+
+/// What an address space without users does about TLBs when it is taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It flushes as any unmap does (Linux on x86).
+    Flushes,
+    /// It flushes only for its tables (Linux on arm64).
+    Quietly,
 }
 
 /// What the last user of a page that was shared does when it writes.
@@ -24,6 +35,10 @@ pub enum LastSharer {
 
 impl Habits {
     /// As little as the law asks for.
-    pub const LAWFUL: Habits =
-        Habits { fork: Strength::Leaf, relocation: Strength::Leaf, last_sharer: LastSharer::KeepsPage };
+    pub const LAWFUL: Habits = Habits {
+        fork: Strength::Leaf,
+        relocation: Strength::Leaf,
+        exit: Exit::Quietly,
+        last_sharer: LastSharer::KeepsPage,
+    };
 }

@@ -25,7 +25,7 @@ mod vma;
 pub use address_space::{AddressSpace, Program};
 pub use age::Contents;
 pub use fault::{FaultError, Resolution};
-pub use habits::{Habits, LastSharer};
+pub use habits::{Exit, Habits, LastSharer};
 pub use memory::{Memory, ObjectId};
 pub use remap::Keep;
 pub use vma::{Access, Backing, PageSize, Protection, Sharing, Vma};

@@ -1,8 +1,11 @@
 //! Taking mappings away: `munmap`, discarding contents, the end of an address space.
 
-use shootdown::{Rmap, Vpn, VpnRange};
+use shootdown::{Gather, Rmap, Vpn, VpnRange, page::DropReference};
 
-use crate::address_space::{AddressSpace, Layout, Program};
+use crate::{
+    address_space::{AddressSpace, Layout, Program},
+    habits::Exit,
+};
 
 /// All pages there are.
 const EVERYTHING: VpnRange = VpnRange::new(Vpn(0), Vpn(u64::MAX));
@@ -49,7 +52,25 @@ impl<M: Program> AddressSpace<M> {
     /// # Panics
     /// If a CPU still uses it.
     pub fn destroy(self, m: &M) {
-        self.unmap(m, EVERYTHING);
+        match self.habits.exit {
+            Exit::Flushes => self.unmap(m, EVERYTHING),
+            Exit::Quietly => self.take_apart(m),
+        }
         self.space(m).destroy(m);
+    }
+
+    /// Unmaps everything, and tells no TLB of pages.
+    fn take_apart(&self, m: &M) {
+        let space = self.space(m);
+        let retired = match space.retire(m) {
+            Ok(retired) => retired,
+            Err(error) => panic!("an address space is in use while it is destroyed: {error}"),
+        };
+        let mut layout = self.layout.lock(m);
+        layout.areas.clear();
+        let mut gather = Gather::exiting(m, &retired, &DropReference);
+        gather.unmap(EVERYTHING, |_| Rmap::Now);
+        gather.unhook_tables(&mut space.lock(m), EVERYTHING, EVERYTHING);
+        gather.finish();
     }
 }

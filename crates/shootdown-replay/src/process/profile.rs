@@ -1,7 +1,7 @@
 //! What a kernel does that is its own choice and not the law, as data.
 
 use shootdown::Strength;
-use shootdown_mm::{Habits, LastSharer};
+use shootdown_mm::{Exit, Habits, LastSharer};
 use shootdown_sim::sequential::Masks;
 
 /// A kernel whose behaviour a replay imitates.
@@ -23,7 +23,12 @@ pub struct Profile {
 /// Linux's memory management: `fork` and `mremap` flush as if they had freed tables (`flush_tlb_mm` and
 /// `flush_tlb_range` of arch/x86/include/asm/tlbflush.h), and a page with one user left is not copied (`wp_can_reuse_anon_folio`
 /// of mm/memory.c).
-const LINUX: Habits = Habits { fork: Strength::Walk, relocation: Strength::Walk, last_sharer: LastSharer::KeepsPage };
+const LINUX: Habits = Habits {
+    fork: Strength::Walk,
+    relocation: Strength::Walk,
+    exit: Exit::Flushes,
+    last_sharer: LastSharer::KeepsPage,
+};
 
 impl Profile {
     /// Linux 6.18 on x86-64, of which the bundled recordings are.
