@@ -49,6 +49,24 @@ fn pages_of_two_sizes_are_one_flush_or_two() {
 }
 
 #[test]
+fn changes_of_two_sizes_are_two_flushes_where_they_must_be() {
+    let world = World::<Like<OnePageSize>>::new();
+    let huge = world.frame(HUGE_LEVEL);
+    world.space().lock(&world.machine).map(Vpn(RANGE), huge, Attributes::USER_WRITE).expect("nothing is there");
+    world.map(pages(RANGE + 512, 3), Attributes::USER_WRITE);
+    let account = Account::default();
+    let mut gather = Gather::new(&world.machine, world.space(), &account);
+    let tables = world.space().lock(&world.machine);
+    for leaf in tables.leaves(pages(RANGE, 515)) {
+        gather.change(leaf, Attributes::USER_READ);
+    }
+    drop(tables);
+    gather.finish();
+    world.check();
+    assert_eq!(world.machine.counter(Counter::Flush), 2);
+}
+
+#[test]
 fn a_hint_names_every_level() {
     let world = World::<X86_64>::new();
     world.map(pages(RANGE, 3), Attributes::USER_WRITE);

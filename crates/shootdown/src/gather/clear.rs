@@ -26,9 +26,7 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         let mut n_done = 0;
         let mut n_leaves = stretch.n_leaves;
         while n_done < stretch.n_entries && self.has_room() {
-            if M::Policy::ONE_PAGE_SIZE && self.stale.is_some_and(|stale| stale.levels.only() != Some(stretch.level)) {
-                self.flush_translations();
-            }
+            self.flush_other_sizes(stretch.level);
             let mut clearing = Clearing {
                 m: self.m,
                 space: self.space,
@@ -50,6 +48,14 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
             self.record_cleared(tables, stretch, &cleared);
         }
         n_done
+    }
+
+    /// Flushes what was recorded of other page sizes, where one flush must not be about several.
+    #[inline]
+    pub(super) fn flush_other_sizes(&mut self, level: Level) {
+        if M::Policy::ONE_PAGE_SIZE && self.stale.is_some_and(|stale| stale.levels.only() != Some(level)) {
+            self.flush_translations();
+        }
     }
 
     fn where_frames_go(&self) -> Goes {

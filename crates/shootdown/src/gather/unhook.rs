@@ -148,6 +148,7 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     /// If the leaf belongs to another address space.
     pub fn change(&mut self, mut leaf: Leaf<'_, M>, attributes: Attributes) -> Attributes {
         self.assert_ours(leaf.guard());
+        self.flush_other_sizes(leaf.level());
         self.become_live();
         let raw = leaf.set_attributes(attributes);
         let was = M::Format::attributes(raw);
