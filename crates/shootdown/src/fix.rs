@@ -91,7 +91,16 @@ pub enum Fix {
     /// Without: it finds an entry absent that the other has cleared and not flushed, flushes nothing, and returns while
     /// other CPUs still use the page (Linux 99baac21e458, of 2017).
     FlushForOthers,
-    /// Such a flush does not forget that tables were unhooked.
+    /// A gather that finishes while reclaim owes the address space a flush flushes everything.
+    ///
+    /// Without: it finds an entry absent that reclaim has cleared and not flushed, and returns while other CPUs still use
+    /// the page (Linux 3ea277194daa, of 2017).
+    PayForReclaim,
+    /// Reclaim flushes before it writes a page out that a TLB may still let be written.
+    ///
+    /// Without: a store that is made after the page was written out is lost.
+    FlushBeforeWrite,
+    /// A flush for another gather does not forget that tables were unhooked.
     ///
     /// Without: tables are freed that walk caches still point at (Linux 7a30df49f63a, of 2019).
     KeepTablesInMind,
@@ -140,7 +149,7 @@ pub enum Fix {
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 28] = [
+    pub const ALL: [Fix; 30] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -159,6 +168,8 @@ impl Fix {
         Fix::AskForUsers,
         Fix::FlushAtAreaEnd,
         Fix::FlushForOthers,
+        Fix::PayForReclaim,
+        Fix::FlushBeforeWrite,
         Fix::KeepTablesInMind,
         Fix::TellLazyOfTables,
         Fix::CatchUp,
@@ -193,6 +204,8 @@ impl Fix {
             Fix::AskForUsers => "ask-for-users",
             Fix::FlushAtAreaEnd => "flush-at-area-end",
             Fix::FlushForOthers => "flush-for-others",
+            Fix::PayForReclaim => "pay-for-reclaim",
+            Fix::FlushBeforeWrite => "flush-before-write",
             Fix::KeepTablesInMind => "keep-tables-in-mind",
             Fix::TellLazyOfTables => "tell-lazy-of-tables",
             Fix::CatchUp => "catch-up",

@@ -137,20 +137,24 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
 
     /// Flushes and lets go for the last time.
     ///
-    /// If another gather of the address space is under way, this one flushes everything: an entry that it found absent may
-    /// be one that the other has cleared and not flushed, and who called us relies on it being gone.
+    /// If another gather of the address space is under way, or reclaim owes it a flush, this one flushes everything: an entry that it found absent may
+    /// be one that the others have cleared and not flushed, and who called us relies on it being gone.
     ///
     /// # Context
     /// As [`Space::flush`]; the sink is called in it. No page-table lock may be held where [`Machine::resched`] does
     /// anything.
     ///
     /// # Ordering
-    /// Pairs: `gather/gather`.
+    /// Pairs: `gather/gather`, `reclaim/finish`.
     #[doc(alias = "tlb_finish_mmu")]
     pub fn finish(mut self) {
-        self.flush_for_others();
+        let debt = self.space.reclaimed.debt(self.m);
+        let pays = self.flush_for_others(&debt);
         self.flush_translations();
         self.settle();
+        if pays {
+            self.space.reclaimed.pay(self.m, &debt);
+        }
         self.release(release::Resched::BetweenChunks);
         self.stop_being_live();
     }

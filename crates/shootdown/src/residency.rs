@@ -18,6 +18,7 @@ use crate::{
     frame::NoFrame,
     lock::Locked,
     machine::{Machine, Masked, Strength},
+    reclaim::Account,
     stale::Stale,
     table::{self, Tables, TablesGuard},
     tag::{Chosen, Tags},
@@ -259,6 +260,8 @@ pub struct Space<M: Machine> {
     pub(crate) retired: Shared<M>,
     // Gathers that have changed an entry and not flushed it (`tlb_flush_pending`).
     pub(crate) gathers: Shared<M>,
+    // What reclaim owes.
+    pub(crate) reclaimed: Account<M>,
     tables: Locked<M, Tables<M>>,
 }
 
@@ -272,6 +275,7 @@ impl<M: Machine> Space<M> {
             root: Shared::ZERO,
             retired: Shared::ZERO,
             gathers: Shared::ZERO,
+            reclaimed: Account::new(),
             tables: Locked::new(Tables::new()),
         }
     }
@@ -283,6 +287,7 @@ impl<M: Machine> Space<M> {
         self.root.visit("space.root", visitor);
         self.retired.visit("space.retired", visitor);
         self.gathers.visit("space.gathers", visitor);
+        self.reclaimed.visit(visitor);
         self.tables.visit(visitor, |tables, visitor| tables.visit(visitor));
     }
 

@@ -40,7 +40,7 @@ pub(super) const MUTATIONS: &[Incident] = &[
         "The flush forced by another gather forgets that tables were freed",
         Shown("two_gathers_table", Fix::KeepTablesInMind),
     ),
-    incident("M11", "Nobody looks for the flushes that reclaim owes", NotYet("reclaim that batches its flushes")),
+    incident("M11", "Nobody looks for the flushes that reclaim owes", Shown("reclaim", Fix::PayForReclaim)),
     incident("M12", "A barrier counts for others' invalidations", NotYet("broadcast invalidation")),
     incident("M13", "The reverse mapping is removed before the flush", NotYet("reverse mappings and write-back")),
     incident("M14", "A move drops the lock before the flush", NotYet("a moving script")),

@@ -12,7 +12,6 @@ const NO_LOCKLESS: &str = "lockless walkers";
 const NO_SHARED: &str = "shared page tables";
 const NO_KERNEL: &str = "kernel mappings";
 const NO_SECONDARY: &str = "secondary TLBs";
-const NO_RECLAIM: &str = "reclaim that batches its flushes";
 const NO_RMAP: &str = "reverse mappings and write-back";
 const NO_HUGE: &str = "leaves of several sizes in the explorer";
 
@@ -87,18 +86,26 @@ pub(super) const RACES: &[Incident] = &[
         "The flush forced by a second gather forgets that tables were freed (7a30df49f63a)",
         Shown("two_gathers_table", Fix::KeepTablesInMind),
     ),
-    incident("R-RECLAIM", "mprotect returns while reclaim still owes the flush (3ea277194daa)", NotYet(NO_RECLAIM)),
+    incident(
+        "R-RECLAIM",
+        "mprotect returns while reclaim still owes the flush (3ea277194daa)",
+        Shown("reclaim", Fix::PayForReclaim),
+    ),
     incident(
         "R-RECLAIM-RELOCK",
         "The flush owed by reclaim is checked, then the lock dropped and taken again",
-        NotYet(NO_RECLAIM),
+        NotApplicable("a gather looks what is owed when it finishes, after all its locks"),
     ),
     incident(
         "R-RECLAIM-DSB",
         "A barrier completes only its own CPU's broadcast invalidations (4b634918384c)",
         NotYet("broadcast invalidation"),
     ),
-    incident("R-TLBUBC-NEST", "Reclaim within reclaim resets the mark that a flush is owed", NotYet(NO_RECLAIM)),
+    incident(
+        "R-TLBUBC-NEST",
+        "Reclaim within reclaim resets the mark that a flush is owed",
+        NotApplicable("each batch of reclaim is a value of its own"),
+    ),
     incident(
         "R-NUMA",
         "An entry that was made inaccessible, and not flushed, is taken for uncached (20841405940e)",

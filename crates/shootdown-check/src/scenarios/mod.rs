@@ -11,6 +11,7 @@ mod leave_2cpu;
 mod map_2cpu;
 pub mod models;
 mod mutual_shootdown;
+mod reclaim;
 mod refused_batch;
 mod script;
 mod switch_2cpu;
@@ -26,7 +27,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 57] = [
+pub static ALL: [&Scenario; 59] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -38,6 +39,8 @@ pub static ALL: [&Scenario; 57] = [
     &two_gathers::TABLE,
     &exiting::REAPER,
     &exiting::EXIT,
+    &reclaim::OWED,
+    &reclaim::WRITTEN_OUT,
     &uncounted_area::AREA,
     &uncounted_area::MIDWAY,
     &lazy::LEAF,

@@ -11,6 +11,7 @@ use crate::{
     fix::Fix,
     frame::FrameSink,
     machine::{Machine, Modify, Strength},
+    reclaim::Debt,
     residency::Space,
     stale::Stale,
 };
@@ -47,10 +48,12 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         self.space.gathers.load(self.m, Acquire) > u64::from(self.is_live)
     }
 
-    /// Flushes everything next if another gather is under way.
-    pub(super) fn flush_for_others(&mut self) {
-        if !self.has_company() || !self.m.keeps(Fix::FlushForOthers) {
-            return;
+    /// Flushes everything next if another gather is under way, or reclaim owes a flush; tells whether that will be paid.
+    pub(super) fn flush_for_others(&mut self, debt: &Debt) -> bool {
+        let is_owed = !debt.is_paid && self.m.keeps(Fix::PayForReclaim);
+        let has_company = self.has_company() && self.m.keeps(Fix::FlushForOthers);
+        if !is_owed && !has_company {
+            return false;
         }
         self.m.count(Counter::FlushForced, 1);
         match &mut self.stale {
@@ -58,5 +61,6 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
             Some(stale) if !self.m.keeps(Fix::KeepTablesInMind) => stale.strength = Strength::Leaf,
             _ => self.record(Stale::EVERYTHING),
         }
+        is_owed
     }
 }

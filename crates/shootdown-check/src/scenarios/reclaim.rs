@@ -1,0 +1,73 @@
+//! Reclaim takes a page away and flushes much later (R-RECLAIM); others find the page gone meanwhile.
+
+use shootdown::{Attributes, Counter, CpuId, Fix, Frame, Machine, Reclaim, VpnRange};
+
+use super::script::{FLUSHING, PAGE_0, TWO_CPUS, and, create, create_with, unmap};
+use crate::{
+    machine::Sim,
+    reach::Reach,
+    scenario::{Proof, Scenario},
+};
+
+pub(super) static OWED: Scenario = Scenario {
+    name: "reclaim",
+    goal: "An unmap finds that reclaim has the page and returns, while another CPU can still use it.",
+    method: "CPU 0 takes the page away and flushes when the lock is long released; CPU 1 unmaps it.",
+    machine: TWO_CPUS,
+    setup: |m| {
+        if m.cpu() == CpuId(0) {
+            create(m, 1);
+        }
+        m.user_space().switch_to(m);
+    },
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            take_away(m, |_| {});
+        } else {
+            unmap(m, VpnRange::from_len(PAGE_0, 1));
+        }
+    },
+    proves: &[Proof::of(Fix::PayForReclaim, "stale-after-return")],
+    reaches: &[Reach::Stale, Reach::Counted(Counter::FlushForced)],
+    ..Scenario::BLANK
+};
+
+pub(super) static WRITTEN_OUT: Scenario = Scenario {
+    name: "reclaim_dirty",
+    goal: "A page is written out while a CPU can still store to it, and the store is lost.",
+    method: "CPU 0 takes the page away, writes it out if it is dirty, and frees it; CPU 1 stores to it.",
+    setup: |m| {
+        if m.cpu() == CpuId(0) {
+            create_with(m, 1, Attributes::USER_WRITE);
+        }
+        m.user_space().switch_to(m);
+    },
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            take_away(m, |frame| m.write_back(frame));
+        } else {
+            m.write(PAGE_0);
+            m.write(PAGE_0);
+        }
+    },
+    proves: &and(FLUSHING, Proof::of(Fix::FlushBeforeWrite, "lost-store")),
+    reaches: &[Reach::Stale],
+    ..OWED
+};
+
+fn take_away(m: &Sim, write_out: impl Fn(shootdown::Pfn)) {
+    let sink = |m: &Sim, frame: Frame| m.free_frame(frame);
+    let space = m.user_space();
+    let mut reclaim = Reclaim::new(m, &sink);
+    let tables = space.lock(m);
+    let unhooked = tables.find(PAGE_0).and_then(|leaf| reclaim.unhook(space, leaf));
+    drop(tables);
+    if let Some(unhooked) = unhooked
+        && unhooked.attributes.dirty
+    {
+        m.note_dirty(unhooked.frame);
+        reclaim.flush_before_write();
+        write_out(unhooked.frame);
+    }
+    reclaim.finish();
+}
