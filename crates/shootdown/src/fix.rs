@@ -96,6 +96,11 @@ pub enum Fix {
     /// Without: it finds an entry absent that reclaim has cleared and not flushed, and returns while other CPUs still use
     /// the page (Linux 3ea277194daa, of 2017).
     PayForReclaim,
+    /// Reclaim counts an entry as owed when it has cleared it, and not before.
+    ///
+    /// Without: somebody's flush that comes between counts for it, and the next one who finds the entry absent flushes
+    /// nothing. The explorer asked for it.
+    CountAfterClearing,
     /// Reclaim flushes before it writes a page out that a TLB may still let be written.
     ///
     /// Without: a store that is made after the page was written out is lost.
@@ -149,7 +154,7 @@ pub enum Fix {
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 30] = [
+    pub const ALL: [Fix; 31] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -169,6 +174,7 @@ impl Fix {
         Fix::FlushAtAreaEnd,
         Fix::FlushForOthers,
         Fix::PayForReclaim,
+        Fix::CountAfterClearing,
         Fix::FlushBeforeWrite,
         Fix::KeepTablesInMind,
         Fix::TellLazyOfTables,
@@ -205,6 +211,7 @@ impl Fix {
             Fix::FlushAtAreaEnd => "flush-at-area-end",
             Fix::FlushForOthers => "flush-for-others",
             Fix::PayForReclaim => "pay-for-reclaim",
+            Fix::CountAfterClearing => "count-after-clearing",
             Fix::FlushBeforeWrite => "flush-before-write",
             Fix::KeepTablesInMind => "keep-tables-in-mind",
             Fix::TellLazyOfTables => "tell-lazy-of-tables",

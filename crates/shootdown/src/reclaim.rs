@@ -44,10 +44,17 @@ impl<M: Machine> Account<M> {
 
     /// Looks what is owed for entries that the caller may have found absent.
     pub(crate) fn debt(&self, m: &M) -> Debt {
-        // Whoever found an entry absent took the lock after it was cleared, and counted.
-        let cleared = self.cleared.load(m, Relaxed);
+        // Whoever found an entry absent took the lock after it was cleared and counted.
+        // ORDER(reclaim/finish): what is counted has been cleared, so a flush from here on reaches it.
+        let cleared = self.cleared.load(m, Acquire);
         // ORDER(reclaim/finish): what is paid has been flushed.
         Debt { cleared, is_paid: self.paid.load(m, Acquire) >= cleared }
+    }
+
+    /// Counts an entry that was cleared. Under the page-table lock still, so that nobody has found it absent yet.
+    fn count(&self, m: &M) {
+        // ORDER(reclaim/finish): after the entry, or somebody's flush that came between would count for it.
+        self.cleared.update(m, Modify::Add(1), Release);
     }
 
     /// Says that all of `debt` is flushed.
@@ -133,10 +140,14 @@ impl<'a, M: Machine, S: FrameSink<M>> Reclaim<'a, M, S> {
             self.flush();
         }
         let before = space.reclaimed.debt(m);
-        // ORDER(unlock/lock): said under the page-table lock, before the entry is changed; whoever finds it absent has taken
-        // the lock since.
-        space.reclaimed.cleared.update(m, Modify::Add(1), Relaxed);
+        let counts_after = m.keeps(Fix::CountAfterClearing);
+        if !counts_after {
+            space.reclaimed.count(m);
+        }
         let raw = leaf.guard().clear(leaf.at(), leaf.raw());
+        if counts_after {
+            space.reclaimed.count(m);
+        }
         leaf.guard().entries_removed(leaf.at().table, 1);
         m.unhooked(space.id(), leaf.page(), leaf.level());
         self.owe(space, before, Stale::leaves(leaf.span(), leaf.level()));

@@ -27,7 +27,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 59] = [
+pub static ALL: [&Scenario; 60] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -40,6 +40,7 @@ pub static ALL: [&Scenario; 59] = [
     &exiting::REAPER,
     &exiting::EXIT,
     &reclaim::OWED,
+    &reclaim::PAID_TOO_EARLY,
     &reclaim::WRITTEN_OUT,
     &uncounted_area::AREA,
     &uncounted_area::MIDWAY,

@@ -1,6 +1,6 @@
 //! Reclaim takes a page away and flushes much later (R-RECLAIM); others find the page gone meanwhile.
 
-use shootdown::{Attributes, Counter, CpuId, Fix, Frame, Machine, Reclaim, VpnRange};
+use shootdown::{Attributes, Counter, CpuId, Fix, Frame, Gather, Machine, Reclaim, VpnRange};
 
 use super::script::{FLUSHING, PAGE_0, TWO_CPUS, and, create, create_with, unmap};
 use crate::{
@@ -30,6 +30,23 @@ pub(super) static OWED: Scenario = Scenario {
     proves: &[Proof::of(Fix::PayForReclaim, "stale-after-return")],
     reaches: &[Reach::Stale, Reach::Counted(Counter::FlushForced)],
     ..Scenario::BLANK
+};
+
+pub(super) static PAID_TOO_EARLY: Scenario = Scenario {
+    name: "reclaim_paid_early",
+    goal: "A flush that comes just before reclaim clears an entry counts for it.",
+    method: "As reclaim; CPU 1 has finished another gather meanwhile.",
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            take_away(m, |_| {});
+        } else {
+            let sink = |m: &Sim, frame: Frame| m.free_frame(frame);
+            Gather::new(m, m.user_space(), &sink).finish();
+            unmap(m, VpnRange::from_len(PAGE_0, 1));
+        }
+    },
+    proves: &[Proof::of(Fix::CountAfterClearing, "stale-after-return")],
+    ..OWED
 };
 
 pub(super) static WRITTEN_OUT: Scenario = Scenario {
