@@ -136,11 +136,16 @@ pub enum Fix {
     /// Without: requests that arrive out of order leave what the missed one was about (the comment in Linux's
     /// `flush_tlb_func`).
     DropAllWhenBehind,
+    /// What was unhooked dirty leaves the reverse map after its flush.
+    ///
+    /// Without: who writes the page back finds no mapping to make read-only, and calls the page clean while stale
+    /// translations still let stores through, which are lost (Linux 5df397dec7c4, of 2022).
+    DelayRmap,
 }
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 28] = [
+    pub const ALL: [Fix; 29] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -169,6 +174,7 @@ impl Fix {
         Fix::ForgetOtherTags,
         Fix::WipeOnArrival,
         Fix::DropAllWhenBehind,
+        Fix::DelayRmap,
     ];
 
     /// Returns the name used on command lines and in reports.
@@ -203,6 +209,7 @@ impl Fix {
             Fix::ForgetOtherTags => "forget-other-tags",
             Fix::WipeOnArrival => "wipe-on-arrival",
             Fix::DropAllWhenBehind => "drop-all-when-behind",
+            Fix::DelayRmap => "delay-rmap",
         }
     }
 

@@ -42,7 +42,7 @@ pub(super) const MUTATIONS: &[Incident] = &[
     ),
     incident("M11", "Nobody looks for the flushes that reclaim owes", NotYet("reclaim that batches its flushes")),
     incident("M12", "A barrier counts for others' invalidations", NotYet("broadcast invalidation")),
-    incident("M13", "The reverse mapping is removed before the flush", NotYet("reverse mappings and write-back")),
+    incident("M13", "The reverse mapping is removed before the flush", Shown("delayed_rmap_3cpu", Fix::DelayRmap)),
     incident("M14", "A move drops the lock before the flush", NotYet("a moving script")),
     incident("M15", "Unsharing does not wait for lockless walkers", NotYet("shared page tables")),
     incident("M16", "The last sharer waits for its own walkers only", NotYet("shared page tables")),

@@ -123,7 +123,7 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-RMAP",
         "A page is written back and called clean while a stale entry lets it be written (5df397dec7c4)",
-        Shown("write_back_2cpu", Fix::WaitForAcks),
+        Shown("delayed_rmap_3cpu", Fix::DelayRmap),
     ),
     // Moving translations.
     incident(

@@ -2,6 +2,7 @@
 
 mod alpha;
 mod calls;
+mod delayed_rmap;
 mod dirty_2cpu;
 mod everything;
 mod exiting;
@@ -26,7 +27,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 57] = [
+pub static ALL: [&Scenario; 58] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -78,6 +79,7 @@ pub static ALL: [&Scenario; 57] = [
     &dirty_2cpu::UNMAP,
     &dirty_2cpu::PROTECT,
     &dirty_2cpu::WRITE_BACK,
+    &delayed_rmap::DELAYED_RMAP,
     &everything::TICKS,
     &everything::TWO_CPUS,
     &everything::THREE_CPUS,
