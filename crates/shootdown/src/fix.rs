@@ -141,11 +141,16 @@ pub enum Fix {
     /// Without: who writes the page back finds no mapping to make read-only, and calls the page clean while stale
     /// translations still let stores through, which are lost (Linux 5df397dec7c4, of 2022).
     DelayRmap,
+    /// Who moves translations flushes before it releases the page-table lock.
+    ///
+    /// Without: somebody finds a page at its new address, takes it away there, flushes that address and frees the page,
+    /// while TLBs still lead to it from the old one (CVE-2018-18281).
+    FlushBeforeUnlock,
 }
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 29] = [
+    pub const ALL: [Fix; 30] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -175,6 +180,7 @@ impl Fix {
         Fix::WipeOnArrival,
         Fix::DropAllWhenBehind,
         Fix::DelayRmap,
+        Fix::FlushBeforeUnlock,
     ];
 
     /// Returns the name used on command lines and in reports.
@@ -210,6 +216,7 @@ impl Fix {
             Fix::WipeOnArrival => "wipe-on-arrival",
             Fix::DropAllWhenBehind => "drop-all-when-behind",
             Fix::DelayRmap => "delay-rmap",
+            Fix::FlushBeforeUnlock => "flush-before-unlock",
         }
     }
 

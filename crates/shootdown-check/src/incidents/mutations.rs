@@ -43,7 +43,7 @@ pub(super) const MUTATIONS: &[Incident] = &[
     incident("M11", "Nobody looks for the flushes that reclaim owes", NotYet("reclaim that batches its flushes")),
     incident("M12", "A barrier counts for others' invalidations", NotYet("broadcast invalidation")),
     incident("M13", "The reverse mapping is removed before the flush", Shown("delayed_rmap_3cpu", Fix::DelayRmap)),
-    incident("M14", "A move drops the lock before the flush", NotYet("a moving script")),
+    incident("M14", "A move drops the lock before the flush", Shown("relocate_2cpu", Fix::FlushBeforeUnlock)),
     incident("M15", "Unsharing does not wait for lockless walkers", NotYet("shared page tables")),
     incident("M16", "The last sharer waits for its own walkers only", NotYet("shared page tables")),
     incident("M17", "Unsharing is settled after its lock is dropped", NotYet("shared page tables")),

@@ -129,7 +129,7 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-MREMAP",
         "An entry is moved and the old address flushed after the locks are dropped (CVE-2018-18281)",
-        NotYet("a moving script"),
+        Shown("relocate_2cpu", Fix::FlushBeforeUnlock),
     ),
     incident(
         "R-MREMAP-PUD",

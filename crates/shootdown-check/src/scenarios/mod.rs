@@ -13,6 +13,7 @@ mod map_2cpu;
 pub mod models;
 mod mutual_shootdown;
 mod refused_batch;
+mod relocate;
 mod script;
 mod switch_2cpu;
 mod switch_back_2cpu;
@@ -27,7 +28,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 58] = [
+pub static ALL: [&Scenario; 60] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -80,6 +81,8 @@ pub static ALL: [&Scenario; 58] = [
     &dirty_2cpu::PROTECT,
     &dirty_2cpu::WRITE_BACK,
     &delayed_rmap::DELAYED_RMAP,
+    &relocate::TAKEN_AWAY,
+    &relocate::WRITTEN,
     &everything::TICKS,
     &everything::TWO_CPUS,
     &everything::THREE_CPUS,
