@@ -225,9 +225,9 @@ impl Sim {
         }
     }
 
-    /// Gives back a frame that was mapped without being counted, on behalf of the driver whose it is.
+    /// Gives a frame back on behalf of its owner, a driver or a file, who knows it by its number.
     #[track_caller]
-    pub fn free_frame_of_driver(&self, frame: Pfn) {
+    pub fn free_frame_of_owner(&self, frame: Pfn) {
         self.perform(Operation::FreeFrame(frame));
     }
 

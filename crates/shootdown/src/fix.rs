@@ -150,11 +150,21 @@ pub enum Fix {
     /// Without: requests that arrive out of order leave what the missed one was about (the comment in Linux's
     /// `flush_tlb_func`).
     DropAllWhenBehind,
+    /// What was unhooked dirty leaves the reverse map after its flush.
+    ///
+    /// Without: who writes the page back finds no mapping to make read-only, and calls the page clean while stale
+    /// translations still let stores through, which are lost (Linux 5df397dec7c4, of 2022).
+    DelayRmap,
+    /// Who moves translations flushes before it releases the page-table lock.
+    ///
+    /// Without: somebody finds a page at its new address, takes it away there, flushes that address and frees the page,
+    /// while TLBs still lead to it from the old one (CVE-2018-18281).
+    FlushBeforeUnlock,
 }
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 31] = [
+    pub const ALL: [Fix; 33] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -186,6 +196,8 @@ impl Fix {
         Fix::ForgetOtherTags,
         Fix::WipeOnArrival,
         Fix::DropAllWhenBehind,
+        Fix::DelayRmap,
+        Fix::FlushBeforeUnlock,
     ];
 
     /// Returns the name used on command lines and in reports.
@@ -223,6 +235,8 @@ impl Fix {
             Fix::ForgetOtherTags => "forget-other-tags",
             Fix::WipeOnArrival => "wipe-on-arrival",
             Fix::DropAllWhenBehind => "drop-all-when-behind",
+            Fix::DelayRmap => "delay-rmap",
+            Fix::FlushBeforeUnlock => "flush-before-unlock",
         }
     }
 

@@ -9,6 +9,7 @@ mod clear;
 mod company;
 mod pages;
 mod release;
+mod relocate;
 mod tables;
 mod unhook;
 

@@ -130,13 +130,13 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-RMAP",
         "A page is written back and called clean while a stale entry lets it be written (5df397dec7c4)",
-        Shown("write_back_2cpu", Fix::WaitForAcks),
+        Shown("delayed_rmap_3cpu", Fix::DelayRmap),
     ),
     // Moving translations.
     incident(
         "R-MREMAP",
         "An entry is moved and the old address flushed after the locks are dropped (CVE-2018-18281)",
-        NotYet("a moving script"),
+        Shown("relocate_2cpu", Fix::FlushBeforeUnlock),
     ),
     incident(
         "R-MREMAP-PUD",

@@ -2,6 +2,7 @@
 
 mod alpha;
 mod calls;
+mod delayed_rmap;
 mod dirty_2cpu;
 mod everything;
 mod exiting;
@@ -13,6 +14,7 @@ pub mod models;
 mod mutual_shootdown;
 mod reclaim;
 mod refused_batch;
+mod relocate;
 mod script;
 mod switch_2cpu;
 mod switch_back_2cpu;
@@ -27,7 +29,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 60] = [
+pub static ALL: [&Scenario; 63] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -82,6 +84,9 @@ pub static ALL: [&Scenario; 60] = [
     &dirty_2cpu::UNMAP,
     &dirty_2cpu::PROTECT,
     &dirty_2cpu::WRITE_BACK,
+    &delayed_rmap::DELAYED_RMAP,
+    &relocate::TAKEN_AWAY,
+    &relocate::WRITTEN,
     &everything::TICKS,
     &everything::TWO_CPUS,
     &everything::THREE_CPUS,

@@ -71,7 +71,7 @@ fn unmap_area(m: &Sim, n_pages: u64) {
         }
     });
     for frame in frames.into_iter().flatten() {
-        m.free_frame_of_driver(frame);
+        m.free_frame_of_owner(frame);
     }
     gather.finish();
 }

@@ -219,8 +219,12 @@ impl<M: Machine, S: FrameSink<M>, E: FnMut(&Unhooked) -> Rmap> Clearing<'_, M, S
         for index in 0..run.count {
             self.m.unhooked(self.space.id(), Vpn(page.0 + index * level.pages::<M::Format>()), level);
         }
-        let rmap = (self.each)(&Unhooked { page, level, frame: run.frame, count: run.count, attributes });
+        let mut rmap = (self.each)(&Unhooked { page, level, frame: run.frame, count: run.count, attributes });
         let frames = FrameRun::regain(run.frame, run.count, level);
+        if rmap == Rmap::Delayed && !self.m.keeps(Fix::DelayRmap) {
+            self.sink.remove_rmap(self.m, &frames);
+            rmap = Rmap::Now;
+        }
         match self.goes {
             Goes::ToRoom => self.room.push_run(&frames, rmap),
             Goes::Away => {

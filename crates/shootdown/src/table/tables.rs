@@ -163,18 +163,31 @@ impl<M: Machine> TablesGuard<'_, M> {
     /// [`MapError`] with the frame: no memory for a table, the place is taken, the page is out of reach or misaligned, or
     /// tables of the frame's level map no pages.
     pub fn map(&mut self, page: Vpn, frame: Frame, attributes: Attributes) -> Result<(), MapError> {
-        let level = frame.level();
-        let at = match self.entry_for(page, level) {
-            Ok(at) => at,
-            Err(kind) => return Err(MapError { kind, frame }),
-        };
-        if self.entry(at, level).1 != Entry::Absent {
-            return Err(MapError { kind: MapErrorKind::Occupied(level), frame });
+        match self.vacancy(page, frame.level()) {
+            Ok(at) => {
+                self.fill(at, frame, attributes);
+                Ok(())
+            }
+            Err(kind) => Err(MapError { kind, frame }),
         }
+    }
+
+    /// Returns the entry that can map `page` at `level`, where nothing is yet, and makes the tables on the way.
+    #[inline]
+    pub(crate) fn vacancy(&mut self, page: Vpn, level: Level) -> Result<EntryAt, MapErrorKind> {
+        let at = self.entry_for(page, level)?;
+        match self.entry(at, level).1 {
+            Entry::Absent => Ok(at),
+            Entry::Leaf(_) | Entry::Table(_) => Err(MapErrorKind::Occupied(level)),
+        }
+    }
+
+    /// Maps `frame` through an entry that is [vacant](Self::vacancy).
+    #[inline]
+    pub(crate) fn fill(&self, at: EntryAt, frame: Frame, attributes: Attributes) {
         let m = self.machine();
         m.descriptor(at.table).entries_added(m, 1);
-        self.put(at, M::Format::leaf(frame.pfn(), level, attributes));
-        Ok(())
+        self.put(at, M::Format::leaf(frame.pfn(), frame.level(), attributes));
     }
 
     /// Maps `frames` one after the other from `page` on, as [`map`](TablesGuard::map) maps one. The tables are walked once
