@@ -35,7 +35,14 @@ pub(super) static OWED: Scenario = Scenario {
 pub(super) static PAID_TOO_EARLY: Scenario = Scenario {
     name: "reclaim_paid_early",
     goal: "A flush that comes just before reclaim clears an entry counts for it.",
-    method: "As reclaim; CPU 1 has finished another gather meanwhile.",
+    method: "As reclaim, by a CPU that has nothing loaded; CPU 1 has finished another gather meanwhile.",
+    setup: |m| {
+        if m.cpu() == CpuId(0) {
+            create(m, 1);
+        } else {
+            m.user_space().switch_to(m);
+        }
+    },
     main: |m| {
         if m.cpu() == CpuId(0) {
             take_away(m, |_| {});
