@@ -54,13 +54,21 @@ pub struct Proof {
     pub fix: Fix,
     /// The [kind](crate::Failure::kind) of the failure with the fewest acts, as `stale-at-free`.
     pub failure: &'static str,
+    /// The window is so narrow that random schedules seldom find it.
+    pub is_narrow: bool,
 }
 
 impl Proof {
     /// Says that without `fix` the scenario fails with this kind of failure.
     #[must_use]
     pub const fn of(fix: Fix, failure: &'static str) -> Self {
-        Proof { fix, failure }
+        Proof { fix, failure, is_narrow: false }
+    }
+
+    /// The same, and that tens of thousands of random schedules may find nothing: it is for the graph driver.
+    #[must_use]
+    pub const fn narrow(fix: Fix, failure: &'static str) -> Self {
+        Proof { is_narrow: true, ..Proof::of(fix, failure) }
     }
 }
 

@@ -30,7 +30,7 @@ fn median_runs(strategy: Strategy, scenario: &'static Scenario, fix: Fix) -> Opt
 fn every_strategy_finds_something_and_the_portfolio_everything() {
     let mut n_found = [0; Strategy::ALL.len()];
     for scenario in scenarios::ALL {
-        for proof in scenario.proves {
+        for proof in scenario.proves.iter().filter(|proof| !proof.is_narrow) {
             let medians = Strategy::ALL.map(|strategy| median_runs(strategy, scenario, proof.fix));
             let text = medians.map(|runs| runs.map_or_else(|| "-".to_owned(), |runs| runs.to_string()));
             println!("{} without {}: runs needed {}", scenario.name, proof.fix.name(), text.join(" "));

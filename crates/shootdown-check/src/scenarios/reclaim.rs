@@ -52,7 +52,7 @@ pub(super) static PAID_TOO_EARLY: Scenario = Scenario {
             unmap(m, VpnRange::from_len(PAGE_0, 1));
         }
     },
-    proves: &[Proof::of(Fix::CountAfterClearing, "stale-after-return")],
+    proves: &[Proof::narrow(Fix::CountAfterClearing, "stale-after-return")],
     ..OWED
 };
 
