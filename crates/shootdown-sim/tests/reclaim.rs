@@ -102,6 +102,23 @@ fn whoever_finds_a_page_gone_pays_once() {
     assert_eq!(machine.n_frames_freed(), 2);
 }
 
+/// Both leaves were found before either was unhooked.
+#[test]
+fn a_page_is_taken_away_once() {
+    let (machine, ids) = spaces(1, 1);
+    let space = space(&machine, ids[0]);
+    let mut reclaim = Reclaim::new(&machine, &page::DropReference);
+    let tables = space.lock(&machine);
+    let dirty = Attributes { dirty: true, ..Attributes::USER_WRITE };
+    tables.find(Vpn(FIRST)).expect("it is mapped").set_access_flags(dirty);
+    let [first, second] = [(); 2].map(|()| tables.find(Vpn(FIRST)).expect("it is mapped"));
+    assert!(reclaim.unhook(space, first).is_some());
+    assert_eq!(reclaim.unhook(space, second), None);
+    drop(tables);
+    reclaim.finish();
+    assert_eq!((machine.n_frames_freed(), machine.counter(Counter::PageReleased)), (1, 1));
+}
+
 #[test]
 fn reclaim_that_nobody_noticed_leaves_no_debt() {
     let (machine, ids) = spaces(1, 2);

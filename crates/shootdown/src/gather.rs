@@ -16,6 +16,7 @@ mod unhook;
 pub use area::Area;
 pub use pages::MAX_BATCHES;
 use pages::{Held, Pages};
+pub(crate) use release::release_run;
 use tables::Tables;
 pub use tables::UnlinkedTables;
 pub use unhook::{Rmap, Unhooked};

@@ -6,11 +6,11 @@
 use core::sync::atomic::Ordering::*;
 
 use crate::{
-    counters::Counter,
+    addr::Level,
     fix::Fix,
     format::{Entry, EntryFormat},
     frame::{Frame, FrameRun, FrameSink},
-    gather::Unhooked,
+    gather::{Unhooked, release_run},
     machine::{Machine, Modify},
     residency::Space,
     stale::Stale,
@@ -136,47 +136,50 @@ impl<'a, M: Machine, S: FrameSink<M>> Reclaim<'a, M, S> {
     pub fn unhook(&mut self, space: &'a Space<M>, leaf: Leaf<'_, M>) -> Option<Unhooked> {
         let m = self.m;
         assert!(space.is_locked_by(leaf.guard()), "the page-table lock of another address space");
-        if self.n_frames == MAX_PAGES || self.place_for(space).is_none() {
-            self.flush();
-        }
+        let (at, page, level) = (leaf.at(), leaf.page(), leaf.level());
+        // As it is now: what the leaf was when it was found may have been taken away since.
+        let (raw, Entry::Leaf(frame)) = leaf.guard().entry(at, level) else {
+            return None;
+        };
+        let place = self.make_room(space, level);
         let before = space.reclaimed.debt(m);
         let counts_after = m.keeps(Fix::CountAfterClearing);
         if !counts_after {
             space.reclaimed.count(m);
         }
-        let raw = leaf.guard().clear(leaf.at(), leaf.raw());
+        let attributes = M::Format::attributes(leaf.guard().clear(at, raw));
         if counts_after {
             space.reclaimed.count(m);
         }
-        leaf.guard().entries_removed(leaf.at().table, 1);
-        m.unhooked(space.id(), leaf.page(), leaf.level());
-        self.owe(space, before, Stale::leaves(leaf.span(), leaf.level()));
-        let Entry::Leaf(frame) = M::Format::decode(raw, leaf.level()) else {
-            return None;
-        };
-        self.frames[self.n_frames] = Some(Frame::regain(frame, leaf.level()));
-        self.n_frames += 1;
-        let attributes = M::Format::attributes(raw);
-        self.may_be_written |= attributes.dirty || attributes.writable;
-        Some(Unhooked { page: leaf.page(), level: leaf.level(), frame, count: 1, attributes })
-    }
-
-    /// Where what is owed to `space` is, or can be.
-    fn place_for(&self, space: &Space<M>) -> Option<usize> {
-        let of_space = |owed: &Option<Owed<'_, M>>| owed.as_ref().is_some_and(|owed| owed.space.id() == space.id());
-        self.owed.iter().position(of_space).or_else(|| self.owed.iter().position(Option::is_none))
-    }
-
-    fn owe(&mut self, space: &'a Space<M>, before: Debt, stale: Stale) {
-        let Some(place) = self.place_for(space) else {
-            unreachable!("nothing may be owed without a place for it");
-        };
+        leaf.guard().entries_removed(at.table, 1);
+        m.unhooked(space.id(), page, level);
+        let stale = Stale { executable: attributes.executable, ..Stale::leaves(leaf.span(), level) };
         match &mut self.owed[place] {
             Some(owed) => {
                 owed.stale = owed.stale.join(stale);
                 owed.n_cleared += 1;
             }
             empty => *empty = Some(Owed { space, stale, before, n_cleared: 1 }),
+        }
+        self.frames[self.n_frames] = Some(Frame::regain(frame, level));
+        self.n_frames += 1;
+        self.may_be_written |= attributes.dirty || attributes.writable;
+        Some(Unhooked { page, level, frame, count: 1, attributes })
+    }
+
+    /// Returns where what is owed to `space` is, or can be, with room for one more frame of this level.
+    fn make_room(&mut self, space: &Space<M>, level: Level) -> usize {
+        let of_space = |owed: &Option<Owed<'_, M>>| owed.as_ref().is_some_and(|owed| owed.space.id() == space.id());
+        let place = self.owed.iter().position(of_space).or_else(|| self.owed.iter().position(Option::is_none));
+        let fits = |place: &usize| {
+            self.owed[*place].as_ref().is_none_or(|owed| owed.stale.may_be_flushed_with::<M::Policy>(level))
+        };
+        match place.filter(fits) {
+            Some(place) if self.n_frames < MAX_PAGES => place,
+            _ => {
+                self.flush();
+                0
+            }
         }
     }
 
@@ -215,9 +218,9 @@ impl<'a, M: Machine, S: FrameSink<M>> Reclaim<'a, M, S> {
             self.flush_translations();
         }
         for frame in self.frames[..core::mem::take(&mut self.n_frames)].iter_mut().filter_map(Option::take) {
-            self.m.count(Counter::PageReleased, 1);
-            self.sink.release(self.m, FrameRun::regain(frame.pfn(), 1, frame.level()));
+            release_run(self.m, self.sink, FrameRun::regain(frame.pfn(), 1, frame.level()));
         }
+        // Where it is left out above, it comes too late, and does come.
         self.flush_translations();
     }
 

@@ -6,6 +6,7 @@ use crate::{
     addr::{Level, Vpn, VpnRange},
     format::EntryFormat,
     machine::Strength,
+    policy::Policy,
 };
 
 /// A set of levels, which are at most six.
@@ -119,6 +120,12 @@ impl Stale {
             executable: self.executable | other.executable,
             strength: self.strength.max(other.strength),
         }
+    }
+
+    /// Tells whether one flush may be about this and about pages of `level` as well.
+    #[inline]
+    pub(crate) fn may_be_flushed_with<P: Policy>(self, level: Level) -> bool {
+        !P::ONE_PAGE_SIZE || self.levels.only() == Some(level)
     }
 
     /// Returns what may spare some of the work.

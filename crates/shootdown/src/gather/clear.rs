@@ -20,12 +20,12 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         &mut self,
         tables: &TablesGuard<'_, M>,
         stretch: &Stretch,
+        goes: Goes,
         each: &mut impl FnMut(&Unhooked) -> Rmap,
     ) -> usize {
-        let goes = self.where_frames_go();
         let mut n_done = 0;
         let mut n_leaves = stretch.n_leaves;
-        while n_done < stretch.n_entries && self.has_room() {
+        while n_done < stretch.n_entries && self.has_room_for(goes) {
             self.flush_other_sizes(stretch.level);
             let mut clearing = Clearing {
                 m: self.m,
@@ -53,12 +53,18 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     /// Flushes what was recorded of other page sizes, where one flush must not be about several.
     #[inline]
     pub(super) fn flush_other_sizes(&mut self, level: Level) {
-        if M::Policy::ONE_PAGE_SIZE && self.stale.is_some_and(|stale| stale.levels.only() != Some(level)) {
+        if self.stale.is_some_and(|stale| !stale.may_be_flushed_with::<M::Policy>(level)) {
             self.flush_translations();
         }
     }
 
-    fn where_frames_go(&self) -> Goes {
+    /// Tells whether there is room for what goes there.
+    #[inline]
+    pub(super) fn has_room_for(&mut self, goes: Goes) -> bool {
+        goes != Goes::ToRoom || self.has_room()
+    }
+
+    pub(super) fn where_frames_go(&self) -> Goes {
         if self.area == Area::Uncounted {
             Goes::Nowhere
         } else if M::Policy::CLEARING_FLUSHES || !self.m.keeps(Fix::FlushBeforeFree) {
@@ -85,12 +91,12 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
 
 /// Where frames go whose translations were cleared.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Goes {
+pub(super) enum Goes {
     /// Into custody.
     ToRoom,
     /// To the sink at once.
     Away,
-    /// They are not ours.
+    /// Nowhere: they are not ours, or stay with who unhooks them.
     Nowhere,
 }
 
@@ -180,7 +186,7 @@ impl<M: Machine, S: FrameSink<M>, E: FnMut(&Unhooked) -> Rmap> Clearing<'_, M, S
             };
             if !self.goes_on(&run, index, raw, frame) {
                 self.hold(&run);
-                if !self.room.is_enough() {
+                if self.goes == Goes::ToRoom && !self.room.is_enough() {
                     return index;
                 }
                 run = Run::beginning(index, frame);

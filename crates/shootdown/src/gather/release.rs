@@ -21,14 +21,6 @@ pub(super) enum Resched {
 }
 
 impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
-    /// Makes sure that one more thing can be held.
-    #[inline]
-    pub(super) fn make_room(&mut self) {
-        if !self.has_room() {
-            self.flush_for_room(Resched::Never);
-        }
-    }
-
     /// Lets go of everything held, early.
     pub(super) fn flush_for_room(&mut self, resched: Resched) {
         if self.m.keeps(Fix::FlushWithoutRoom) {
@@ -45,9 +37,11 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
 
     /// Makes sure that a table can be held.
     pub(super) fn make_room_for_table(&mut self) {
-        if M::Policy::TABLES == TableCustody::WithPages {
-            self.make_room();
-        } else if self.tables.is_full() {
+        let is_full = match M::Policy::TABLES {
+            TableCustody::WithPages => !self.has_room(),
+            TableCustody::OwnBatch | TableCustody::Deferred => self.tables.is_full(),
+        };
+        if is_full {
             self.flush_for_room(Resched::Never);
         }
     }
@@ -108,8 +102,9 @@ fn let_go_of_tables<M: Machine>(m: &M, tables: UnlinkedTables<M>) {
     }
 }
 
+/// Gives frames away whose flush is complete.
 #[inline]
-pub(super) fn release_run<M: Machine>(m: &M, sink: &impl FrameSink<M>, run: FrameRun) {
+pub(crate) fn release_run<M: Machine>(m: &M, sink: &impl FrameSink<M>, run: FrameRun) {
     m.count(Counter::PageReleased, run.count());
     sink.release(m, run);
 }

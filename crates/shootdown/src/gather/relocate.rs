@@ -3,7 +3,7 @@
 //! Nothing is freed: each frame stays mapped, elsewhere. What must not happen is that somebody finds it there, takes it
 //! away and frees it, while TLBs still lead to it from where it was: he flushes the page that he knows.
 
-use super::{Area, Gather, Rmap, Unhooked};
+use super::{Gather, Rmap, Unhooked, clear::Goes};
 use crate::{
     addr::{EntryAt, Level, Vpn, VpnRange},
     fix::Fix,
@@ -89,14 +89,10 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     /// Unhooks a translation whose frame, and the reference to it, the caller keeps.
     fn unhook_uncounted(&mut self, leaf: Leaf<'_, M>) -> Option<Unhooked> {
         let mut unhooked = None;
-        // Nothing is put into it, but clearing goes on only while there is some.
-        self.make_room();
-        let around = core::mem::replace(&mut self.area, Area::Uncounted);
-        self.unhook_stretch(leaf.guard(), &Stretch::of(&leaf), &mut |run| {
+        self.unhook_stretch(leaf.guard(), &Stretch::of(&leaf), Goes::Nowhere, &mut |run| {
             unhooked = Some(*run);
             Rmap::Now
         });
-        self.area = around;
         unhooked
     }
 }

@@ -61,11 +61,13 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     pub fn unhook(&mut self, leaf: Leaf<'_, M>) -> Option<Unhooked> {
         self.assert_ours(leaf.guard());
         let mut unhooked = None;
-        let stretch = Stretch::of(&leaf);
+        let goes = self.where_frames_go();
         // Room first: an entry that is cleared while there is no place for its frame would lose either the frame or
         // the page's part of the range.
-        self.make_room();
-        self.unhook_stretch(leaf.guard(), &stretch, &mut |run| {
+        if !self.has_room_for(goes) {
+            self.flush_for_room(Resched::Never);
+        }
+        self.unhook_stretch(leaf.guard(), &Stretch::of(&leaf), goes, &mut |run| {
             unhooked = Some(*run);
             Rmap::Now
         });
@@ -128,9 +130,10 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         range: VpnRange,
         each: &mut impl FnMut(&Unhooked) -> Rmap,
     ) -> VpnRange {
+        let goes = self.where_frames_go();
         let mut leaves = tables.leaves(range);
         while let Some(stretch) = leaves.next_stretch() {
-            let n_done = self.unhook_stretch(tables, &stretch, each);
+            let n_done = self.unhook_stretch(tables, &stretch, goes, each);
             if n_done < stretch.n_entries {
                 return VpnRange::new(stretch.page::<M::Format>(n_done).max(range.start), range.end);
             }
