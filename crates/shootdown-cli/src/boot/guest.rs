@@ -1,7 +1,7 @@
 //! The emulated machine: starting it, listening to its serial line, and ending it if it does not.
 
 use std::{
-    io::{ErrorKind, Read, Write as _},
+    io::{self, ErrorKind, Read, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
@@ -80,17 +80,16 @@ impl Guest {
         loop {
             match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => {
-                    if shows {
-                        let mut out = std::io::stdout().lock();
-                        out.write_all(&bytes)?;
-                        out.flush()?;
+                    if shows && let Err(error) = show(&bytes) {
+                        // Nobody reads any more: then nobody needs the machine either.
+                        self.end()?;
+                        return Err(error.into());
                     }
                     said.extend(bytes);
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.0.kill()?;
-                    self.0.wait()?;
+                    self.end()?;
                     return Ok(Outcome::new(&said, Ending::TimeLimit(time_limit)));
                 }
             }
@@ -104,6 +103,17 @@ impl Guest {
         }
         Ok(Outcome::new(&said, ending))
     }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.0.kill()?;
+        self.0.wait().map(drop)
+    }
+}
+
+fn show(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
 }
 
 /// What the kernel reads, see its `command_line.rs`.
