@@ -48,8 +48,8 @@ fn main() {
         (
             "map",
             vec![
-                row("shootdown map_each", shootdown::MapEach::clean(Frames::OneByOne), map),
-                row("shootdown map", shootdown::Map::new(), map),
+                row("shootdown map_each", shootdown::Whole::clean(Frames::OneByOne), map),
+                row("shootdown map", shootdown::Whole::page_by_page(), map),
                 row("x86_64 map_to", x86_64::Tables::new(), map),
                 row("page_table_multiarch map_region", page_table_multiarch::Tables::new(), map),
                 row("aarch64-paging map_range", aarch64_paging::ModifyRange::new(), map),
@@ -61,10 +61,10 @@ fn main() {
             vec![
                 row("a locked swap, and nothing else", swap::Entries::new(), unmap),
                 row("shootdown unhook", shootdown::Unhook::new(), unmap),
-                row("shootdown unmap", shootdown::MapEach::clean(Frames::OneByOne), unmap),
-                row("shootdown unmap, runs of frames", shootdown::MapEach::clean(Frames::InRuns), unmap),
-                row("shootdown unmap, dirty pages", shootdown::MapEach::dirty(Frames::OneByOne), unmap),
-                row("shootdown unmap, both", shootdown::MapEach::dirty(Frames::InRuns), unmap),
+                row("shootdown unmap", shootdown::Whole::clean(Frames::OneByOne), unmap),
+                row("shootdown unmap, runs of frames", shootdown::Whole::clean(Frames::InRuns), unmap),
+                row("shootdown unmap, dirty pages", shootdown::Whole::dirty(Frames::OneByOne), unmap),
+                row("shootdown unmap, both", shootdown::Whole::dirty(Frames::InRuns), unmap),
                 row("x86_64 unmap", x86_64::Tables::new(), unmap),
                 row("page_table_multiarch unmap_region", page_table_multiarch::Tables::new(), unmap),
                 row("aarch64-paging modify_range", aarch64_paging::ModifyRange::new(), unmap),

@@ -24,11 +24,11 @@ const BATCH_WORDS: usize = 510;
 /// Fewer pages than a gather has room for.
 const GATHER_PAGES: u64 = 9_000;
 
-/// Maps a range, and unmaps it with all that belongs to it: unhook, flush, release.
-pub(crate) struct MapEach(Kernel);
-
-/// Maps page by page.
-pub(crate) struct Map(Kernel);
+/// Maps pages in one of two ways, and unmaps a range with all that belongs to it: unhook, flush, release.
+pub(crate) struct Whole {
+    kernel: Kernel,
+    map: fn(&Kernel, Pages),
+}
 
 /// Unhooks; flush and release are not timed. More pages than a gather holds are in several.
 pub(crate) struct Unhook {
@@ -308,55 +308,35 @@ fn frame(page: u64) -> Frame {
     unsafe { Frame::claim(Pfn(frame_of(page)), Level::LEAF) }
 }
 
-impl MapEach {
+impl Whole {
     pub(crate) fn clean(frames: Frames) -> Self {
-        MapEach(Kernel::new(frames, CLEAN))
+        Whole { kernel: Kernel::new(frames, CLEAN), map: Kernel::map_each }
     }
 
     pub(crate) fn dirty(frames: Frames) -> Self {
-        MapEach(Kernel::new(frames, DIRTY))
+        Whole { kernel: Kernel::new(frames, DIRTY), map: Kernel::map_each }
+    }
+
+    pub(crate) fn page_by_page() -> Self {
+        Whole { kernel: Kernel::new(Frames::OneByOne, CLEAN), map: Kernel::map }
     }
 }
 
-impl Peer for MapEach {
+impl Peer for Whole {
     fn map(&mut self, pages: Pages) {
-        self.0.map_each(pages);
+        (self.map)(&self.kernel, pages);
     }
 
     fn unmap(&mut self, pages: Pages) {
-        self.0.unmap(pages);
+        self.kernel.unmap(pages);
     }
 
     fn finish(&mut self, n_pages: u64) {
-        self.0.look(n_pages);
+        self.kernel.look(n_pages);
     }
 
     fn find(&self, page: u64) -> Option<u64> {
-        self.0.find(page)
-    }
-}
-
-impl Map {
-    pub(crate) fn new() -> Self {
-        Map(Kernel::new(Frames::OneByOne, CLEAN))
-    }
-}
-
-impl Peer for Map {
-    fn map(&mut self, pages: Pages) {
-        self.0.map(pages);
-    }
-
-    fn unmap(&mut self, pages: Pages) {
-        self.0.unmap(pages);
-    }
-
-    fn finish(&mut self, n_pages: u64) {
-        self.0.look(n_pages);
-    }
-
-    fn find(&self, page: u64) -> Option<u64> {
-        self.0.find(page)
+        self.kernel.find(page)
     }
 }
 

@@ -2,6 +2,30 @@
 
 .section .text
 
+// What a function may change without giving it back.
+.macro SAVE_SCRATCH
+    push %rax
+    push %rcx
+    push %rdx
+    push %rsi
+    push %rdi
+    push %r8
+    push %r9
+    push %r10
+    push %r11
+.endm
+.macro RESTORE_SCRATCH
+    pop %r11
+    pop %r10
+    pop %r9
+    pop %r8
+    pop %rdi
+    pop %rsi
+    pop %rdx
+    pop %rcx
+    pop %rax
+.endm
+
 // One stub a vector: all reach `interrupt_entry` with the same things on the stack.
 .macro STUB vector
 .align 16
@@ -30,15 +54,7 @@ FOR_EACH_VECTOR STUB
 // Every gate switches to a stack of its own, so the red zone of what was interrupted is left alone. `core` is compiled
 // with SSE, so its registers are saved too. The order of the pushes is that of `Interrupted`, from its end.
 interrupt_entry:
-    push %rax
-    push %rcx
-    push %rdx
-    push %rsi
-    push %rdi
-    push %r8
-    push %r9
-    push %r10
-    push %r11
+    SAVE_SCRATCH
     push %rbp
     mov %rsp, %rbp
     mov %rsp, %rdi
@@ -50,15 +66,7 @@ interrupt_entry:
     fxrstor64 (%rsp)
     mov %rbp, %rsp
     pop %rbp
-    pop %r11
-    pop %r10
-    pop %r9
-    pop %r8
-    pop %rdi
-    pop %rsi
-    pop %rdx
-    pop %rcx
-    pop %rax
+    RESTORE_SCRATCH
     add $16, %rsp                   // the vector and the error code
     iretq
 
@@ -66,30 +74,14 @@ interrupt_entry:
 // stack is aligned to 16 bytes, since the CPU does that before it pushes five words, and nine more make it fourteen.
 .global kick_entry
 kick_entry:
-    push %rax
-    push %rcx
-    push %rdx
-    push %rsi
-    push %rdi
-    push %r8
-    push %r9
-    push %r10
-    push %r11
+    SAVE_SCRATCH
     sub $512, %rsp
     fxsave64 (%rsp)
     cld
     call on_kick
     fxrstor64 (%rsp)
     add $512, %rsp
-    pop %r11
-    pop %r10
-    pop %r9
-    pop %r8
-    pop %rdi
-    pop %rsi
-    pop %rdx
-    pop %rcx
-    pop %rax
+    RESTORE_SCRATCH
     iretq
 
 // bool access_load(address, *value) and bool access_store(address, value): false if it faulted. The fault is the first
