@@ -3,7 +3,7 @@
 
 use shootdown::{Attributes, CpuId, Fix, Machine, VpnRange};
 
-use super::script::{FLUSHING, PAGE_0, and, change, create_with, unmap};
+use super::script::{FLUSHING, PAGE_0, and, change, unmap, use_everywhere_with};
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -14,7 +14,7 @@ pub(super) static UNMAP: Scenario = Scenario {
     name: "unmap_dirty_2cpu",
     goal: "A CPU's store sets the dirty bit after the entry was read and before it is cleared, and nobody learns of it.",
     method: "CPU 1 writes to the page while CPU 0 unmaps it; who unmaps a dirty page notes that it is.",
-    setup,
+    setup: |m| use_everywhere_with(m, 1, Attributes::USER_WRITE),
     main: |m| {
         if m.cpu() == CpuId(0) {
             unmap(m, VpnRange::from_len(PAGE_0, 1));
@@ -31,7 +31,7 @@ pub(super) static PROTECT: Scenario = Scenario {
     name: "protect_2cpu",
     goal: "A CPU goes on writing to a page after the operation that forbade it has returned.",
     method: "CPU 1 writes to the page while CPU 0 takes the permission away.",
-    setup,
+    setup: |m| use_everywhere_with(m, 1, Attributes::USER_WRITE),
     main: |m| {
         if m.cpu() == CpuId(0) {
             change(m, PAGE_0, |was| Attributes { writable: false, ..was });
@@ -55,7 +55,7 @@ pub(super) static WRITE_BACK: Scenario = Scenario {
     goal: "A store through a translation that still counts as dirty comes after the page was written back, and is lost.",
     method: "CPU 1 has written to the page and does again, while CPU 0 makes it clean and read-only and writes it back.",
     setup: |m| {
-        setup(m);
+        use_everywhere_with(m, 1, Attributes::USER_WRITE);
         if m.cpu() == CpuId(1) {
             m.write(PAGE_0);
         }
@@ -76,11 +76,4 @@ pub(super) static WRITE_BACK: Scenario = Scenario {
 fn write_twice(m: &Sim) {
     m.write(PAGE_0);
     m.write(PAGE_0);
-}
-
-fn setup(m: &Sim) {
-    if m.cpu() == CpuId(0) {
-        create_with(m, 1, Attributes::USER_WRITE);
-    }
-    m.user_space().switch_to(m);
 }

@@ -4,10 +4,10 @@ use shootdown::{Attributes, Counter, CpuId, Machine, VpnRange};
 use shootdown_sim::smp::{Config, TlbModel};
 
 use super::{
-    script::{FLUSHING, PAGE_0, create_with, unmap_with_tables},
+    script::{FLUSHING, PAGE_0, unmap_with_tables, use_everywhere_with},
     unmap_2cpu::UNMAP_2CPU,
 };
-use crate::{machine::Sim, reach::Reach, scenario::Scenario};
+use crate::{reach::Reach, scenario::Scenario};
 
 /// Ticks alone, to see that endless ones neither hide a state without a way out nor make one up.
 pub(super) static TICKS: Scenario = Scenario {
@@ -33,7 +33,7 @@ pub(super) static TWO_CPUS: Scenario = Scenario {
         may_refuse_tables: true,
         ..Config::with_cpus(2)
     },
-    setup,
+    setup: |m| use_everywhere_with(m, 1, Attributes { accessed: false, ..Attributes::USER_WRITE }),
     main: |m| {
         if m.cpu() == CpuId(0) {
             unmap_with_tables(m, VpnRange::from_len(PAGE_0, 2));
@@ -62,10 +62,3 @@ pub(super) static THREE_CPUS_WITH_MAY_SETS: Scenario = Scenario {
     machine: Config { cpus: 3, tlb: TlbModel::MaySets, ticks: false, ..TWO_CPUS.machine },
     ..TWO_CPUS
 };
-
-fn setup(m: &Sim) {
-    if m.cpu() == CpuId(0) {
-        create_with(m, 1, Attributes { accessed: false, ..Attributes::USER_WRITE });
-    }
-    m.user_space().switch_to(m);
-}

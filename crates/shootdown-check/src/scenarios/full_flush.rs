@@ -2,26 +2,19 @@
 
 use shootdown::{Counter, CpuId, Machine, Stale, VpnRange};
 
-use super::script::{FLUSHING, PAGE_0, create, unmap};
+use super::script::{FLUSHING, PAGE_0, unmap, use_everywhere};
 use crate::{machine::Sim, reach::Reach, scenario::Scenario};
 
 pub(super) static FULL_FLUSH: Scenario = Scenario {
     name: "full_flush",
     goal: "A CPU records a generation whose edit came after its invalidation, and then skips the request for it.",
     method: "CPU 1 flushes the whole address space while CPU 0 unmaps a page that either may cache at any time.",
-    setup,
+    setup: |m| use_everywhere(m, 1),
     main,
     proves: &FLUSHING,
     reaches: &[Reach::Stale, Reach::Counted(Counter::FlushEverything)],
     ..Scenario::BLANK
 };
-
-fn setup(m: &Sim) {
-    if m.cpu() == CpuId(0) {
-        create(m, 1);
-    }
-    m.user_space().switch_to(m);
-}
 
 fn main(m: &Sim) {
     if m.cpu() == CpuId(0) {

@@ -6,8 +6,8 @@
 use shootdown::{Counter, CpuId, Fix, Machine, VpnRange};
 
 use super::script::{
-    FLUSHING, FLUSHING_WALKERS, PAGE_0, TWO_CACHING_CPUS, TWO_LATE_CPUS, and, become_lazy, create, return_to_user,
-    unmap, unmap_with_tables,
+    FLUSHING, FLUSHING_WALKERS, PAGE_0, TWO_CACHING_CPUS, TWO_LATE_CPUS, and, become_lazy, return_to_user, unmap,
+    unmap_with_tables, use_everywhere,
 };
 use crate::{
     machine::Sim,
@@ -20,7 +20,7 @@ pub(super) static LEAF: Scenario = Scenario {
     goal: "A CPU that was left out of a flush because it was lazy comes back and uses a stale translation.",
     method: "CPU 1 becomes lazy, comes back and touches the page, while CPU 0 unmaps it.",
     machine: TWO_LATE_CPUS,
-    setup,
+    setup: |m| use_everywhere(m, 1),
     main: |m| {
         if m.cpu() == CpuId(0) {
             unmap(m, VpnRange::from_len(PAGE_0, 1));
@@ -56,7 +56,7 @@ pub(super) static ARRIVAL: Scenario = Scenario {
     method: "CPU 1, lazy elsewhere, switches to the address space and touches the page, while CPU 0 unmaps it.",
     setup: |m| {
         if m.cpu() == CpuId(0) {
-            setup(m);
+            use_everywhere(m, 1);
             m.other_space().create(m).expect("the machine has a frame for the root");
         } else {
             m.other_space().switch_to(m);
@@ -75,13 +75,6 @@ pub(super) static ARRIVAL: Scenario = Scenario {
     proves: &FLUSHING,
     ..LEAF
 };
-
-fn setup(m: &Sim) {
-    if m.cpu() == CpuId(0) {
-        create(m, 1);
-    }
-    m.user_space().switch_to(m);
-}
 
 fn pause(m: &Sim) {
     become_lazy(m);

@@ -5,15 +5,15 @@
 
 use shootdown::{Counter, CpuId, Machine, VpnRange, residency};
 
-use super::script::{FLUSHING_WALKERS, PAGE_0, TWO_CACHING_CPUS, create, unmap_with_tables};
-use crate::{machine::Sim, reach::Reach, scenario::Scenario};
+use super::script::{FLUSHING_WALKERS, PAGE_0, TWO_CACHING_CPUS, unmap_with_tables, use_everywhere};
+use crate::{reach::Reach, scenario::Scenario};
 
 pub(super) static LEAVE: Scenario = Scenario {
     name: "leave_2cpu",
     goal: "A CPU leaves the residency mask while its walker still points at tables, which are then freed.",
     method: "CPU 1 lets go of the address space while CPU 0 unmaps a page and its table.",
     machine: TWO_CACHING_CPUS,
-    setup,
+    setup: |m| use_everywhere(m, 1),
     main: |m| {
         if m.cpu() == CpuId(0) {
             unmap_with_tables(m, VpnRange::from_len(PAGE_0, 2));
@@ -31,7 +31,7 @@ pub(super) static SWITCH_AWAY: Scenario = Scenario {
     name: "switch_away_2cpu",
     method: "CPU 1 switches to another address space while CPU 0 unmaps a page and its table.",
     setup: |m| {
-        setup(m);
+        use_everywhere(m, 1);
         if m.cpu() == CpuId(0) {
             m.other_space().create(m).expect("the machine has a frame for the root");
         }
@@ -47,10 +47,3 @@ pub(super) static SWITCH_AWAY: Scenario = Scenario {
     },
     ..LEAVE
 };
-
-fn setup(m: &Sim) {
-    if m.cpu() == CpuId(0) {
-        create(m, 1);
-    }
-    m.user_space().switch_to(m);
-}

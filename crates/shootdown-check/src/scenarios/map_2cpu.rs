@@ -3,7 +3,7 @@
 use shootdown::{Attributes, CpuId, Machine};
 use shootdown_sim::smp::Config;
 
-use super::script::{PAGE_0, TWO_CACHING_CPUS, create};
+use super::script::{PAGE_0, TWO_CACHING_CPUS, use_everywhere};
 use crate::{machine::Sim, scenario::Scenario};
 
 pub(super) static MAP_2CPU: Scenario = Scenario {
@@ -11,17 +11,10 @@ pub(super) static MAP_2CPU: Scenario = Scenario {
     goal: "A walker reads a table before it is zeroed; or a frame is lost when there is no memory for the table.",
     method: "CPU 0 maps a page below a new table, which may be refused, while CPU 1 touches the page.",
     machine: Config { may_refuse_tables: true, ..TWO_CACHING_CPUS },
-    setup,
+    setup: |m| use_everywhere(m, 0),
     main,
     ..Scenario::BLANK
 };
-
-fn setup(m: &Sim) {
-    if m.cpu() == CpuId(0) {
-        create(m, 0);
-    }
-    m.user_space().switch_to(m);
-}
 
 fn main(m: &Sim) {
     if m.cpu() == CpuId(0) {

@@ -7,7 +7,7 @@ use shootdown::{Counter, CpuId, Fix, Machine, Masked, Vpn, VpnRange};
 
 use shootdown_sim::smp::{Config, TlbModel};
 
-use super::script::{FLUSHING, TWO_CPUS, and, create, unmap};
+use super::script::{FLUSHING, TWO_CPUS, and, unmap, use_everywhere};
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -18,7 +18,7 @@ pub(super) static OPEN: Scenario = Scenario {
     name: "mutual_shootdown",
     goal: "Two CPUs that flush each other's TLB wait for each other forever.",
     method: "Each unmaps a page of its own at the same time, with interrupts open.",
-    setup,
+    setup: |m| use_everywhere(m, 2),
     machine: Config { tlb: TlbModel::MaySets, ..TWO_CPUS },
     main: unmap_own_page,
     proves: &and(FLUSHING, Proof::of(Fix::DropAllWhenBehind, "stale-at-free")),
@@ -53,13 +53,6 @@ pub(super) static MASKED: Scenario = Scenario {
     proves: &and(FLUSHING, Proof::of(Fix::ServeWhileWaiting, "deadlock")),
     ..OPEN
 };
-
-fn setup(m: &Sim) {
-    if m.cpu() == CpuId(0) {
-        create(m, 2);
-    }
-    m.user_space().switch_to(m);
-}
 
 fn unmap_own_page(m: &Sim) {
     unmap(m, VpnRange::from_len(Vpn(u64::from(m.cpu().0)), 1));

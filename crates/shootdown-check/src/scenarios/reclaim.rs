@@ -2,7 +2,7 @@
 
 use shootdown::{Attributes, Counter, CpuId, Fix, Frame, Gather, Machine, Reclaim, VpnRange};
 
-use super::script::{FLUSHING, PAGE_0, TWO_CPUS, and, create, create_with, unmap};
+use super::script::{FLUSHING, PAGE_0, TWO_CPUS, and, create, unmap, use_everywhere, use_everywhere_with};
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -14,12 +14,7 @@ pub(super) static OWED: Scenario = Scenario {
     goal: "An unmap finds that reclaim has the page and returns, while another CPU can still use it.",
     method: "CPU 0 takes the page away and flushes when the lock is long released; CPU 1 unmaps it.",
     machine: TWO_CPUS,
-    setup: |m| {
-        if m.cpu() == CpuId(0) {
-            create(m, 1);
-        }
-        m.user_space().switch_to(m);
-    },
+    setup: |m| use_everywhere(m, 1),
     main: |m| {
         if m.cpu() == CpuId(0) {
             take_away(m, |_| {});
@@ -60,12 +55,7 @@ pub(super) static WRITTEN_OUT: Scenario = Scenario {
     name: "reclaim_dirty",
     goal: "A page is written out while a CPU can still store to it, and the store is lost.",
     method: "CPU 0 takes the page away, writes it out if it is dirty, and frees it; CPU 1 stores to it.",
-    setup: |m| {
-        if m.cpu() == CpuId(0) {
-            create_with(m, 1, Attributes::USER_WRITE);
-        }
-        m.user_space().switch_to(m);
-    },
+    setup: |m| use_everywhere_with(m, 1, Attributes::USER_WRITE),
     main: |m| {
         if m.cpu() == CpuId(0) {
             take_away(m, |frame| m.write_back(frame));

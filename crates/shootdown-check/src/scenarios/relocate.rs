@@ -3,7 +3,7 @@
 use shootdown::{Attributes, CpuId, Fix, Frame, Gather, Machine, Rmap, Vpn, VpnRange};
 use shootdown_sim::smp::Config;
 
-use super::script::{PAGE_0, PAGE_1, TWO_CACHING_CPUS, TWO_CPUS, create, create_with};
+use super::script::{PAGE_0, PAGE_1, TWO_CACHING_CPUS, TWO_CPUS, use_everywhere, use_everywhere_with};
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -15,12 +15,7 @@ pub(super) static TAKEN_AWAY: Scenario = Scenario {
     goal: "A page is freed that was found at its new address, while a CPU still reaches it by the old one.",
     method: "CPU 0 moves the page; CPU 1 uses it at its old address, and takes it away at the new one with an early flush.",
     machine: TWO_CPUS,
-    setup: |m| {
-        if m.cpu() == CpuId(0) {
-            create(m, 1);
-        }
-        m.user_space().switch_to(m);
-    },
+    setup: |m| use_everywhere(m, 1),
     main: |m| {
         if m.cpu() == CpuId(0) {
             relocate(m, VpnRange::from_len(PAGE_0, 1), PAGE_1);
@@ -43,12 +38,7 @@ pub(super) static WRITTEN: Scenario = Scenario {
     goal: "A store to a page that is being moved, or the page itself, is lost, also where there is no memory to move it.",
     method: "CPU 0 moves a page out of its table and may get none for its new address; CPU 1 writes to it before and after.",
     machine: Config { may_refuse_tables: true, ..TWO_CACHING_CPUS },
-    setup: |m| {
-        if m.cpu() == CpuId(0) {
-            create_with(m, 1, Attributes::USER_WRITE);
-        }
-        m.user_space().switch_to(m);
-    },
+    setup: |m| use_everywhere_with(m, 1, Attributes::USER_WRITE),
     main: |m| {
         if m.cpu() == CpuId(0) {
             relocate(m, VpnRange::from_len(PAGE_0, 2), PAGE_2);

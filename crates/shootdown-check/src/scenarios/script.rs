@@ -1,6 +1,8 @@
 //! What the scripts of several scenarios have in common.
 
-use shootdown::{Attributes, Fix, Frame, FrameSink, Gather, Pfn, Rmap, TablesGuard, Vpn, VpnRange, residency};
+use shootdown::{
+    Attributes, CpuId, Fix, Frame, FrameSink, Gather, Machine, Pfn, Rmap, TablesGuard, Vpn, VpnRange, residency,
+};
 use shootdown_sim::smp::Config;
 
 use crate::{machine::Sim, scenario::Proof};
@@ -52,6 +54,19 @@ pub(super) fn create_with(m: &Sim, n_pages: u64, attributes: Attributes) {
         let frame = m.alloc_frame();
         tables.map(page, frame, attributes).expect("the machine has frames for the tables");
     }
+}
+
+/// Creates the address space with so many pages, and switches every CPU that runs this to it.
+pub(super) fn use_everywhere(m: &Sim, n_pages: u64) {
+    use_everywhere_with(m, n_pages, Attributes::USER_READ);
+}
+
+/// The same with other permissions.
+pub(super) fn use_everywhere_with(m: &Sim, n_pages: u64, attributes: Attributes) {
+    if m.cpu() == CpuId(0) {
+        create_with(m, n_pages, attributes);
+    }
+    m.user_space().switch_to(m);
 }
 
 /// Unmaps pages and gives their frames back.

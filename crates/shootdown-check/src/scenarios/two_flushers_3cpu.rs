@@ -6,7 +6,7 @@
 use shootdown::{Counter, CpuId, Fix, Level, Machine, Masked, Stale, VpnRange};
 use shootdown_sim::smp::{Config, MemoryModel, TlbModel};
 
-use super::script::{FLUSHING, PAGE_0, PAGE_1, and, create, unmap};
+use super::script::{FLUSHING, PAGE_0, PAGE_1, and, unmap, use_everywhere};
 use crate::{
     reach::Reach,
     scenario::{Proof, Scenario},
@@ -17,12 +17,7 @@ pub(super) static TWO_FLUSHERS_3CPU: Scenario = Scenario {
     goal: "A CPU that is told of two flushes at once goes on with what one of them was about.",
     method: "CPU 0 unmaps a page, CPU 1 flushes another one, both with interrupts masked; CPU 2 runs user code.",
     machine: Config { memory: MemoryModel::Sc, tlb: TlbModel::MaySets, ..Config::with_cpus(3) },
-    setup: |m| {
-        if m.cpu() == CpuId(0) {
-            create(m, 1);
-        }
-        m.user_space().switch_to(m);
-    },
+    setup: |m| use_everywhere(m, 1),
     main: |m| match m.cpu() {
         CpuId(0) => {
             let _masked = Masked::new(m);

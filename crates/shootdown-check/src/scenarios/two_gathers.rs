@@ -6,7 +6,7 @@ use shootdown::{Counter, CpuId, Fix, Machine, VpnRange};
 
 use shootdown_sim::smp::{Config, TlbModel};
 
-use super::script::{PAGE_0, TWO_CACHING_CPUS, create, unmap, unmap_with_tables};
+use super::script::{PAGE_0, TWO_CACHING_CPUS, unmap, unmap_with_tables, use_everywhere};
 use crate::{
     reach::Reach,
     scenario::{Proof, Scenario},
@@ -16,12 +16,7 @@ pub(super) static PAGE: Scenario = Scenario {
     name: "two_gathers",
     goal: "An unmap finds the page gone and returns, while another CPU can still use it.",
     method: "Both CPUs unmap the same page.",
-    setup: |m| {
-        if m.cpu() == CpuId(0) {
-            create(m, 1);
-        }
-        m.user_space().switch_to(m);
-    },
+    setup: |m| use_everywhere(m, 1),
     main: |m| unmap(m, VpnRange::from_len(PAGE_0, 1)),
     reaches: &[Reach::Stale, Reach::Counted(Counter::FlushForced)],
     proves: &[Proof::of(Fix::FlushForOthers, "stale-after-return")],

@@ -3,7 +3,7 @@
 
 use shootdown::{CpuId, Fix, Frame, Gather, Machine, Rmap, Vpn, VpnRange, gather::Area};
 
-use super::script::{PAGE_0, PAGE_1, TWO_CPUS, create};
+use super::script::{PAGE_0, PAGE_1, TWO_CPUS, use_everywhere};
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -15,12 +15,7 @@ pub(super) static AREA: Scenario = Scenario {
     goal: "A driver finds no area left that maps its frame and reuses it, while a CPU still reaches it.",
     method: "CPU 0 unmaps the area, and the driver frees its frame as soon as the area is gone; CPU 1 touches the page.",
     machine: TWO_CPUS,
-    setup: |m| {
-        if m.cpu() == CpuId(0) {
-            create(m, 1);
-        }
-        m.user_space().switch_to(m);
-    },
+    setup: |m| use_everywhere(m, 1),
     main: |m| {
         if m.cpu() == CpuId(0) {
             unmap_area(m, 1);
@@ -37,12 +32,7 @@ pub(super) static MIDWAY: Scenario = Scenario {
     name: "uncounted_area_midway",
     goal: "A flush in the middle of a driver's area makes the gather forget that the rest is urgent, too.",
     method: "As uncounted_area, with two pages and a flush between.",
-    setup: |m| {
-        if m.cpu() == CpuId(0) {
-            create(m, 2);
-        }
-        m.user_space().switch_to(m);
-    },
+    setup: |m| use_everywhere(m, 2),
     main: |m| {
         if m.cpu() == CpuId(0) {
             unmap_area(m, 2);

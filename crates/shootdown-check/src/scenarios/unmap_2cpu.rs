@@ -2,26 +2,19 @@
 
 use shootdown::{CpuId, Machine, VpnRange};
 
-use super::script::{FLUSHING, PAGE_0, create, unmap};
+use super::script::{FLUSHING, PAGE_0, unmap, use_everywhere};
 use crate::{machine::Sim, reach::Reach, scenario::Scenario};
 
 pub(super) static UNMAP_2CPU: Scenario = Scenario {
     name: "unmap_2cpu",
     goal: "A frame is freed while some TLB still translates to it.",
     method: "CPU 0 unmaps the page that CPU 1 touches twice, while both walkers may cache it at any time.",
-    setup,
+    setup: |m| use_everywhere(m, 1),
     main,
     proves: &FLUSHING,
     reaches: &[Reach::Stale],
     ..Scenario::BLANK
 };
-
-fn setup(m: &Sim) {
-    if m.cpu() == CpuId(0) {
-        create(m, 1);
-    }
-    m.user_space().switch_to(m);
-}
 
 fn main(m: &Sim) {
     if m.cpu() == CpuId(0) {

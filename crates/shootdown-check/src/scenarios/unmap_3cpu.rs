@@ -3,7 +3,7 @@
 use shootdown::{CpuId, Machine, VpnRange};
 use shootdown_sim::smp::Config;
 
-use super::script::{FLUSHING, PAGE_0, TWO_CPUS, create, unmap};
+use super::script::{FLUSHING, PAGE_0, TWO_CPUS, unmap, use_everywhere};
 use crate::{machine::Sim, reach::Reach, scenario::Scenario};
 
 pub(super) static UNMAP_3CPU: Scenario = Scenario {
@@ -11,19 +11,12 @@ pub(super) static UNMAP_3CPU: Scenario = Scenario {
     goal: "A frame is freed when one of two targets has answered.",
     method: "CPU 0 unmaps the page that CPU 1 and CPU 2 both touch, while all walkers may cache it at any time.",
     machine: Config { cpus: 3, ..TWO_CPUS },
-    setup,
+    setup: |m| use_everywhere(m, 1),
     main,
     proves: &FLUSHING,
     reaches: &[Reach::Stale],
     ..Scenario::BLANK
 };
-
-fn setup(m: &Sim) {
-    if m.cpu() == CpuId(0) {
-        create(m, 1);
-    }
-    m.user_space().switch_to(m);
-}
 
 fn main(m: &Sim) {
     if m.cpu() == CpuId(0) {

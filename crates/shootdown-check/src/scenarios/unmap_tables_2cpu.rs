@@ -2,7 +2,7 @@
 
 use shootdown::{Counter, CpuId, Fix, Machine, VpnRange};
 
-use super::script::{FLUSHING, PAGE_0, TWO_CACHING_CPUS, and, create, unmap_with_tables};
+use super::script::{FLUSHING, PAGE_0, TWO_CACHING_CPUS, and, unmap_with_tables, use_everywhere};
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -14,19 +14,12 @@ pub(super) static UNMAP_TABLES_2CPU: Scenario = Scenario {
     goal: "A page table is freed while a walker still points at it.",
     method: "CPU 0 unmaps a page and its table while both walkers may cache the way to it, and CPU 1 touches the page.",
     machine: TWO_CACHING_CPUS,
-    setup,
+    setup: |m| use_everywhere(m, 1),
     main,
     proves: &and(FLUSHING, Proof::of(Fix::DropWalkCaches, "walker-in-freed-table")),
     reaches: &[Reach::Stale, Reach::Counted(Counter::TableReleased)],
     ..Scenario::BLANK
 };
-
-fn setup(m: &Sim) {
-    if m.cpu() == CpuId(0) {
-        create(m, 1);
-    }
-    m.user_space().switch_to(m);
-}
 
 fn main(m: &Sim) {
     if m.cpu() == CpuId(0) {
