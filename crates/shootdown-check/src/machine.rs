@@ -196,6 +196,12 @@ impl Sim {
         self.perform(Operation::WriteBack(frame));
     }
 
+    /// Copies what user code has stored in one frame to another.
+    #[track_caller]
+    pub fn copy(&self, from: Pfn, to: Pfn) {
+        self.perform(Operation::Copy { from, to });
+    }
+
     /// Lets no user code run on this CPU from now on: it is in a kernel thread, or idle.
     #[track_caller]
     pub fn stop_user(&self) {

@@ -260,6 +260,7 @@ fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) 
         Operation::AllocBatch => "takes a batch".to_owned(),
         Operation::Access(page, access) => accesses(&after, cpu, page, access),
         Operation::WriteBack(frame) => format!("writes frame {} back", frame.0),
+        Operation::Copy { from, to } => format!("copies frame {} to frame {}", from.0, to.0),
         Operation::ReturnFromInterrupt => "returns".to_owned(),
         Operation::OwnGet(_)
         | Operation::OwnSet(..)

@@ -52,7 +52,8 @@ impl<M: Program> AddressSpace<M> {
 
         let mut gather = self.gather(m);
         let strength = self.habits.relocation;
-        let result = gather.relocate(kept, new.start, |gather| gather.strengthen(strength)).map_err(|_| OutOfMemory);
+        let result =
+            gather.relocate(kept, new.start, || (), |gather| gather.strengthen(strength)).map_err(|_| OutOfMemory);
         gather.finish();
         if result.is_ok() && keeping == Keep::Nothing {
             self.unmap_locked(m, &mut layout, kept);

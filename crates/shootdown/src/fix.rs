@@ -160,11 +160,35 @@ pub enum Fix {
     /// Without: somebody finds a page at its new address, takes it away there, flushes that address and frees the page,
     /// while TLBs still lead to it from the old one (CVE-2018-18281).
     FlushBeforeUnlock,
+    /// Who moves translations holds the reverse maps that lead to them.
+    ///
+    /// Without: somebody looks for the mappings of a page at its new address before the move and at its old one after it,
+    /// finds none, and frees a page that is mapped (the reverse-map locks of Linux's `move_page_tables`; CVE-2022-41222).
+    HoldRmapToMove,
+    /// Who moves a table looks again, under the lock under which he moves it, whether it is still there.
+    ///
+    /// Without: the table was freed in between, and walkers are led to what is none (CVE-2024-50066).
+    LookAgainToMove,
+    /// The contents of a page are copied after the flush, also where its entry forbids stores.
+    ///
+    /// Without: what made the entry read-only has not flushed yet, and a store that comes after the copy is lost (Linux
+    /// 6ce64428d620, of 2021: write protection for user-space fault handlers).
+    FlushBeforeCopy,
+    /// Who does not flush since an entry already forbids what he wants to be forbidden asks whether a flush is pending.
+    ///
+    /// Without: who made it so has not flushed yet, and stores go on while the page is copied or compared (Linux
+    /// 20841405940e, of 2013: migration under NUMA hinting; KSM's `write_protect_page`).
+    AskWhatIsPending,
+    /// A gather looks what reclaim owes after the last time that it has the page-table lock, and not when it begins.
+    ///
+    /// Without: reclaim takes a page away between two holds of the lock, and whoever finds the entry absent flushes nothing
+    /// (Linux, of 2025: "close theoretical race where stale TLB entries could linger").
+    LookForDebtLast,
 }
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 33] = [
+    pub const ALL: [Fix; 38] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -198,6 +222,11 @@ impl Fix {
         Fix::DropAllWhenBehind,
         Fix::DelayRmap,
         Fix::FlushBeforeUnlock,
+        Fix::HoldRmapToMove,
+        Fix::LookAgainToMove,
+        Fix::FlushBeforeCopy,
+        Fix::AskWhatIsPending,
+        Fix::LookForDebtLast,
     ];
 
     /// Returns the name used on command lines and in reports.
@@ -237,6 +266,11 @@ impl Fix {
             Fix::DropAllWhenBehind => "drop-all-when-behind",
             Fix::DelayRmap => "delay-rmap",
             Fix::FlushBeforeUnlock => "flush-before-unlock",
+            Fix::HoldRmapToMove => "hold-rmap-to-move",
+            Fix::LookAgainToMove => "look-again-to-move",
+            Fix::FlushBeforeCopy => "flush-before-copy",
+            Fix::AskWhatIsPending => "ask-what-is-pending",
+            Fix::LookForDebtLast => "look-for-debt-last",
         }
     }
 

@@ -10,6 +10,7 @@ mod company;
 mod pages;
 mod release;
 mod relocate;
+mod replace;
 mod tables;
 mod unhook;
 

@@ -38,6 +38,9 @@ pub trait Policy: 'static {
     /// Whether the machine takes a translation out of every TLB in the step that clears or changes its entry, as s390 does
     /// (`MMU_GATHER_NO_GATHER`). Then nothing is gathered but tables.
     const CLEARING_FLUSHES: bool = false;
+    /// Whether a whole level 1 table can move to another address by one entry that points at it. Not where the MMU keeps a
+    /// hash of translations, since [`Machine::unhooked`](crate::Machine::unhooked) does not hear of those in it.
+    const MOVES_TABLES: bool = !Self::CLEARING_FLUSHES;
     /// Tags on each CPU, up to [`MAX_SLOTS`](crate::tag::MAX_SLOTS), where they are slots (`TLB_NR_DYN_ASIDS`).
     const TAG_SLOTS: usize = 6;
     /// The highest tag where they are numbered: 255 on Alpha's EV6, 127 on EV5.

@@ -12,7 +12,6 @@ const NO_LOCKLESS: &str = "lockless walkers";
 const NO_SHARED: &str = "shared page tables";
 const NO_KERNEL: &str = "kernel mappings";
 const NO_SECONDARY: &str = "secondary TLBs";
-const NO_RMAP: &str = "reverse mappings and write-back";
 const NO_HUGE: &str = "leaves of several sizes in the explorer";
 
 /// The races.
@@ -94,34 +93,34 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-RECLAIM-RELOCK",
         "The flush owed by reclaim is checked, then the lock dropped and taken again",
-        NotApplicable("a gather looks what is owed when it finishes, after all its locks"),
+        Shown("reclaim_between_locks", Fix::LookForDebtLast),
     ),
     incident(
         "R-RECLAIM-DSB",
         "A barrier completes only its own CPU's broadcast invalidations (4b634918384c)",
         NotYet("broadcast invalidation"),
     ),
-    incident(
-        "R-TLBUBC-NEST",
-        "Reclaim within reclaim resets the mark that a flush is owed",
-        NotApplicable("each batch of reclaim is a value of its own"),
-    ),
+    incident("R-TLBUBC-NEST", "Reclaim within reclaim resets the mark that a flush is owed", Holds("reclaim_nested")),
     incident(
         "R-NUMA",
         "An entry that was made inaccessible, and not flushed, is taken for uncached (20841405940e)",
-        NotYet("entries that are inaccessible and present"),
+        Shown("migration_3cpu", Fix::AskWhatIsPending),
     ),
     incident(
         "R-MIGVMA",
         "Page-table locks are dropped between clearing and flushing (60bae7370896)",
-        NotYet("two operations on one page at once"),
+        Shown("collected_2cpu", Fix::FlushForOthers),
     ),
     incident(
         "R-UFFD",
         "A page is copied while a stale entry still lets it be written (6ce64428d620)",
-        NotYet("a copying script"),
+        Shown("copy_on_write_3cpu", Fix::FlushBeforeCopy),
     ),
-    incident("R-KSM", "An entry that is read-only in memory is taken as proof that nobody writes", NotYet(NO_RMAP)),
+    incident(
+        "R-KSM",
+        "An entry that is read-only in memory is taken as proof that nobody writes",
+        Shown("merge_3cpu", Fix::AskWhatIsPending),
+    ),
     incident(
         "R-SOFTDIRTY",
         "A gather without a recorded range finishes without a flush (912efa17e512)",
@@ -140,13 +139,13 @@ pub(super) const RACES: &[Incident] = &[
     ),
     incident(
         "R-MREMAP-PUD",
-        "A whole table is moved under somebody who unmaps by the old address (CVE-2022-41222)",
-        NotApplicable("moves are leaf by leaf"),
+        "A whole table is moved under somebody who looks for a page by the reverse map (CVE-2022-41222)",
+        Shown("relocate_looked_for", Fix::HoldRmapToMove),
     ),
     incident(
         "R-MREMAP-RETRACT",
         "A table is retracted while it is being moved (CVE-2024-50066)",
-        NotApplicable("moves are leaf by leaf"),
+        Shown("relocate_table_gone", Fix::LookAgainToMove),
     ),
     incident(
         "R-EXEC-STACK",

@@ -12,6 +12,7 @@ mod leave_2cpu;
 mod map_2cpu;
 pub mod models;
 mod mutual_shootdown;
+mod pending;
 mod reclaim;
 mod refused_batch;
 mod relocate;
@@ -29,7 +30,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 63] = [
+pub static ALL: [&Scenario; 73] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -39,10 +40,13 @@ pub static ALL: [&Scenario; 63] = [
     &refused_batch::REFUSED_BATCH,
     &two_gathers::PAGE,
     &two_gathers::TABLE,
+    &two_gathers::COLLECTED,
     &exiting::REAPER,
     &exiting::EXIT,
     &reclaim::OWED,
     &reclaim::PAID_TOO_EARLY,
+    &reclaim::BETWEEN_LOCKS,
+    &reclaim::NESTED,
     &reclaim::WRITTEN_OUT,
     &uncounted_area::AREA,
     &uncounted_area::MIDWAY,
@@ -87,6 +91,13 @@ pub static ALL: [&Scenario; 63] = [
     &delayed_rmap::DELAYED_RMAP,
     &relocate::TAKEN_AWAY,
     &relocate::WRITTEN,
+    &relocate::TABLE,
+    &relocate::INTO_TABLE,
+    &relocate::LOOKED_FOR,
+    &relocate::TABLE_GONE,
+    &pending::MIGRATION,
+    &pending::COPY,
+    &pending::MERGE,
     &everything::TICKS,
     &everything::TWO_CPUS,
     &everything::THREE_CPUS,

@@ -1,8 +1,9 @@
 //! Reclaim takes a page away and flushes much later (R-RECLAIM); others find the page gone meanwhile.
 
-use shootdown::{Attributes, Counter, CpuId, Fix, Frame, Gather, Machine, Reclaim, VpnRange};
+use shootdown::{Attributes, Counter, CpuId, Fix, Frame, Gather, Machine, Reclaim, Rmap, Vpn, VpnRange};
+use shootdown_sim::smp::{Config, MemoryModel};
 
-use super::script::{FLUSHING, PAGE_0, TWO_CPUS, and, create, unmap, use_everywhere, use_everywhere_with};
+use super::script::{FLUSHING, PAGE_0, PAGE_1, TWO_CPUS, and, create, unmap, use_everywhere, use_everywhere_with};
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -17,7 +18,7 @@ pub(super) static OWED: Scenario = Scenario {
     setup: |m| use_everywhere(m, 1),
     main: |m| {
         if m.cpu() == CpuId(0) {
-            take_away(m, |_| {});
+            take_away(m, PAGE_0, |_| {});
         } else {
             unmap(m, VpnRange::from_len(PAGE_0, 1));
         }
@@ -40,7 +41,7 @@ pub(super) static PAID_TOO_EARLY: Scenario = Scenario {
     },
     main: |m| {
         if m.cpu() == CpuId(0) {
-            take_away(m, |_| {});
+            take_away(m, PAGE_0, |_| {});
         } else {
             let sink = |m: &Sim, frame: Frame| m.free_frame(frame);
             Gather::new(m, m.user_space(), &sink).finish();
@@ -58,7 +59,7 @@ pub(super) static WRITTEN_OUT: Scenario = Scenario {
     setup: |m| use_everywhere_with(m, 1, Attributes::USER_WRITE),
     main: |m| {
         if m.cpu() == CpuId(0) {
-            take_away(m, |frame| m.write_back(frame));
+            take_away(m, PAGE_0, |frame| m.write_back(frame));
         } else {
             m.write(PAGE_0);
             m.write(PAGE_0);
@@ -69,12 +70,66 @@ pub(super) static WRITTEN_OUT: Scenario = Scenario {
     ..OWED
 };
 
-fn take_away(m: &Sim, write_out: impl Fn(shootdown::Pfn)) {
+pub(super) static BETWEEN_LOCKS: Scenario = Scenario {
+    name: "reclaim_between_locks",
+    goal: "Reclaim takes a page away between two holds of the lock by one unmap, which looked what is owed at the first.",
+    method: "As reclaim, of the second of two pages; CPU 1 has no room for both and flushes between.",
+    machine: Config { memory: MemoryModel::Sc, may_refuse_batches: true, ..TWO_CPUS },
+    setup: |m| use_everywhere(m, 2),
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            take_away(m, PAGE_1, |_| {});
+        } else {
+            let sink = |m: &Sim, frame: Frame| m.free_frame(frame);
+            let pages = VpnRange::from_len(PAGE_0, 2);
+            let mut gather = Gather::new(m, m.user_space(), &sink);
+            gather.unmap(pages, |_| Rmap::Now);
+            gather.finish();
+            m.promises(pages);
+        }
+    },
+    proves: &[
+        Proof::of(Fix::LookForDebtLast, "stale-after-return"),
+        Proof::of(Fix::PayForReclaim, "stale-after-return"),
+    ],
+    ..OWED
+};
+
+pub(super) static NESTED: Scenario = Scenario {
+    name: "reclaim_nested",
+    goal: "Reclaim that comes on top of reclaim makes the outer one forget that it owes a flush.",
+    method: "CPU 0 takes a page away, then reclaims once more and finds nothing, and finishes both; CPU 1 uses the page.",
+    setup: |m| use_everywhere(m, 1),
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            nest(m);
+        } else {
+            m.access(PAGE_0);
+        }
+    },
+    proves: &FLUSHING,
+    reaches: &[Reach::Stale],
+    ..OWED
+};
+
+fn nest(m: &Sim) {
+    let sink = |m: &Sim, frame: Frame| m.free_frame(frame);
+    let space = m.user_space();
+    let mut outer = Reclaim::new(m, &sink);
+    outer.unhook(space, space.lock(m).find(PAGE_0).expect("the page is mapped"));
+    // What needs memory to write a page out may reclaim in its turn.
+    let mut inner = Reclaim::new(m, &sink);
+    inner.flush_before_write();
+    inner.finish();
+    outer.finish();
+}
+
+fn take_away(m: &Sim, page: Vpn, write_out: impl Fn(shootdown::Pfn)) {
     let sink = |m: &Sim, frame: Frame| m.free_frame(frame);
     let space = m.user_space();
     let mut reclaim = Reclaim::new(m, &sink);
     let tables = space.lock(m);
-    let unhooked = tables.find(PAGE_0).and_then(|leaf| reclaim.unhook(space, leaf));
+    let unhooked = tables.find(page).and_then(|leaf| reclaim.unhook(space, leaf));
     drop(tables);
     if let Some(unhooked) = unhooked
         && unhooked.attributes.dirty

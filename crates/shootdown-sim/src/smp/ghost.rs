@@ -60,6 +60,13 @@ impl Hardware {
         frame.is_noted_dirty = false;
     }
 
+    /// Copies a data frame: what user code has stored in it until now is in the other one too, and nothing of what comes
+    /// after. Whether that one must be written back its own entry has to say.
+    pub(super) fn copy(&mut self, from: Pfn, to: Pfn) {
+        let is_written = std::mem::take(&mut self.frame_mut(from).is_written);
+        self.frame_mut(to).is_written |= is_written;
+    }
+
     /// Checks that no CPU can go to `pages` in a way that the tables, as `cpu` sees them, do not allow.
     ///
     /// A CPU that runs no user code may remember such a way until it does.
@@ -92,8 +99,8 @@ impl Hardware {
             return None;
         };
         match read(table, Level::LEAF) {
-            (raw, Entry::Leaf(frame)) => Some(translation(raw, frame)),
-            (_, Entry::Table(_) | Entry::Absent) => None,
+            (raw, Entry::Leaf(frame)) if Tiny::attributes(raw).user => Some(translation(raw, frame)),
+            (_, Entry::Leaf(_) | Entry::Table(_) | Entry::Absent) => None,
         }
     }
 

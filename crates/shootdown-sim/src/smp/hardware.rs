@@ -340,6 +340,7 @@ impl Hardware {
             Operation::Access(page, access) => return self.access(cpu, page, access, usize::from(outcome)),
             Operation::NoteDirty(frame) => self.frame_mut(frame).is_noted_dirty = true,
             Operation::WriteBack(frame) => self.write_back(frame),
+            Operation::Copy { from, to } => self.copy(from, to),
             Operation::Promise(pages) => self.promise(cpu, pages)?,
             Operation::StopUser => self.cpu_mut(cpu).runs_user = false,
             Operation::ResumeUser => self.resume_user(cpu)?,

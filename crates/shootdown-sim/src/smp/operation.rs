@@ -87,6 +87,13 @@ pub enum Operation {
     NoteDirty(Pfn),
     /// Ghost: what user code has stored in a data frame is written back.
     WriteBack(Pfn),
+    /// Ghost: what user code has stored in a data frame is copied to another one.
+    Copy {
+        /// The one that is read.
+        from: Pfn,
+        /// The one that is written.
+        to: Pfn,
+    },
     /// Ghost: an operation on these pages of the loaded address space has returned. From now on no user code goes to them
     /// in a way that the tables, as this CPU sees them, do not allow.
     Promise(VpnRange),

@@ -192,11 +192,11 @@ impl Hardware {
         };
         let at = EntryAt { table: TableFrame(table), index: page.index::<Tiny>(Level::LEAF) };
         match self.walker_reads(cpu, at, Level::LEAF)? {
-            (raw, Entry::Leaf(frame)) => {
+            (raw, Entry::Leaf(frame)) if Tiny::attributes(raw).user => {
                 let is_accessed = !self.config.sets_accessed || Tiny::attributes(raw).accessed;
                 Ok(Some(Found { at, translation: translation(raw, frame), is_accessed }))
             }
-            (_, Entry::Absent | Entry::Table(_)) => Ok(None),
+            (_, Entry::Leaf(_) | Entry::Absent | Entry::Table(_)) => Ok(None),
         }
     }
 

@@ -104,3 +104,27 @@ fn tables_are_released_batch_by_batch() {
         }
     }
 }
+
+/// Whole tables move by one entry each, with one flush for each, and nothing is freed but what they were in.
+#[test]
+fn tables_move_as_they_are() {
+    const TABLE: u64 = 512;
+    for n_tables in [1, 3] {
+        let world = World::<Sized<12, BatchesOf<510>>>::new();
+        world.map(pages(0, n_tables * TABLE), Attributes::USER_WRITE);
+        let n_frames = world.machine.n_frames_held();
+        let before = world.machine.counter(Counter::Flush);
+        // No frame could be had for a table.
+        world.machine.limit_frames(Some(0));
+        let (account, to) = (Account::default(), Vpn(64 * TABLE));
+        let mut gather = Gather::new(&world.machine, world.space(), &account);
+        gather.relocate(pages(0, n_tables * TABLE), to, || (), |_| {}).expect("nothing is in the way");
+        gather.finish();
+        world.check();
+        assert_eq!(world.machine.counter(Counter::Flush) - before, n_tables);
+        assert_eq!(world.machine.n_frames_held(), n_frames);
+        let tables = world.space().lock(&world.machine);
+        assert!(tables.leaves(pages(0, 64 * TABLE)).next().is_none());
+        assert_eq!(tables.leaves(pages(to.0, n_tables * TABLE)).count() as u64, n_tables * TABLE);
+    }
+}

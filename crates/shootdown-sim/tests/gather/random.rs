@@ -1,10 +1,14 @@
 //! Random sequences of everything a gather does, on each kind of machine, against a model that is a map.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
 
 use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
 use shootdown::{
-    Attributes, Fix, Frame, FrameRun, FrameSink, Gather, Level, MapErrorKind, Pfn, Policy, Rmap, Vpn, VpnRange,
+    Attributes, Fix, Frame, FrameRun, FrameSink, Gather, Level, MapErrorKind, Pfn, Policy, Rmap, TablesGuard, Vpn,
+    VpnRange,
     arch::{alpha::Alpha, x86_64::X86_64},
     page,
 };
@@ -18,6 +22,9 @@ use crate::{
 /// Two tables of level 1 on x86-64, and the beginning of a third.
 const N_PAGES: u64 = 1_200;
 const BASE: u64 = 0x8000;
+
+/// Where pages are moved, and from where they are not moved on.
+const AWAY: u64 = 0x1_0000;
 
 /// How translations are taken out.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +43,9 @@ enum Step {
     MapHuge { start: u64 },
     Unmap { start: u64, n: u64, how: How, delays: bool, and_tables: bool },
     Protect { start: u64, n: u64, attributes: Attributes },
+    Restrict { start: u64, n: u64 },
+    Replace { start: u64 },
+    Move { start: u64, n: u64, to: u64 },
     JoinFrames(bool),
     LimitBatches(Option<u64>),
     LimitFrames(Option<u64>),
@@ -68,6 +78,12 @@ fn step() -> impl Strategy<Value = Step> {
             Step::Unmap { start, n, how, delays, and_tables }
         }),
         2 => (range(), attributes()).prop_map(|((start, n), attributes)| Step::Protect { start, n, attributes }),
+        1 => range().prop_map(|(start, n)| Step::Restrict { start, n }),
+        2 => (0..N_PAGES).prop_map(|start| Step::Replace { start }),
+        2 => (range(), 0..N_PAGES).prop_map(|((start, n), to)| Step::Move { start, n, to }),
+        // Whole tables.
+        2 => (0..3_u64, 1..3_u64, 0..3_u64)
+            .prop_map(|(start, n, to)| Step::Move { start: start << 9, n: n << 9, to: to << 9 }),
         1 => any::<bool>().prop_map(Step::JoinFrames),
         1 => few().prop_map(Step::LimitBatches),
         1 => few().prop_map(Step::LimitFrames),
@@ -125,6 +141,9 @@ impl<A: Architecture> Test<A> {
                 self.unmap(pages(BASE + start, n), how, delays, and_tables);
             }
             Step::Protect { start, n, attributes } => self.protect(pages(BASE + start, n), attributes),
+            Step::Restrict { start, n } => self.restrict(pages(BASE + start, n)),
+            Step::Replace { start } => self.replace(BASE + start),
+            Step::Move { start, n, to } => self.relocate(pages(BASE + start, n), AWAY + to),
             Step::JoinFrames(join) => machine.join_frames(join),
             Step::LimitBatches(n_left) => machine.limit_batches(n_left),
             Step::LimitFrames(n_left) => machine.limit_frames(n_left),
@@ -220,6 +239,77 @@ impl<A: Architecture> Test<A> {
         for page in self.reached(range) {
             self.model.entry(page).and_modify(|(_, _, now)| *now = attributes);
         }
+    }
+
+    /// When it returns nobody can write, also before the gather is finished.
+    fn restrict(&mut self, range: VpnRange) {
+        let machine = &self.world.machine;
+        let none = |_: &Sequential<A>, _: Frame| unreachable!("nothing is unhooked");
+        let mut gather = Gather::new(machine, self.world.space(), &none);
+        let tables = self.world.space().lock(machine);
+        for leaf in tables.leaves(range) {
+            let (_, _, was) = self.model.get_mut(&leaf.page().0).expect("it is mapped");
+            let to = Attributes { writable: false, ..*was };
+            assert_eq!(gather.restrict(leaf, to), *was);
+            self.world.check();
+            *was = to;
+        }
+        drop(tables);
+        gather.finish();
+    }
+
+    fn replace(&mut self, page: u64) {
+        let (machine, space) = (&self.world.machine, self.world.space());
+        let Some(page) = self.reached(pages(page, 1)).first().copied() else {
+            return;
+        };
+        let (old, level, was) = self.model[&page];
+        let Ok(frame) = page::allocate(machine, level) else {
+            return;
+        };
+        let (account, new) = (Account::default(), frame.pfn());
+        let mut gather = Gather::new(machine, space, &account);
+        let tables = space.lock(machine);
+        let copied = Cell::new(None);
+        let writable = |was| Attributes { writable: true, dirty: true, ..was };
+        let replaced = gather.replace(&tables, Vpn(page), frame, writable, |from, to| {
+            self.world.check();
+            copied.set(Some((from, to)));
+        });
+        assert_eq!(replaced.expect("it is mapped").attributes, was);
+        assert_eq!(copied.get(), Some((old, new)));
+        drop(tables);
+        gather.finish();
+        assert_eq!(*account.released.borrow(), [(old, 1)]);
+        self.model.insert(page, (new, level, writable(was)));
+    }
+
+    /// What cannot be moved, and all after it, stays where it is.
+    fn relocate(&mut self, from: VpnRange, to: u64) {
+        let (machine, space) = (&self.world.machine, self.world.space());
+        let none = |_: &Sequential<A>, _: Frame| unreachable!("nothing is freed");
+        let n_held = Cell::new(0);
+        let hold = || n_held.set(n_held.get() + 1);
+        let mut gather = Gather::new(machine, space, &none);
+        let result = gather.relocate(from, Vpn(to), hold, |_| {});
+        gather.finish();
+        let distance = to - from.start.0;
+        let moved = |tables: &TablesGuard<'_, Sequential<A>>, page: u64| {
+            tables.find(Vpn(page)).is_none_or(|leaf| leaf.page().0 != page)
+        };
+        let tables = space.lock(machine);
+        let mut is_stuck = false;
+        let reached = self.reached(from);
+        assert!(reached.is_empty() || n_held.get() > 0, "the reverse maps were not held");
+        for page in reached {
+            if is_stuck || !moved(&tables, page) {
+                is_stuck = true;
+                continue;
+            }
+            let there = self.model.remove(&page).expect("it was there");
+            assert_eq!(self.model.insert(page + distance, there), None);
+        }
+        assert_eq!(is_stuck, result.is_err(), "{result:?}");
     }
 
     /// The tables say what the model says.

@@ -1,7 +1,7 @@
 //! A format for exhaustive exploration: two levels of two entries, an entry in one byte.
 //!
 //! Small enough that every state of every table can be hashed, and still with everything that matters: two levels, so
-//! that a walk can be cut in half; accessed and dirty bits; permissions.
+//! that a walk can be cut in half; accessed and dirty bits; permissions; and leaves that are there for the kernel only.
 
 use crate::{
     addr::{Level, Pfn, TableFrame},
@@ -26,7 +26,7 @@ impl EntryFormat for Tiny {
     const HIGHEST_LEAF: Level = Level(2);
 
     fn leaf(frame: Pfn, _: Level, attributes: Attributes) -> u64 {
-        Self::with_attributes(PRESENT | LEAF | frame.0 & FRAME, attributes)
+        Self::with_attributes(LEAF | frame.0 & FRAME, attributes)
     }
 
     fn table(table: TableFrame) -> u64 {
@@ -35,10 +35,10 @@ impl EntryFormat for Tiny {
 
     fn decode(raw: u64, _: Level) -> Entry {
         let frame = Pfn(raw & FRAME);
-        match (raw & PRESENT != 0, raw & LEAF != 0) {
-            (false, _) => Entry::Absent,
-            (true, true) => Entry::Leaf(frame),
-            (true, false) => Entry::Table(TableFrame(frame)),
+        match (raw & LEAF != 0, raw & PRESENT != 0) {
+            (true, _) => Entry::Leaf(frame),
+            (false, true) => Entry::Table(TableFrame(frame)),
+            (false, false) => Entry::Absent,
         }
     }
 
@@ -46,24 +46,26 @@ impl EntryFormat for Tiny {
         Attributes {
             writable: raw & WRITABLE != 0,
             executable: true,
-            user: true,
+            // To hardware it is absent then, as a page without any permission is on x86 under Linux.
+            user: raw & PRESENT != 0,
             accessed: raw & ACCESSED != 0,
             dirty: raw & DIRTY != 0,
         }
     }
 
     fn with_attributes(raw: u64, attributes: Attributes) -> u64 {
-        raw & !(WRITABLE | ACCESSED | DIRTY)
+        raw & !(PRESENT | WRITABLE | ACCESSED | DIRTY)
+            | if attributes.user { PRESENT } else { 0 }
             | if attributes.writable { WRITABLE } else { 0 }
             | if attributes.accessed { ACCESSED } else { 0 }
             | if attributes.dirty { DIRTY } else { 0 }
     }
 
     fn hardware_may_write(raw: u64) -> bool {
-        raw & (ACCESSED | DIRTY) != ACCESSED | DIRTY
+        raw & PRESENT != 0 && raw & (ACCESSED | DIRTY) != ACCESSED | DIRTY
     }
 
     fn needs_flush(old: u64, new: u64) -> bool {
-        old & PRESENT != 0 && (old & !new & (ACCESSED | DIRTY) != 0 || (old ^ new) & WRITABLE != 0)
+        old & PRESENT != 0 && (old & !new & (PRESENT | ACCESSED | DIRTY) != 0 || (old ^ new) & WRITABLE != 0)
     }
 }

@@ -48,9 +48,25 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         self.space.gathers.load(self.m, Acquire) > u64::from(self.is_live)
     }
 
+    /// Tells whether an entry as it is now may be somebody else's change whose flush is still to come.
+    pub(super) fn must_ask_for_others(&self) -> bool {
+        self.m.keeps(Fix::AskWhatIsPending) && (self.has_company() || !self.space.reclaimed.debt(self.m).is_paid)
+    }
+
+    /// The step before [`LookForDebtLast`](Fix::LookForDebtLast): pays what reclaim owes now, and does not look again.
+    #[cold]
+    pub(super) fn pay_now(&mut self) {
+        let debt = self.space.reclaimed.debt(self.m);
+        if !debt.is_paid {
+            self.record(Stale::EVERYTHING);
+            self.flush_translations();
+            self.space.reclaimed.pay(self.m, &debt);
+        }
+    }
+
     /// Flushes everything next if another gather is under way, or reclaim owes a flush; tells whether that will be paid.
     pub(super) fn flush_for_others(&mut self, debt: &Debt) -> bool {
-        let is_owed = !debt.is_paid && self.m.keeps(Fix::PayForReclaim);
+        let is_owed = !debt.is_paid && self.m.keeps(Fix::PayForReclaim) && self.m.keeps(Fix::LookForDebtLast);
         let has_company = self.has_company() && self.m.keeps(Fix::FlushForOthers);
         if !is_owed && !has_company {
             return false;

@@ -110,6 +110,9 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     #[doc(alias = "unmap_page_range")]
     pub fn unmap(&mut self, range: VpnRange, mut each: impl FnMut(&Unhooked) -> Rmap) {
         let mut left = range;
+        if !self.m.keeps(Fix::LookForDebtLast) {
+            self.pay_now();
+        }
         loop {
             let tables = self.space.lock(self.m);
             left = self.unhook_until_full(&tables, left, &mut each);
@@ -214,7 +217,7 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         self.hold_table(child);
     }
 
-    fn stale_table(&self, page: Vpn, level: Level) -> Stale {
+    pub(super) fn stale_table(&self, page: Vpn, level: Level) -> Stale {
         if self.m.keeps(Fix::DropWalkCaches) {
             Stale::table(page, level)
         } else {
@@ -223,7 +226,7 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     }
 
     #[inline]
-    fn assert_ours(&self, guard: &TablesGuard<'_, M>) {
+    pub(super) fn assert_ours(&self, guard: &TablesGuard<'_, M>) {
         assert!(self.space.is_locked_by(guard), "the page-table lock of another address space");
     }
 }

@@ -131,6 +131,24 @@ impl<M: Machine> TablesGuard<'_, M> {
         }
     }
 
+    /// Returns the entry of this level on the way to `page`, or a leaf above it, if there is one that is not absent.
+    pub(crate) fn entry_above(&self, page: Vpn, target: Level) -> Option<(EntryAt, Entry)> {
+        if !M::Format::REACH.contains(page) {
+            return None;
+        }
+        let mut table = self.root()?;
+        let mut level = M::Format::ROOT;
+        loop {
+            let at = EntryAt { table, index: page.index::<M::Format>(level) };
+            match self.entry(at, level).1 {
+                Entry::Absent => return None,
+                Entry::Table(next) if level > target => table = next,
+                entry => return Some((at, entry)),
+            }
+            level = level.below()?;
+        }
+    }
+
     /// Returns the first translation that reaches into `range`.
     #[must_use]
     pub fn next_leaf(&self, range: VpnRange) -> Option<Leaf<'_, M>> {
@@ -176,10 +194,28 @@ impl<M: Machine> TablesGuard<'_, M> {
     #[inline]
     pub(crate) fn vacancy(&mut self, page: Vpn, level: Level) -> Result<EntryAt, MapErrorKind> {
         let at = self.entry_for(page, level)?;
+        self.if_absent(at, level)
+    }
+
+    /// Returns the entry of `level` that can lead `page` to a table, where nothing is yet, and makes the tables on the way.
+    pub(crate) fn vacancy_for_table(&mut self, page: Vpn, level: Level) -> Result<EntryAt, MapErrorKind> {
+        let at = self.make_way(page, level)?;
+        self.if_absent(at, level)
+    }
+
+    #[inline]
+    fn if_absent(&self, at: EntryAt, level: Level) -> Result<EntryAt, MapErrorKind> {
         match self.entry(at, level).1 {
             Entry::Absent => Ok(at),
             Entry::Leaf(_) | Entry::Table(_) => Err(MapErrorKind::Occupied(level)),
         }
+    }
+
+    /// Lets an entry that is [vacant](Self::vacancy_for_table) lead to a table that is not new.
+    pub(crate) fn fill_with_table(&self, at: EntryAt, table: TableFrame) {
+        let m = self.machine();
+        m.descriptor(at.table).entries_added(m, 1);
+        self.put(at, M::Format::table(table));
     }
 
     /// Maps `frame` through an entry that is [vacant](Self::vacancy).
@@ -229,14 +265,20 @@ impl<M: Machine> TablesGuard<'_, M> {
     /// Returns the entry that can map `page` at the level of `target`, and makes the tables on the way.
     #[inline]
     fn entry_for(&self, page: Vpn, target: Level) -> Result<EntryAt, MapErrorKind> {
+        if target > M::Format::HIGHEST_LEAF {
+            return Err(MapErrorKind::NoLeaf(target));
+        }
+        self.make_way(page, target)
+    }
+
+    /// Returns the entry of the level of `target` on the way to `page`, and makes the tables above.
+    #[inline]
+    fn make_way(&self, page: Vpn, target: Level) -> Result<EntryAt, MapErrorKind> {
         let m = self.machine();
         let mut table = match self.root() {
             Some(root) if M::Format::REACH.contains(page) => root,
             _ => return Err(MapErrorKind::OutOfRange(page)),
         };
-        if target > M::Format::HIGHEST_LEAF {
-            return Err(MapErrorKind::NoLeaf(target));
-        }
         if page != page.align_down::<M::Format>(target) {
             return Err(MapErrorKind::Misaligned(page));
         }

@@ -5,6 +5,7 @@ mod ack_counter;
 mod alpha;
 mod bounded_queue;
 mod early_free;
+mod one_batch;
 mod script;
 mod user_count;
 
@@ -12,11 +13,12 @@ pub(super) use self::ack_counter::OURS as UNMAP_LEAVE_3CPU;
 use crate::scenario::Scenario;
 
 /// All models.
-pub static ALL: [&Scenario; 8] = [
+pub static ALL: [&Scenario; 9] = [
     &ack_counter::ACK_COUNTER,
     &bounded_queue::BOUNDED_QUEUE,
     &early_free::EARLY_FREE,
     &user_count::USER_COUNT,
+    &one_batch::ONE_BATCH,
     &alpha::LOCK,
     &alpha::LOCK_AND_POLL,
     &alpha::SEVENTH_CALLER,
