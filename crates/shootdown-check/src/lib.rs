@@ -6,7 +6,8 @@
 //!
 //! * [`graph::check`] explores every interleaving and proves that none fails, or finds a failing one with the fewest
 //!   acts;
-//! * [`live::search`] acts at random, and [`live::replay`] replays a [`Schedule`] from its string.
+//! * [`live::search`] acts at random, [`soak`] for as long as one likes, and [`live::replay`] replays a [`Schedule`] from
+//!   its string.
 //!
 //! Every fix of the library ([`shootdown::Fix`]) can be left out, and a scenario that proves it then must fail.
 //!
@@ -51,6 +52,7 @@ mod scenario;
 pub mod scenarios;
 mod schedule;
 mod shrink;
+mod soak;
 pub mod suite;
 mod svg;
 mod trace;
@@ -67,6 +69,7 @@ pub use reach::Reach;
 pub use report::{Finding, Limit, Memory, Report, describe};
 pub use scenario::{Proof, Scenario};
 pub use schedule::{ParseScheduleError, Schedule};
+pub use soak::{Soaked, soak};
 pub use trace::Trace;
 
 /// The examples in the page about the checker, so that they are tested.

@@ -168,6 +168,13 @@ impl Sim {
         self.touch(page, Access::Write);
     }
 
+    /// Lets user code touch a page and tells whether it could. Otherwise it has had a fault.
+    #[track_caller]
+    #[must_use]
+    pub fn tries(&self, page: Vpn, access: Access) -> bool {
+        self.perform(Operation::Access(page, access)) != 0
+    }
+
     #[track_caller]
     fn touch(&self, page: Vpn, access: Access) {
         // Whether it faults is nobody's business here; looked at, it would double what comes after.
@@ -214,21 +221,32 @@ impl Sim {
         self.perform(Operation::ResumeUser);
     }
 
+    /// Chooses one of `n` things to do next, at most 8: each of them happens in some interleaving.
+    #[track_caller]
+    #[must_use]
+    pub fn choose(&self, n: u8) -> u64 {
+        self.perform(Operation::Choose(n))
+    }
+
     /// Takes a frame for user data.
     ///
     /// # Panics
     /// If there is none left: then the scenario is too big for the machine.
     #[track_caller]
     pub fn alloc_frame(&self) -> Frame {
-        let number = self.perform(Operation::AllocFrame).checked_sub(1).expect("the scenario needs more frames");
+        self.try_alloc_frame().expect("the scenario needs more frames")
+    }
+
+    /// The same, or nothing if there is none left.
+    #[track_caller]
+    pub fn try_alloc_frame(&self) -> Option<Frame> {
+        let number = self.perform(Operation::AllocFrame).checked_sub(1)?;
         // SAFETY:
         // - The reference is ours to give up: the machine has just marked the frame as data that nobody else has, and
         //   hands it out no second time before `free_frame`.
         // - Every frame number is aligned to the leaf level.
         #[expect(unsafe_code, reason = "custody of simulated frames begins here")]
-        unsafe {
-            Frame::claim(Pfn(number), Level::LEAF)
-        }
+        Some(unsafe { Frame::claim(Pfn(number), Level::LEAF) })
     }
 
     /// Gives a frame back on behalf of its owner, a driver or a file, who knows it by its number.

@@ -8,7 +8,9 @@
 //! * releases and acquires, counting only the memory orders that were *asked for*: a missing one shows although the
 //!   simulated memory is stronger;
 //! * masking: what main code did before it unmasked interrupts comes before the next handler on its CPU, and what a
-//!   handler did comes before whatever main code does after it has masked interrupts again.
+//!   handler did comes before whatever main code does after it has masked interrupts again;
+//! * the allocator, which has a lock: what was done before a frame was given back comes before what is done after one is
+//!   taken. That is lax where it is another frame.
 //!
 //! A kick and the interrupt it raises order nothing: on weakly ordered machines they do not. All this sees the races of
 //! the runs it sees; it is no proof.
@@ -122,6 +124,8 @@ pub(crate) struct Races {
     /// For each CPU, what a handler knows of the main code below it, and main code that masks interrupts of the
     /// handlers.
     handed_over: [Clock; MAX_CPUS],
+    /// What an allocation learns: what those knew who gave frames back.
+    allocator: Clock,
     owned: FxHashMap<WordId, Uses>,
 }
 
@@ -137,6 +141,7 @@ impl Races {
             actors,
             released: FxHashMap::default(),
             handed_over: [Clock::default(); MAX_CPUS],
+            allocator: Clock::default(),
             owned: FxHashMap::default(),
         }
     }
@@ -162,6 +167,13 @@ impl Races {
             Operation::Fence(order) => self.fence(actor, order),
             Operation::OwnGet(word) => self.read(actor, word)?,
             Operation::OwnSet(word, _) => self.write(actor, word)?,
+            Operation::FreeTable(_) | Operation::FreeFrame(_) => {
+                self.allocator.join(&self.actors[actor.index()].now);
+                self.pass_time(actor);
+            }
+            Operation::AllocTable | Operation::AllocFrame => {
+                self.actors[actor.index()].now.join(&self.allocator);
+            }
             _ => self.hear_of_masks(actor, operation),
         }
         Ok(())
@@ -313,6 +325,22 @@ mod tests {
             (TAKER, Operation::OwnSet(OWNED, 2)),
         ]);
         assert_eq!(result, Ok(()));
+    }
+
+    #[test]
+    fn who_takes_a_frame_comes_after_whoever_gave_one_back() {
+        let table = shootdown::TableFrame(shootdown::Pfn(3));
+        let used = |gives_back| {
+            let give = if gives_back { Operation::FreeTable(table) } else { Operation::Complete };
+            hear_all(&[
+                (GIVER, Operation::OwnSet(OWNED, 1)),
+                (GIVER, give),
+                (TAKER, Operation::AllocTable),
+                (TAKER, Operation::OwnSet(OWNED, 2)),
+            ])
+        };
+        assert_eq!(used(true), Ok(()));
+        assert!(used(false).is_err());
     }
 
     #[test]

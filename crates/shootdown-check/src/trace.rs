@@ -256,6 +256,7 @@ fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) 
         },
         Operation::FreeTable(TableFrame(frame)) => format!("frees table {}", frame.0),
         Operation::FreeFrame(frame) => format!("frees frame {}", frame.0),
+        Operation::Choose(n) => format!("goes way {result} of {n}"),
         Operation::AllocBatch if result == 0 => "is refused a batch".to_owned(),
         Operation::AllocBatch => "takes a batch".to_owned(),
         Operation::Access(page, access) => accesses(&after, cpu, page, access),

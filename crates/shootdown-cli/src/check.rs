@@ -5,6 +5,7 @@ mod json;
 mod list;
 mod one;
 mod orders;
+mod soak;
 mod suite;
 
 use std::{io::Write as _, path::PathBuf, thread};
@@ -32,6 +33,8 @@ Examples:
                                                          the same counterexample as a sequence diagram
   shootdown check unmap_2cpu --replay unmap_2cpu:1e96a52378051b78:00000008..
                                                          replay a schedule that was printed; what was left out it knows
+  shootdown check --soak 10000000                        ten million random operations on 3 CPUs, another sequence for
+                                                         each --seed
   shootdown check --orders                               each memory order made weaker, and who notices: docs/orders.txt
   shootdown check switch_2cpu --orders                   those of one scenario, with timelines
 
@@ -53,6 +56,10 @@ pub(crate) struct Arguments {
     /// Make each memory order of the library weaker, one at a time, and say which scenario notices; show how with NAME
     #[arg(long, conflicts_with_all = ["list", "without", "cpus", "max_states", "max_memory", "driver", "seed", "replay", "svg", "json"])]
     orders: bool,
+    /// Perform so many random operations on every CPU, on machines where all goes wrong that can
+    #[arg(long, value_name = "OPERATIONS", value_parser = clap::value_parser!(u64).range(1..),
+        conflicts_with_all = ["name", "list", "orders", "cpus", "max_states", "max_memory", "driver", "replay"])]
+    soak: Option<u64>,
     /// Leave a fix out; may be given several times
     #[arg(long, value_name = "FIX", value_parser = PossibleValuesParser::new(Fix::ALL.map(Fix::name)))]
     without: Vec<String>,
@@ -68,7 +75,7 @@ pub(crate) struct Arguments {
     /// graph: every interleaving; live: random ones
     #[arg(long, value_name = "DRIVER", default_value = "graph", hide_possible_values = true)]
     driver: Driver,
-    /// With --driver live: the seed of the random search [default: 1]
+    /// With --driver live or --soak: the seed of what happens at random [default: 1]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// Replay a schedule, step by step
@@ -102,6 +109,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
     if arguments.orders {
         return orders::run(arguments.name.as_deref(), &mut out);
     }
+    if let Some(n_operations) = arguments.soak {
+        return soak::run(arguments, n_operations, &mut out);
+    }
     arguments.refuse_nonsense()?;
     if let Some(schedule) = &arguments.replay {
         return one::replay(arguments, schedule, &mut out);
@@ -122,7 +132,7 @@ impl Arguments {
             return Err("--without, --cpus, --driver live and --svg need the NAME of a scenario".into());
         }
         if self.seed.is_some() && !is_live {
-            return Err("--seed is for --driver live; the graph driver needs none".into());
+            return Err("--seed is for --driver live and --soak; the graph driver needs none".into());
         }
         if (self.max_states.is_some() || self.max_memory.is_some()) && is_live {
             return Err(

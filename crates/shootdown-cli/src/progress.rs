@@ -10,29 +10,29 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// Before this much time nobody has begun to wonder.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How far a recording has been read.
+/// How far something has come of a total, in whatever unit.
 pub(crate) struct Progress {
     name: String,
-    total_bytes: u64,
+    total: u64,
     began: Instant,
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
-    pub(crate) fn new(name: &str, total_bytes: u64) -> Self {
-        Progress { name: name.to_owned(), total_bytes, began: Instant::now(), bar: None }
+    pub(crate) fn new(name: &str, total: u64) -> Self {
+        Progress { name: name.to_owned(), total, began: Instant::now(), bar: None }
     }
 
-    pub(crate) fn update(&mut self, bytes: u64) {
+    pub(crate) fn update(&mut self, done: u64) {
         if self.bar.is_none() && self.began.elapsed() > PATIENCE && std::io::stderr().is_terminal() {
-            let bar = ProgressBar::new(self.total_bytes).with_message(self.name.clone());
+            let bar = ProgressBar::new(self.total).with_message(self.name.clone());
             if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}%  {eta} left") {
                 bar.set_style(style);
             }
             self.bar = Some(bar);
         }
         if let Some(bar) = &self.bar {
-            bar.set_position(bytes);
+            bar.set_position(done);
         }
     }
 

@@ -177,6 +177,18 @@ fn the_live_driver_finds_shrinks_and_repeats_itself() {
 }
 
 #[test]
+fn a_soak_finds_what_is_left_out_and_nothing_otherwise() {
+    let text = prints(&["--soak", "3000", "--seed", "3"], 0);
+    assert!(text.contains("seed 3") && text.contains("0 violations; a sample and no proof"), "{text}");
+    let verdict = object(&["--soak", "100000", "--without", "flush-remote"], 0);
+    assert_eq!((&verdict["verdict"], verdict["without"][0].as_str()), (&"violation".into(), Some("flush-remote")));
+    // The schedule says what every CPU chose to do.
+    prints(&["--replay", &schedule(&verdict)], 0);
+    refused(&["--soak", "3000", "unmap_2cpu"], &["--soak", "NAME"]);
+    refused(&["soak"], &["--soak"]);
+}
+
+#[test]
 fn a_counterexample_can_be_drawn() {
     let file = temporary("check.svg");
     prints(&[&WITHOUT_WAIT[..], &["--svg", file.to_str().expect("a UTF-8 path")]].concat(), 0);

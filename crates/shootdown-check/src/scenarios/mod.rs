@@ -17,6 +17,7 @@ mod reclaim;
 mod refused_batch;
 mod relocate;
 mod script;
+pub mod soak;
 mod switch_2cpu;
 mod switch_back_2cpu;
 mod tags;
@@ -123,8 +124,8 @@ pub fn must_hold(scenario: &Scenario) -> bool {
     !is_model(scenario) || models::HOLDING.iter().any(|model| model.name == scenario.name)
 }
 
-/// Returns the scenario or model of this name.
+/// Returns the scenario or model of this name, or the one of [`soak`].
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static Scenario> {
-    all_and_models().find(|scenario| scenario.name == name)
+    all_and_models().chain(soak::ALL).find(|scenario| scenario.name == name)
 }

@@ -1,12 +1,11 @@
 //! Moving pages to other addresses (R-MREMAP, R-MREMAP-PUD, R-MREMAP-RETRACT).
 
-use std::sync::atomic::Ordering::*;
-
-use shootdown::{Attributes, CpuId, Fix, Frame, Gather, Machine, Modify, Pfn, Rmap, Vpn, VpnRange, call, gather::Area};
+use shootdown::{Attributes, CpuId, Fix, Frame, Gather, Machine, Pfn, Rmap, Vpn, VpnRange, gather::Area};
 use shootdown_sim::smp::{Config, TlbModel};
 
 use super::script::{
-    PAGE_0, PAGE_1, TWO_CACHING_CPUS, TWO_CPUS, create_with, unmap_with_tables, use_everywhere, use_everywhere_with,
+    PAGE_0, PAGE_1, TWO_CACHING_CPUS, TWO_CPUS, create_with, hold_rmap, unmap_with_tables, use_everywhere,
+    use_everywhere_with,
 };
 use crate::{
     machine::Sim,
@@ -141,23 +140,6 @@ fn relocate(m: &Sim, from: VpnRange, to: Vpn) {
     if moved.is_ok() {
         m.promises(from);
     }
-}
-
-/// Holds the lock of the only reverse map until it is dropped.
-fn hold_rmap(m: &Sim) -> impl Drop {
-    struct Held<'m>(&'m Sim);
-    impl Drop for Held<'_> {
-        fn drop(&mut self) {
-            // ORDER(unlock/lock): what was moved under it is where it is.
-            self.0.scratch(0).store(self.0, 0, Release);
-        }
-    }
-    call::wait(m, |m| {
-        // ORDER(unlock/lock): what was moved under it before is where it is.
-        let was = m.scratch(0).modify(m, Modify::CompareExchange { old: 0, new: 1 }, Acquire);
-        (was == 0).then_some(())
-    });
-    Held(m)
 }
 
 /// Looks where the page is mapped, unmaps it there, and frees it.

@@ -1,7 +1,10 @@
 //! What the scripts of several scenarios have in common.
 
+use std::sync::atomic::Ordering::*;
+
 use shootdown::{
-    Attributes, CpuId, Fix, Frame, FrameSink, Gather, Machine, Pfn, Rmap, TablesGuard, Vpn, VpnRange, residency,
+    Attributes, CpuId, Fix, Frame, FrameSink, Gather, Machine, Modify, Pfn, Rmap, TablesGuard, Vpn, VpnRange, call,
+    residency,
 };
 use shootdown_sim::smp::Config;
 
@@ -134,4 +137,21 @@ pub(super) fn become_lazy(m: &Sim) {
 pub(super) fn return_to_user(m: &Sim) {
     m.user_space().switch_to(m);
     m.resume_user();
+}
+
+/// Holds the lock of the only reverse map until it is dropped.
+pub(super) fn hold_rmap(m: &Sim) -> impl Drop {
+    struct Held<'m>(&'m Sim);
+    impl Drop for Held<'_> {
+        fn drop(&mut self) {
+            // ORDER(unlock/lock): what was moved under it is where it is.
+            self.0.scratch(0).store(self.0, 0, Release);
+        }
+    }
+    call::wait(m, |m| {
+        // ORDER(unlock/lock): what was moved under it before is where it is.
+        let was = m.scratch(0).modify(m, Modify::CompareExchange { old: 0, new: 1 }, Acquire);
+        (was == 0).then_some(())
+    });
+    Held(m)
 }

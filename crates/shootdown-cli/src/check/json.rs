@@ -52,11 +52,22 @@ struct Object<'a> {
 }
 
 #[derive(Serialize)]
-struct Violation {
+pub(super) struct Violation {
     kind: String,
     invariant: &'static str,
     schedule: String,
     steps: usize,
+}
+
+impl From<&Finding> for Violation {
+    fn from(finding: &Finding) -> Self {
+        Violation {
+            kind: finding.failure.kind(),
+            invariant: finding.failure.invariant(),
+            schedule: finding.schedule.to_string(),
+            steps: finding.trace.n_acts(),
+        }
+    }
 }
 
 /// Returns the outcome as one line.
@@ -70,12 +81,7 @@ pub(super) fn line(outcome: &Outcome<'_>) -> Result<String, serde_json::Error> {
         model: scenarios::is_model(scenario),
         expected: if expected == Expected::Pass { "pass" } else { "violation" },
         verdict: if outcome.finding.is_none() { "pass" } else { "violation" },
-        violation: outcome.finding.map(|finding| Violation {
-            kind: finding.failure.kind(),
-            invariant: finding.failure.invariant(),
-            schedule: finding.schedule.to_string(),
-            steps: finding.trace.n_acts(),
-        }),
+        violation: outcome.finding.map(Violation::from),
         states: outcome.n_states,
         transitions: outcome.n_transitions,
         seconds: outcome.took.as_secs_f64(),

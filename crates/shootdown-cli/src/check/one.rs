@@ -6,7 +6,7 @@ use shootdown::Fix;
 use shootdown_check::{
     Finding, FixSet, Scenario, Schedule, Trace,
     live::{self, ReplayError},
-    orders,
+    orders, scenarios,
     suite::{Case, Expected, Verdict},
 };
 
@@ -18,6 +18,9 @@ const N_RUNS: usize = 20_000;
 
 pub(super) fn explore(arguments: &Arguments, name: &str, out: &mut impl Write) -> Result<u8, Error> {
     let scenario = choose::scenario(name, arguments.cpus)?;
+    if scenarios::soak::ALL.iter().any(|soak| soak.name == scenario.name) {
+        return Err(format!("{name} has more states than anybody can count: see --soak, or --driver live").into());
+    }
     let n_threads = n_threads();
     let verdict = Case::new(scenario, arguments.left_out()).check_on(n_threads, arguments.limits());
     let finding = verdict.report.finding.as_ref();
@@ -167,7 +170,7 @@ fn conclude(case: Case, came_to: String, is_expected: bool, out: &mut impl Write
 
 impl Arguments {
     /// Writes the diagram, if one was asked for and there is something to draw.
-    fn draw(&self, trace: Option<&Trace>) -> Result<(), Error> {
+    pub(super) fn draw(&self, trace: Option<&Trace>) -> Result<(), Error> {
         match (&self.svg, trace) {
             (Some(file), Some(trace)) => {
                 fs::write(file, trace.to_svg()).map_err(|error| format!("{}: {error}", file.display()))?;

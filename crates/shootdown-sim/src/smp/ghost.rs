@@ -61,10 +61,13 @@ impl Hardware {
     }
 
     /// Copies a data frame: what user code has stored in it until now is in the other one too, and nothing of what comes
-    /// after. Whether that one must be written back its own entry has to say.
+    /// after. Its owner knows of the copy what he knew of it; what its entry knew the other's entry has to say.
     pub(super) fn copy(&mut self, from: Pfn, to: Pfn) {
         let is_written = std::mem::take(&mut self.frame_mut(from).is_written);
-        self.frame_mut(to).is_written |= is_written;
+        let is_noted_dirty = self.frame(from).is_noted_dirty;
+        let to = self.frame_mut(to);
+        to.is_written |= is_written;
+        to.is_noted_dirty |= is_noted_dirty;
     }
 
     /// Checks that no CPU can go to `pages` in a way that the tables, as `cpu` sees them, do not allow.

@@ -199,6 +199,7 @@ impl Hardware {
             Operation::AskClock if self.config.has_clock => 2,
             Operation::AllocTable if self.config.may_refuse_tables => 2,
             Operation::Access(page, access) => self.n_ways(cpu, page, access) as u8,
+            Operation::Choose(n) => n,
             _ => 1,
         }
     }
@@ -338,6 +339,7 @@ impl Hardware {
             Operation::FreeFrame(frame) => self.free_data(frame)?,
             Operation::AllocBatch => return Ok(u64::from(outcome == 0)),
             Operation::Access(page, access) => return self.access(cpu, page, access, usize::from(outcome)),
+            Operation::Choose(_) => return Ok(u64::from(outcome)),
             Operation::NoteDirty(frame) => self.frame_mut(frame).is_noted_dirty = true,
             Operation::WriteBack(frame) => self.write_back(frame),
             Operation::Copy { from, to } => self.copy(from, to),

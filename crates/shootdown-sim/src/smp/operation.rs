@@ -83,6 +83,8 @@ pub enum Operation {
     AllocBatch,
     /// User code touches a page; the result is 1, or 0 for a fault, which is no violation.
     Access(Vpn, Access),
+    /// Chooses one of so many things to do next, at most 8; the result is its number, from 0.
+    Choose(u8),
     /// Ghost: the owner of a data frame learns that it must be written back.
     NoteDirty(Pfn),
     /// Ghost: what user code has stored in a data frame is written back.

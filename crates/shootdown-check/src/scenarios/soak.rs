@@ -1,0 +1,247 @@
+//! Everything at once, at random: for the live driver and a long time.
+//!
+//! Each CPU does one thing after the other to the pages of one address space, and uses them in between. What it does next
+//! is a choice of the machine's, so a schedule says it, too.
+
+use shootdown::{
+    Attributes, CpuId, Frame, Gather, Machine, Masked, Reclaim, Rmap, Stale, Tagging, Vpn, VpnRange, flush_kernel,
+    residency,
+};
+use shootdown_sim::smp::{Access, Config, PAGES, TlbModel};
+
+use super::script::{create_with, hold_rmap, return_to_user};
+use crate::{machine::Sim, scenario::Scenario};
+
+/// What each CPU does in one run.
+pub const OPERATIONS_PER_CPU: u64 = 8;
+
+/// All of them.
+pub static ALL: [&Scenario; 3] = [&SOAK, &TAGS, &MAY_SETS];
+
+static SOAK: Scenario = Scenario {
+    name: "soak",
+    goal: "Something goes wrong that takes more than one idea.",
+    method: "Three CPUs use, map, unmap, protect, write back, reclaim, move and copy pages, come and go, all at random.",
+    machine: EVERYTHING,
+    setup,
+    main,
+    ..Scenario::BLANK
+};
+
+static TAGS: Scenario =
+    Scenario { name: "soak_tags", machine: Config { has_tags: true, ..EVERYTHING }, tagging: Tagging::Slots, ..SOAK };
+
+static MAY_SETS: Scenario =
+    Scenario { name: "soak_may_sets", machine: Config { tlb: TlbModel::MaySets, ..EVERYTHING }, ..SOAK };
+
+const EVERYTHING: Config = Config {
+    caches_walks: true,
+    evicts: true,
+    sets_accessed: true,
+    ticks: true,
+    late_changes: true,
+    loses_masked_kicks: true,
+    has_clock: true,
+    may_refuse_batches: true,
+    may_refuse_tables: true,
+    ..Config::with_cpus(3)
+};
+
+fn setup(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        create_with(m, 2, Attributes::USER_WRITE);
+        m.other_space().create(m).expect("the machine has a frame for the root");
+    }
+    m.user_space().switch_to(m);
+}
+
+fn main(m: &Sim) {
+    let mut is_away = false;
+    for _ in 0..OPERATIONS_PER_CPU {
+        match m.choose(8) {
+            0 | 1 => use_page(m, &mut is_away),
+            2 => unmap(m),
+            3 => change(m),
+            4 => write_back(m),
+            5 => reclaim(m),
+            6 => relocate(m),
+            _ => match m.choose(4) {
+                0 => replace(m),
+                1 => leave(m, &mut is_away),
+                2 => flush_kernel(m, Stale::EVERYTHING),
+                _ => {
+                    let _masked = Masked::new(m);
+                    unmap(m);
+                }
+            },
+        }
+    }
+    if is_away {
+        return_to_user(m);
+    }
+}
+
+fn page(m: &Sim) -> Vpn {
+    Vpn(m.choose(PAGES as u8))
+}
+
+/// One page, or two that follow each other.
+fn pages(m: &Sim) -> VpnRange {
+    let start = page(m);
+    VpnRange::from_len(start, 1 + m.choose(2).min(PAGES as u64 - 1 - start.0))
+}
+
+fn free(m: &Sim, frame: Frame) {
+    m.free_frame(frame);
+}
+
+/// User code touches a page, with its faults handled.
+fn use_page(m: &Sim, is_away: &mut bool) {
+    if std::mem::take(is_away) {
+        return_to_user(m);
+    }
+    let page = page(m);
+    let access = if m.choose(2) == 0 { Access::Read } else { Access::Write };
+    if !m.tries(page, access) && handle_fault(m, page, access) {
+        // Somebody may have taken it away again.
+        match access {
+            Access::Read => m.access(page),
+            Access::Write => m.write(page),
+        }
+    }
+}
+
+fn handle_fault(m: &Sim, page: Vpn, access: Access) -> bool {
+    let mut tables = m.user_space().lock(m);
+    let writes = access == Access::Write;
+    if let Some(mut leaf) = tables.find(page) {
+        let now = leaf.attributes();
+        let (writable, dirty) = (writes || now.writable, writes || now.dirty);
+        leaf.set_access_flags(Attributes { user: true, writable, dirty, ..now });
+        return true;
+    }
+    let attributes = Attributes { writable: writes, dirty: writes, accessed: true, ..Attributes::USER_READ };
+    let Some(frame) = m.try_alloc_frame() else {
+        return false;
+    };
+    match tables.map(page, frame, attributes) {
+        Ok(()) => true,
+        Err(error) => {
+            m.free_frame(error.frame);
+            false
+        }
+    }
+}
+
+fn unmap(m: &Sim) {
+    let (space, pages) = (m.user_space(), pages(m));
+    let mut gather = Gather::new(m, space, &free);
+    gather.unmap(pages, |unhooked| {
+        if !unhooked.attributes.dirty {
+            return Rmap::Now;
+        }
+        (0..unhooked.count).for_each(|index| m.note_dirty(shootdown::Pfn(unhooked.frame.0 + index)));
+        Rmap::Delayed
+    });
+    if m.choose(2) == 0 {
+        gather.unhook_tables(&mut space.lock(m), pages, pages);
+    }
+    gather.finish();
+}
+
+/// Takes permissions away, and flushes when the lock is released.
+fn change(m: &Sim) {
+    let pages = pages(m);
+    let mut gather = Gather::new(m, m.user_space(), &free);
+    let tables = m.user_space().lock(m);
+    let kind = m.choose(3);
+    for leaf in tables.leaves(pages) {
+        let (frame, now) = (leaf.frame(), leaf.attributes());
+        let to = match kind {
+            0 => Attributes { writable: false, ..now },
+            1 => Attributes { user: false, ..now },
+            _ => Attributes { writable: false, dirty: false, ..now },
+        };
+        if gather.change(leaf, to).dirty && !to.dirty {
+            m.note_dirty(frame);
+        }
+    }
+    drop(tables);
+    gather.finish();
+}
+
+/// Makes a page clean and read-only and writes it out: no store to it may be lost after this.
+fn write_back(m: &Sim) {
+    let page = page(m);
+    let mut gather = Gather::new(m, m.user_space(), &free);
+    let tables = m.user_space().lock(m);
+    if let Some(leaf) = tables.find(page) {
+        let (frame, now) = (leaf.frame(), leaf.attributes());
+        gather.restrict(leaf, Attributes { writable: false, dirty: false, ..now });
+        m.write_back(frame);
+    }
+    drop(tables);
+    gather.finish();
+}
+
+/// Takes pages away one by one, writes them out, and flushes late; maybe with something else in between.
+fn reclaim(m: &Sim) {
+    let (space, pages) = (m.user_space(), pages(m));
+    let mut reclaim = Reclaim::new(m, &free);
+    for page in (pages.start.0..pages.end.0).map(Vpn) {
+        let unhooked = space.lock(m).find(page).and_then(|leaf| reclaim.unhook(space, leaf));
+        if let Some(unhooked) = unhooked
+            && unhooked.attributes.dirty
+        {
+            m.note_dirty(unhooked.frame);
+            if m.choose(2) == 0 {
+                reclaim.flush_before_write();
+                m.write_back(unhooked.frame);
+            }
+        }
+    }
+    if m.choose(2) == 0 {
+        unmap(m);
+    }
+    reclaim.finish();
+}
+
+/// Moves pages to the other half, as far as nothing is there.
+fn relocate(m: &Sim) {
+    let half = PAGES as u64 / 2;
+    let (from, to) = if m.choose(2) == 0 { (0, half) } else { (half, 0) };
+    let n_pages = 1 + m.choose(2);
+    let mut gather = Gather::new(m, m.user_space(), &free);
+    // What is in the way stays, and so does what would have come there.
+    gather.relocate(VpnRange::from_len(Vpn(from), n_pages), Vpn(to), || hold_rmap(m), |_| {}).ok();
+    gather.finish();
+}
+
+/// Puts a copy in the place of a page.
+fn replace(m: &Sim) {
+    let page = page(m);
+    let Some(frame) = m.try_alloc_frame() else {
+        return;
+    };
+    let mut gather = Gather::new(m, m.user_space(), &free);
+    let tables = m.user_space().lock(m);
+    let accessible = |was| Attributes { user: true, ..was };
+    if let Err(frame) = gather.replace(&tables, page, frame, accessible, |from, to| m.copy(from, to)) {
+        m.free_frame(frame);
+    }
+    drop(tables);
+    gather.finish();
+}
+
+/// Goes lazy, or to another address space.
+fn leave(m: &Sim, is_away: &mut bool) {
+    if !*is_away {
+        m.stop_user();
+    }
+    *is_away = true;
+    if m.choose(2) == 0 {
+        residency::enter_lazy(m);
+    } else {
+        m.other_space().switch_to(m);
+    }
+}
