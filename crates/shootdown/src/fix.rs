@@ -12,7 +12,7 @@ pub enum Fix {
     /// Without: the frame is reused while a TLB still reaches it; a stale store lands in somebody else's page. The
     /// base bug of the field; Linux batches pages in `mmu_gather` for nothing else.
     FlushBeforeFree,
-    /// The issuer of a remote flush waits until every target has run it.
+    /// The issuer of a remote flush waits until every target has run it, or the hardware that broadcasts it has.
     ///
     /// Without: the frame is reused while the request is still on its way. Quark frees pages after kicking virtual
     /// CPUs without waiting for them (its issues 375, 387, 442, 639).
