@@ -96,6 +96,11 @@ pub enum Fix {
     /// Without: it finds an entry absent that reclaim has cleared and not flushed, and returns while other CPUs still use
     /// the page (Linux 3ea277194daa, of 2017).
     PayForReclaim,
+    /// A gather that finishes while reclaim owes the address space a flush that hardware broadcasts begins one of its own.
+    ///
+    /// Without: it completes what its own CPU has begun, which says nothing of what reclaim has begun on another one, and
+    /// returns while CPUs still use the page (Linux 4b634918384c, of 2025: a `DSB` on arm64).
+    BroadcastForReclaim,
     /// Reclaim counts an entry as owed when it has cleared it, and not before.
     ///
     /// Without: somebody's flush that comes between counts for it, and the next one who finds the entry absent flushes
@@ -164,7 +169,7 @@ pub enum Fix {
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 33] = [
+    pub const ALL: [Fix; 34] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -184,6 +189,7 @@ impl Fix {
         Fix::FlushAtAreaEnd,
         Fix::FlushForOthers,
         Fix::PayForReclaim,
+        Fix::BroadcastForReclaim,
         Fix::CountAfterClearing,
         Fix::FlushBeforeWrite,
         Fix::KeepTablesInMind,
@@ -223,6 +229,7 @@ impl Fix {
             Fix::FlushAtAreaEnd => "flush-at-area-end",
             Fix::FlushForOthers => "flush-for-others",
             Fix::PayForReclaim => "pay-for-reclaim",
+            Fix::BroadcastForReclaim => "broadcast-for-reclaim",
             Fix::CountAfterClearing => "count-after-clearing",
             Fix::FlushBeforeWrite => "flush-before-write",
             Fix::KeepTablesInMind => "keep-tables-in-mind",

@@ -99,7 +99,7 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-RECLAIM-DSB",
         "A barrier completes only its own CPU's broadcast invalidations (4b634918384c)",
-        NotYet("broadcast invalidation"),
+        Shown("broadcast_reclaim", Fix::BroadcastForReclaim),
     ),
     incident(
         "R-TLBUBC-NEST",

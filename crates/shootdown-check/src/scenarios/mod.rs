@@ -30,7 +30,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 70] = [
+pub static ALL: [&Scenario; 72] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -81,6 +81,8 @@ pub static ALL: [&Scenario; 70] = [
     &tags::kernel_flush::ARRIVAL,
     &broadcast::unmap::UNMAP,
     &broadcast::unmap::TABLE,
+    &broadcast::reclaim::OWED,
+    &broadcast::reclaim::WRITTEN_OUT,
     &broadcast::switching::SWITCHING,
     &broadcast::switching::LAZY,
     &broadcast::kernel_flush::KERNEL_FLUSH,

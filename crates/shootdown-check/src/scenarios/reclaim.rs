@@ -69,7 +69,8 @@ pub(super) static WRITTEN_OUT: Scenario = Scenario {
     ..OWED
 };
 
-fn take_away(m: &Sim, write_out: impl Fn(shootdown::Pfn)) {
+/// Takes the page away, writes it out if it is dirty, and lets go of it.
+pub(super) fn take_away(m: &Sim, write_out: impl Fn(shootdown::Pfn)) {
     let sink = |m: &Sim, frame: Frame| m.free_frame(frame);
     let space = m.user_space();
     let mut reclaim = Reclaim::new(m, &sink);

@@ -2,6 +2,7 @@
 
 pub(super) mod exit;
 pub(super) mod kernel_flush;
+pub(super) mod reclaim;
 mod script;
 pub(super) mod switching;
 pub(super) mod unmap;
