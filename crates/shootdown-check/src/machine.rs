@@ -262,6 +262,11 @@ impl Sim {
     }
 }
 
+/// The tag of an address space, the same on every CPU.
+fn global_tag(space: SpaceId) -> u8 {
+    u8::try_from(space.0).expect("there are few address spaces")
+}
+
 fn location(at: At<'_, WordIndex>) -> Location {
     match at {
         At::Word(word) => Location::Word(word.id()),
@@ -273,7 +278,10 @@ fn location(at: At<'_, WordIndex>) -> Location {
 // Still, item by item of the trait's contract:
 // - Memory: `Hardware` performs one operation at a time. What a store buffer may delay, `Operation::needs` says.
 // - Own words: the driver performs them at once and in program order.
-// - Invalidation: takes effect in the step that performs it; `load_root` drops everything.
+// - Invalidation: takes effect in the step that performs it; `load_root` drops everything, or, with broadcasts, keeps what
+//   is remembered under the tag of each address space, which is what a broadcast names.
+// - Broadcast: takes effect on all CPUs when its CPU completes, at the latest; `Operation::needs` has fences and completions
+//   wait until all stores of their CPU are in memory, where walkers read.
 // - Interrupts: `Hardware::enabled` offers no interrupt while they are masked; a kick stays pending until it is taken.
 // - `cpu` is fixed for each coroutine.
 // - Frames: `AllocTable` takes a free frame and zeroes it.
@@ -331,8 +339,22 @@ unsafe impl Machine for Sim {
         self.perform(Operation::Complete);
     }
 
+    fn broadcasts(&self) -> bool {
+        self.scenario.broadcasts
+    }
+
+    fn broadcast(&self, space: Option<SpaceId>, what: Invalidate) {
+        self.perform(Operation::Broadcast(space.map(global_tag), what));
+    }
+
     fn load_root(&self, root: Option<(TableFrame, SpaceId)>) {
-        self.perform(Operation::LoadRoot(root.map(|(table, _)| table)));
+        self.perform(match root {
+            // What is remembered of an address space stays until a broadcast names it.
+            Some((root, space)) if self.scenario.broadcasts => {
+                Operation::LoadTagged { root, tag: global_tag(space), keeps: true }
+            }
+            _ => Operation::LoadRoot(root.map(|(table, _)| table)),
+        });
     }
 
     fn load_tagged(&self, root: TableFrame, space: SpaceId, tag: Tag, keeps: bool) {

@@ -37,6 +37,9 @@ pub struct Scenario {
     pub noticed: fn(&Sim, Notice),
     /// CPUs depart while others run.
     pub cpus_come_and_go: bool,
+    /// CPUs make each other forget translations without interrupts. The machine must have tags: each address space has one,
+    /// the same on every CPU.
+    pub broadcasts: bool,
     /// How tags are handed out, on a machine that has some.
     pub tagging: Tagging,
     /// What becomes of a CPU's residency bit when it switches away.
@@ -86,6 +89,7 @@ impl Scenario {
         work: |_, _| {},
         noticed: |_, _| {},
         cpus_come_and_go: false,
+        broadcasts: false,
         tagging: Tagging::Untagged,
         departure: Departure::ClearsBit,
         reaches: &[],

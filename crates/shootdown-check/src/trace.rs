@@ -232,10 +232,11 @@ fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) 
         Operation::Modify(at, modify, _) | Operation::Update(at, modify, _) => {
             modifies(at, modify, hardware.peek_from(cpu, at), after.peek_from(cpu, at))
         }
-        Operation::Invalidate(Invalidate::Leaf(page, _)) => format!("forgets page {}", page.0),
-        Operation::Invalidate(Invalidate::Walk(page, _)) => format!("forgets page {} and its table", page.0),
-        Operation::Invalidate(Invalidate::All) => "forgets everything".to_owned(),
-        Operation::Invalidate(Invalidate::EveryTag) => "forgets everything under every tag".to_owned(),
+        Operation::Invalidate(what) => format!("forgets {}", forgotten(what)),
+        Operation::Broadcast(_, what) => {
+            let when = if outcome == 0 { "makes all CPUs forget" } else { "begins to make all CPUs forget" };
+            format!("{when} {}", forgotten(what))
+        }
         Operation::Complete => "completes".to_owned(),
         Operation::Fence(_) => "fence".to_owned(),
         Operation::LoadRoot(Some(TableFrame(root))) => format!("loads root {}", root.0),
@@ -270,6 +271,15 @@ fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) 
         | Operation::NoteDirty(_)
         | Operation::Promise(_)
         | Operation::Idle => format!("{operation:?}"),
+    }
+}
+
+fn forgotten(what: Invalidate) -> String {
+    match what {
+        Invalidate::Leaf(page, _) => format!("page {}", page.0),
+        Invalidate::Walk(page, _) => format!("page {} and its table", page.0),
+        Invalidate::All => "everything".to_owned(),
+        Invalidate::EveryTag => "everything under every tag".to_owned(),
     }
 }
 

@@ -102,6 +102,49 @@ fn whoever_finds_a_page_gone_pays_once() {
     assert_eq!(machine.n_frames_freed(), 2);
 }
 
+/// Takes a page away on each of these CPUs, on a machine that broadcasts, and finishes on another or the same. Tells how many
+/// flushes there were beside those that were begun, and what is stale.
+fn broadcast_and_finish(unhooked_on: &[CpuId], finished_on: CpuId) -> (u64, usize) {
+    let n_pages = unhooked_on.len() as u64;
+    let machine = Sequential::new(2, &[]).with_broadcasts();
+    let id = machine.new_space();
+    let space = space(&machine, id);
+    space.create(&machine).expect("there is memory");
+    let frames = (0..n_pages).map(|_| page::allocate(&machine, Level::LEAF).expect("there is memory"));
+    space.lock(&machine).map_each(Vpn(FIRST), frames, Attributes::USER_WRITE).expect("nothing is there");
+    for cpu in [1, 0] {
+        machine.act_on(CpuId(cpu));
+        machine.switch_to(id);
+    }
+    let mut reclaim = Reclaim::new(&machine, &page::DropReference);
+    for (page, cpu) in (FIRST..).zip(unhooked_on) {
+        machine.act_on(*cpu);
+        let tables = space.lock(&machine);
+        assert!(reclaim.unhook(space, tables.find(Vpn(page)).expect("it is mapped")).is_some());
+    }
+    assert_eq!((machine.counter(Counter::Broadcast), machine.counter(Counter::Flush)), (n_pages, 0));
+    machine.act_on(finished_on);
+    reclaim.finish();
+    assert_eq!((machine.n_frames_freed(), machine.counter(Counter::Kick)), (n_pages, 0));
+    (machine.counter(Counter::Flush), machine.take_stale_accesses().len())
+}
+
+#[test]
+fn what_was_broadcast_is_waited_for_on_its_own_cpu_and_begun_again_on_another() {
+    let (here, there) = (CpuId(0), CpuId(1));
+    for (unhooked_on, finished_on, n_flushes) in [
+        (&[here][..], here, 0),
+        (&[here, here], here, 0),
+        (&[here, here], there, 1),
+        (&[there, here], here, 1),
+        (&[here, there], here, 1),
+        (&[here, there, here], here, 1),
+    ] {
+        let found = broadcast_and_finish(unhooked_on, finished_on);
+        assert_eq!(found, (n_flushes, 0), "unhooked on {unhooked_on:?}, finished on {finished_on:?}");
+    }
+}
+
 /// Both leaves were found before either was unhooked.
 #[test]
 fn a_page_is_taken_away_once() {

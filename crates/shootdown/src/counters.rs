@@ -12,6 +12,8 @@ pub enum Counter {
     Flush,
     /// The issuing CPU had the address space in use and invalidated its own TLB: one *flush operation*.
     FlushLocal,
+    /// The flush was begun on all CPUs by hardware: nobody was interrupted.
+    Broadcast,
     /// A gather found another one under way, and flushed everything for it.
     FlushForced,
     /// A gather of an address space that nobody uses any more told no TLB of pages.
@@ -54,11 +56,12 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, in order.
-    pub const ALL: [Counter; 23] = [
+    pub const ALL: [Counter; 24] = [
         Counter::Gather,
         Counter::BatchRefused,
         Counter::Flush,
         Counter::FlushLocal,
+        Counter::Broadcast,
         Counter::FlushForced,
         Counter::FlushSpared,
         Counter::FlushEverything,
@@ -90,6 +93,7 @@ impl Counter {
             Counter::Gather => "gathers",
             Counter::BatchRefused => "batches-refused",
             Counter::Flush => "flush-requests",
+            Counter::Broadcast => "broadcasts",
             Counter::FlushForced => "forced-flushes",
             Counter::FlushSpared => "spared-flushes",
             Counter::FlushLocal => "flushes",

@@ -12,7 +12,7 @@ pub enum Fix {
     /// Without: the frame is reused while a TLB still reaches it; a stale store lands in somebody else's page. The
     /// base bug of the field; Linux batches pages in `mmu_gather` for nothing else.
     FlushBeforeFree,
-    /// The issuer of a remote flush waits until every target has run it.
+    /// The issuer of a remote flush waits until every target has run it, or the hardware that broadcasts it has.
     ///
     /// Without: the frame is reused while the request is still on its way. Quark frees pages after kicking virtual
     /// CPUs without waiting for them (its issues 375, 387, 442, 639).
@@ -96,6 +96,11 @@ pub enum Fix {
     /// Without: it finds an entry absent that reclaim has cleared and not flushed, and returns while other CPUs still use
     /// the page (Linux 3ea277194daa, of 2017).
     PayForReclaim,
+    /// A gather that finishes while reclaim owes the address space a flush that hardware broadcasts begins one of its own.
+    ///
+    /// Without: it completes what its own CPU has begun, which says nothing of what reclaim has begun on another one, and
+    /// returns while CPUs still use the page (Linux 4b634918384c, of 2025: a `DSB` on arm64).
+    BroadcastForReclaim,
     /// Reclaim counts an entry as owed when it has cleared it, and not before.
     ///
     /// Without: somebody's flush that comes between counts for it, and the next one who finds the entry absent flushes
@@ -188,7 +193,7 @@ pub enum Fix {
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 38] = [
+    pub const ALL: [Fix; 39] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -208,6 +213,7 @@ impl Fix {
         Fix::FlushAtAreaEnd,
         Fix::FlushForOthers,
         Fix::PayForReclaim,
+        Fix::BroadcastForReclaim,
         Fix::CountAfterClearing,
         Fix::FlushBeforeWrite,
         Fix::KeepTablesInMind,
@@ -252,6 +258,7 @@ impl Fix {
             Fix::FlushAtAreaEnd => "flush-at-area-end",
             Fix::FlushForOthers => "flush-for-others",
             Fix::PayForReclaim => "pay-for-reclaim",
+            Fix::BroadcastForReclaim => "broadcast-for-reclaim",
             Fix::CountAfterClearing => "count-after-clearing",
             Fix::FlushBeforeWrite => "flush-before-write",
             Fix::KeepTablesInMind => "keep-tables-in-mind",

@@ -1,7 +1,8 @@
 //! A shootdown: every CPU that may hold a stale translation drops it before this returns.
 //!
 //! Owns the request and both of its ends, the issuer's and the target's. Which CPUs may be left alone is decided in
-//! [`residency`](crate::residency) and nowhere else.
+//! [`residency`](crate::residency) and nowhere else. Where the machine broadcasts there is no request, and no CPU is left
+//! alone.
 
 use core::sync::atomic::Ordering::*;
 
@@ -49,8 +50,19 @@ impl<M: Machine> Space<M> {
     ///
     /// # Ordering
     /// Whatever was changed in the tables before is seen by every walk that begins after this returned. Pairs:
-    /// `edit/generation`, `activate/shootdown`, `lazy/shootdown`.
+    /// `edit/generation`, `activate/shootdown`, `lazy/shootdown`; where the machine broadcasts, `edit/broadcast`.
     pub fn flush(&self, m: &M, stale: Stale) {
+        if m.broadcasts() {
+            self.flush_by_broadcast(m, stale);
+        } else {
+            self.flush_by_interrupts(m, stale);
+        }
+    }
+
+    /// The same, where each CPU that may remember anything does it by itself, and lets go of the address space if nobody
+    /// uses it there.
+    #[inline]
+    pub(crate) fn flush_by_interrupts(&self, m: &M, stale: Stale) {
         m.scope(|m| {
             m.count(Counter::Flush, 1);
             // ORDER(edit/generation): a CPU that reads this generation walks tables as they are now.
@@ -65,6 +77,33 @@ impl<M: Machine> Space<M> {
                 m.count(Counter::FlushLocal, 1);
             }
             call::wait_for(m, &targets);
+        });
+    }
+
+    /// The same, where hardware reaches every CPU.
+    ///
+    /// Residency, lazy mode and the generation are about CPUs that are left out and find out later. None is left out here:
+    /// what a CPU remembered of the address space is gone, whether it uses it, is lazy, or has loaded something else by
+    /// now; what it remembers from here on, as one that switches to the address space meanwhile does, it has read in the
+    /// tables as they are. So nothing of these is looked at, and the generation stands still.
+    fn flush_by_broadcast(&self, m: &M, stale: Stale) {
+        m.scope(|m| {
+            m.count(Counter::Flush, 1);
+            self.begin_broadcast(m, stale);
+            complete_broadcasts(m);
+        });
+    }
+
+    /// Begins to make every CPU forget `stale` translations, by hardware; [`complete_broadcasts`], on this CPU, returns when
+    /// all have.
+    pub(crate) fn begin_broadcast(&self, m: &M, stale: Stale) {
+        assert!(m.tagging() == Tagging::Untagged, "a machine that broadcasts hands out tags by itself");
+        m.scope(|m| {
+            m.count(Counter::Broadcast, 1);
+            // ORDER(edit/broadcast): the entries are changed for every walker before anything is dropped; otherwise one
+            // fills its TLB with what was there once more, and nobody drops that.
+            m.fence(SeqCst);
+            Invalidations::of::<M>(stale).broadcast(m, Some(self.id()));
         });
     }
 
@@ -89,6 +128,14 @@ impl<M: Machine> Space<M> {
             }
         }
         targets
+    }
+}
+
+/// Returns when whatever this CPU has begun to broadcast has reached every CPU. What others have begun may be under way
+/// still.
+pub(crate) fn complete_broadcasts<M: Machine>(m: &M) {
+    if m.keeps(Fix::WaitForAcks) {
+        m.complete();
     }
 }
 
@@ -157,15 +204,24 @@ fn drop_everything<M: Machine>(m: &M, here: &PerCpu<M>, space: SpaceId) {
 ///
 /// # Ordering
 /// As [`Space::flush`], for the entries that all address spaces share. A CPU that arrives meanwhile empties its TLB.
-/// Pairs: `arrive/shootdown`.
+/// Pairs: `arrive/shootdown`; where the machine broadcasts, `edit/broadcast`.
 #[doc(alias = "flush_tlb_kernel_range")]
 pub fn flush_kernel<M: Machine>(m: &M, stale: Stale) {
     m.count(Counter::Flush, 1);
     // ORDER(arrive/shootdown): whoever has changed the entries does not look who takes part before they are changed for
     // everybody. Needs the total order: store, then load, on both sides. And our own walker, which does not look into the
     // store buffer, finds them changed when we invalidate.
+    // ORDER(edit/broadcast): so do all walkers.
     m.fence(SeqCst);
-    call::run_on_all(m, Operation::FlushKernel(Invalidations::of::<M>(stale)));
+    let invalidations = Invalidations::of::<M>(stale);
+    if m.broadcasts() {
+        m.count(Counter::Broadcast, 1);
+        // Also what CPUs remember under tags that are not loaded: a page that all address spaces share is dropped in all.
+        m.scope(|m| invalidations.broadcast(m, None));
+        complete_broadcasts(m);
+    } else {
+        call::run_on_all(m, Operation::FlushKernel(invalidations));
+    }
 }
 
 /// Does on this CPU what [`flush_kernel`] asks. Interrupts are masked.

@@ -3,7 +3,9 @@
 //! The issuer works it out, once, and sends it: it comes to the same on every CPU.
 
 use crate::{
-    addr::Vpn,
+    addr::{SpaceId, Vpn},
+    counters::Counter,
+    fix::Fix,
     machine::{Invalidate, Machine, Strength},
     policy::Policy,
     stale::{Hint, Stale},
@@ -60,13 +62,30 @@ impl Invalidations {
     /// Makes this CPU forget these pages, where it is not everything.
     #[inline]
     pub(crate) fn singly<M: Machine>(self, m: &M) {
+        self.for_each_page(|what| m.invalidate(what));
+        m.complete();
+    }
+
+    /// Begins to make every CPU forget them. For kernel addresses no address space is named.
+    pub(crate) fn broadcast<M: Machine>(self, m: &M, space: Option<SpaceId>) {
+        // A step that is left out leaves the other CPUs out.
+        let begin = |what| if m.keeps(Fix::FlushRemote) { m.broadcast(space, what) } else { m.invalidate(what) };
+        if self.is_everything() {
+            m.count(Counter::FlushEverything, 1);
+            begin(if space.is_some() { Invalidate::All } else { Invalidate::EveryTag });
+        } else {
+            self.for_each_page(begin);
+        }
+    }
+
+    #[inline]
+    fn for_each_page(self, mut invalidate: impl FnMut(Invalidate)) {
         let Invalidations { first: mut page, n_pages, stride_pages, hint, is_walk } = self;
         for _ in 0..n_pages {
-            m.invalidate(if is_walk { Invalidate::Walk(page, hint) } else { Invalidate::Leaf(page, hint) });
+            invalidate(if is_walk { Invalidate::Walk(page, hint) } else { Invalidate::Leaf(page, hint) });
             // Past the last one there may be no number any more.
             page = Vpn(page.0.wrapping_add(stride_pages));
         }
-        m.complete();
     }
 
     /// All of it in four words, of the first the lowest 16 bits.

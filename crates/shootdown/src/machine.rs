@@ -83,14 +83,15 @@ pub enum Strength {
     Full,
 }
 
-/// One invalidation of this CPU's own TLB.
+/// One invalidation, of this CPU's own TLB or, if it is [broadcast](Machine::broadcast), of every CPU's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Invalidate {
     /// The translation of one page.
     Leaf(Vpn, Hint),
     /// The translation of one page, and cached pointers to the tables on its path.
     Walk(Vpn, Hint),
-    /// All translations and cached table pointers of the loaded address space that are not global.
+    /// All translations and cached table pointers that are not global of the loaded address space, or of the one that a
+    /// broadcast names.
     All,
     /// All translations and cached table pointers, of every address space and global ones. On a machine without tags and
     /// global entries the same as `All`.
@@ -142,7 +143,12 @@ impl Small for u64 {
 /// * **Own words.** `own_get` and `own_set` behave as plain memory of the CPU that uses them.
 /// * **Invalidation.** After `invalidate` and then `complete` return, this CPU uses nothing it remembered before of what
 ///   was named, and accesses made through it have been performed. `load_root` drops everything of other address spaces
-///   that is not global.
+///   that is not global; where the machine broadcasts it may keep what a broadcast reaches.
+/// * **Broadcast**, where [`broadcasts`](Machine::broadcasts) says that there is such a thing. After `broadcast` and then,
+///   on the same CPU, `complete` return, the same holds for every CPU: it uses nothing it remembered before of what was
+///   named, whatever it has loaded by now. What other CPUs have begun `complete` need not wait for. A walk that begins
+///   after the broadcast has taken effect, on any CPU, finds all that was stored to entries before a `fence(SeqCst)` before
+///   the broadcast (`dsb ishst` on arm64).
 /// * **Interrupts.** Between `mask` and `restore` no handler runs on this CPU. A `kick` is delivered: the target runs
 ///   [`call::handle_kick`](crate::call::handle_kick) some time after it can take interrupts, and that sees every store made
 ///   before the `kick`. (If kicks may be lost, calls are only as sure to end as [`Machine::is_overdue`] or the next
@@ -216,9 +222,35 @@ pub unsafe trait Machine: Sized + 'static {
     #[track_caller]
     fn invalidate(&self, what: Invalidate);
 
-    /// Returns when every `invalidate` this CPU began has taken effect.
+    /// Returns when every `invalidate` this CPU began has taken effect, and every [`broadcast`](Machine::broadcast) this CPU
+    /// began has on all CPUs.
     #[track_caller]
     fn complete(&self);
+
+    /// Tells whether this CPU can make all CPUs forget translations, without an interrupt. Always the same.
+    ///
+    /// Asked at run time, since x86 CPUs say by CPUID whether they have `INVLPGB`; where it is a constant the question
+    /// vanishes. A machine that says yes does [`broadcast`](Machine::broadcast), and hands out tags by itself:
+    /// [`tagging`](Machine::tagging) is [`Tagging::Untagged`].
+    #[inline]
+    fn broadcasts(&self) -> bool {
+        false
+    }
+
+    /// Begins to drop what every CPU remembers of `space`, loaded or not, or of the addresses that all address spaces share
+    /// if none is named (`TLBI ..IS` on arm64, `INVLPGB` on x86). Asked for only where the machine
+    /// [`broadcasts`](Machine::broadcasts).
+    ///
+    /// How hardware knows the address space is the machine's business: by a tag that is the same on every CPU, or by hitting
+    /// those pages in all address spaces.
+    ///
+    /// # Panics
+    /// If the machine has none, as by default.
+    #[doc(alias("tlbi", "invlpgb"))]
+    #[track_caller]
+    fn broadcast(&self, space: Option<SpaceId>, what: Invalidate) {
+        panic!("a machine that does not broadcast is asked to: {what:?} of {space:?}");
+    }
 
     /// Makes this CPU translate through `root`, or through the kernel's own tables, which are never freed, where there
     /// is none: then nothing more is remembered under the tag that was loaded.

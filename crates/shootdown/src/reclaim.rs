@@ -2,12 +2,17 @@
 //!
 //! A [`Reclaim`] clears entries under the page-table lock and flushes much later. Meanwhile others find the entries absent
 //! and have nothing to flush; so each address space knows how much is owed for it, and a gather that finishes pays.
+//!
+//! Where the machine broadcasts, a flush is begun for each page when its entry is cleared, and late is only the wait for all
+//! of them, on the CPU that has begun them.
 
 use core::sync::atomic::Ordering::*;
 
 use crate::{
     addr::Level,
+    cpu::CpuId,
     fix::Fix,
+    flush,
     format::{Entry, EntryFormat},
     frame::{Frame, FrameRun, FrameSink},
     gather::{Unhooked, release_run},
@@ -79,6 +84,8 @@ struct Owed<'a, M: Machine> {
     // The debt as it was before, and what this batch has added.
     before: Debt,
     n_cleared: u64,
+    // The CPU that has begun the flush of all of it, where the machine broadcasts; none if they are several.
+    begun_on: Option<CpuId>,
 }
 
 /// Pages that were taken away from address spaces and wait for their flush.
@@ -125,7 +132,7 @@ impl<'a, M: Machine, S: FrameSink<M>> Reclaim<'a, M, S> {
     }
 
     /// Takes a page away from `space`, and its frame into custody. Returns what the translation was, or `None` if it is gone
-    /// already. No TLB has been told.
+    /// already. No TLB has been told, or it is not known to have done what it was told to.
     ///
     /// # Context
     /// Under the page-table lock, which the leaf proves. Does not sleep; flushes first if the batch is full.
@@ -148,18 +155,23 @@ impl<'a, M: Machine, S: FrameSink<M>> Reclaim<'a, M, S> {
             space.reclaimed.count(m);
         }
         let attributes = M::Format::attributes(leaf.guard().clear(at, raw));
+        let stale = Stale { executable: attributes.executable, ..Stale::leaves(leaf.span(), level) };
+        let begun_on = m.broadcasts().then(|| {
+            space.begin_broadcast(m, stale);
+            m.cpu()
+        });
         if counts_after {
             space.reclaimed.count(m);
         }
         leaf.guard().entries_removed(at.table, 1);
         m.unhooked(space.id(), page, level);
-        let stale = Stale { executable: attributes.executable, ..Stale::leaves(leaf.span(), level) };
         match &mut self.owed[place] {
             Some(owed) => {
                 owed.stale = owed.stale.join(stale);
                 owed.n_cleared += 1;
+                owed.begun_on = owed.begun_on.filter(|cpu| Some(*cpu) == begun_on);
             }
-            empty => *empty = Some(Owed { space, stale, before, n_cleared: 1 }),
+            empty => *empty = Some(Owed { space, stale, before, n_cleared: 1, begun_on }),
         }
         self.frames[self.n_frames] = Some(Frame::regain(frame, level));
         self.n_frames += 1;
@@ -198,7 +210,11 @@ impl<'a, M: Machine, S: FrameSink<M>> Reclaim<'a, M, S> {
     fn flush_translations(&mut self) {
         let m = self.m;
         for owed in self.owed.iter_mut().filter_map(Option::take) {
-            owed.space.flush(m, owed.stale);
+            match owed.begun_on {
+                Some(cpu) if cpu == m.cpu() => flush::complete_broadcasts(m),
+                // Nothing is begun; or it is on a CPU that our caller has left since, and only that one could complete it.
+                _ => owed.space.flush(m, owed.stale),
+            }
             // Only if nobody else owes anything is the account even.
             let now = owed.space.reclaimed.debt(m);
             if owed.before.is_paid && now.cleared == owed.before.cleared + owed.n_cleared {
@@ -208,7 +224,8 @@ impl<'a, M: Machine, S: FrameSink<M>> Reclaim<'a, M, S> {
         self.may_be_written = false;
     }
 
-    /// Flushes, one flush for each address space, and lets go of all frames.
+    /// Flushes, one flush for each address space, and lets go of all frames. Where the machine broadcasts, and the caller is
+    /// on the CPU on which it has unhooked, it only waits.
     ///
     /// # Context
     /// As [`Space::flush`]; the sink is called in it.

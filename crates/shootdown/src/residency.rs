@@ -6,6 +6,9 @@
 //! `Space::must_interrupt` is the only place where a CPU may be left out of a flush.
 //!
 //! When a CPU switches to another address space, its bit may be cleared or may stay, see [`Departure`].
+//!
+//! Where the machine broadcasts, no CPU is left out of a flush, and all of this is only about who uses an address space that
+//! comes to its end.
 
 use core::{hint::cold_path, sync::atomic::Ordering::*};
 
@@ -250,7 +253,7 @@ impl Skip {
 #[doc(alias = "mm_struct")]
 pub struct Space<M: Machine> {
     id: SpaceId,
-    // Counts flushes. A CPU that has seen generation g remembers nothing that flush g or an earlier one was to remove.
+    // Counts flushes by interrupts. A CPU that has seen generation g remembers nothing that flush g or an earlier one was to remove.
     pub(crate) generation: Shared<M>,
     // CPUs that may remember translations (`mm_cpumask`).
     pub(crate) cpus: CpuMask<M>,
@@ -322,7 +325,13 @@ impl<M: Machine> Space<M> {
     /// # Panics
     /// If a CPU still uses the address space, or the root table still has entries.
     pub fn destroy(&self, m: &M) {
-        self.flush(m, Stale::EVERYTHING);
+        // By interrupts on every machine: a lazy CPU's walker would go on reading the root.
+        self.flush_by_interrupts(m, Stale::EVERYTHING);
+        if m.broadcasts() {
+            // Those that left the address space long ago may remember things under its tag, which no flush was about if it
+            // was taken apart without one. Nobody walks its tables any more, so this is the last of it.
+            self.flush(m, Stale::EVERYTHING);
+        }
         let is_left = self.cpus.load(m, SeqCst).is_empty();
         // Where a step is left out the machine finds what comes of it.
         let all_were_told =

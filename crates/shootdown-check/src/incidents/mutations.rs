@@ -41,7 +41,7 @@ pub(super) const MUTATIONS: &[Incident] = &[
         Shown("two_gathers_table", Fix::KeepTablesInMind),
     ),
     incident("M11", "Nobody looks for the flushes that reclaim owes", Shown("reclaim", Fix::PayForReclaim)),
-    incident("M12", "A barrier counts for others' invalidations", NotYet("broadcast invalidation")),
+    incident("M12", "A barrier counts for others' invalidations", Shown("broadcast_reclaim", Fix::BroadcastForReclaim)),
     incident("M13", "The reverse mapping is removed before the flush", Shown("delayed_rmap_3cpu", Fix::DelayRmap)),
     incident("M14", "A move drops the lock before the flush", Shown("relocate_2cpu", Fix::FlushBeforeUnlock)),
     incident("M15", "Unsharing does not wait for lockless walkers", NotYet("shared page tables")),

@@ -98,7 +98,7 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-RECLAIM-DSB",
         "A barrier completes only its own CPU's broadcast invalidations (4b634918384c)",
-        NotYet("broadcast invalidation"),
+        Shown("broadcast_reclaim", Fix::BroadcastForReclaim),
     ),
     incident("R-TLBUBC-NEST", "Reclaim within reclaim resets the mark that a flush is owed", Holds("reclaim_nested")),
     incident(

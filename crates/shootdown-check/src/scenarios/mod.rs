@@ -1,6 +1,7 @@
 //! The scenarios, one idea to a file.
 
 mod alpha;
+mod broadcast;
 mod calls;
 mod delayed_rmap;
 mod dirty_2cpu;
@@ -31,7 +32,7 @@ mod unmap_tables_2cpu;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 73] = [
+pub static ALL: [&Scenario; 82] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -83,6 +84,15 @@ pub static ALL: [&Scenario; 73] = [
     &tags::arriving::ARRIVING,
     &tags::kernel_flush::KERNEL_FLUSH,
     &tags::kernel_flush::ARRIVAL,
+    &broadcast::unmap::UNMAP,
+    &broadcast::unmap::TABLE,
+    &broadcast::reclaim::OWED,
+    &broadcast::reclaim::WRITTEN_OUT,
+    &broadcast::switching::SWITCHING,
+    &broadcast::switching::LAZY,
+    &broadcast::kernel_flush::KERNEL_FLUSH,
+    &broadcast::exit::LAZY,
+    &broadcast::exit::NEXT,
     &alpha::UNMAP,
     &alpha::SIX_OPERATIONS,
     &map_2cpu::MAP_2CPU,

@@ -124,7 +124,8 @@ fn nest(m: &Sim) {
     outer.finish();
 }
 
-fn take_away(m: &Sim, page: Vpn, write_out: impl Fn(shootdown::Pfn)) {
+/// Takes a page away, writes it out if it is dirty, and lets go of it.
+pub(super) fn take_away(m: &Sim, page: Vpn, write_out: impl Fn(shootdown::Pfn)) {
     let sink = |m: &Sim, frame: Frame| m.free_frame(frame);
     let space = m.user_space();
     let mut reclaim = Reclaim::new(m, &sink);

@@ -16,7 +16,7 @@ use crate::{machine::Sim, scenario::Scenario};
 pub const OPERATIONS_PER_CPU: u64 = 8;
 
 /// All of them.
-pub static ALL: [&Scenario; 3] = [&SOAK, &TAGS, &MAY_SETS];
+pub static ALL: [&Scenario; 4] = [&SOAK, &TAGS, &MAY_SETS, &BROADCAST];
 
 static SOAK: Scenario = Scenario {
     name: "soak",
@@ -33,6 +33,9 @@ static TAGS: Scenario =
 
 static MAY_SETS: Scenario =
     Scenario { name: "soak_may_sets", machine: Config { tlb: TlbModel::MaySets, ..EVERYTHING }, ..SOAK };
+
+static BROADCAST: Scenario =
+    Scenario { name: "soak_broadcast", machine: Config { has_tags: true, ..EVERYTHING }, broadcasts: true, ..SOAK };
 
 const EVERYTHING: Config = Config {
     caches_walks: true,

@@ -71,6 +71,9 @@ struct Cpu<A: Architecture> {
     counters: [Cell<u64>; Counter::COUNT],
 }
 
+/// An invalidation for every CPU, of one address space or of all.
+type Broadcast = (Option<SpaceId>, Invalidate);
+
 /// A machine of up to 256 CPUs of which one acts at a time.
 pub struct Sequential<A: Architecture> {
     current: Cell<CpuId>,
@@ -92,6 +95,8 @@ pub struct Sequential<A: Architecture> {
     deferred: RefCell<Vec<UnlinkedTables<Sequential<A>>>>,
     heard: Cell<Heard>,
     masks: Masks,
+    // What each CPU has begun to make all CPUs forget and not completed, on a machine that broadcasts.
+    begun: Option<Vec<RefCell<Vec<Broadcast>>>>,
     now_ns: Cell<u64>,
     // When each address space is to be trimmed next.
     next_trim_ns: RefCell<FxHashMap<SpaceId, u64>>,
@@ -125,6 +130,7 @@ impl<A: Architecture> Sequential<A> {
             deferred: RefCell::default(),
             heard: Cell::default(),
             masks: Masks::Exact,
+            begun: None,
             now_ns: Cell::new(0),
             next_trim_ns: RefCell::default(),
             counters: zeroed(),
@@ -135,6 +141,14 @@ impl<A: Architecture> Sequential<A> {
     #[must_use]
     pub fn with_masks(self, masks: Masks) -> Self {
         Sequential { masks, ..self }
+    }
+
+    /// Returns the machine with broadcasts in place of interrupts for flushes; to be chosen before anything runs. Each takes
+    /// effect when the CPU that has begun it completes it, as late as it may.
+    #[must_use]
+    pub fn with_broadcasts(self) -> Self {
+        let begun = Some(self.cpus.iter().map(|_| RefCell::default()).collect());
+        Sequential { begun, ..self }
     }
 
     /// Says what time it is.
@@ -321,7 +335,7 @@ impl<A: Architecture> Sequential<A> {
 }
 
 // SAFETY: one host thread runs all CPUs, so memory is trivially coherent and ordered, and no CPU migrates.
-// - Invalidation: there is no TLB to be wrong; the oracle hears of every request.
+// - Invalidation, broadcast: there is no TLB to be wrong; the oracle hears of every request.
 // - Interrupts: a masked CPU's handler is not run; a kick stays until it is.
 // - Frames, placement: the pools hand each number out once, and arenas never move.
 // - `keeps`: the machine is simulated.
@@ -366,7 +380,24 @@ unsafe impl<A: Architecture> Machine for Sequential<A> {
         self.oracle.invalidated(self.cpu(), what);
     }
 
-    fn complete(&self) {}
+    fn complete(&self) {
+        let Some(begun) = &self.begun else {
+            return;
+        };
+        for (space, what) in begun[usize::from(self.cpu().0)].take() {
+            self.oracle.broadcast(space, what);
+        }
+    }
+
+    #[inline]
+    fn broadcasts(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    fn broadcast(&self, space: Option<SpaceId>, what: Invalidate) {
+        let begun = self.begun.as_ref().expect("the machine broadcasts");
+        begun[usize::from(self.cpu().0)].borrow_mut().push((space, what));
+    }
 
     fn load_root(&self, root: Option<(TableFrame, SpaceId)>) {
         self.oracle.root_loaded(self.cpu(), root);

@@ -256,6 +256,18 @@ impl<A: Architecture> Oracle<A> {
         self.update_differing(cpu, &memory);
     }
 
+    /// Hears that every CPU forgets something of an address space, or of all.
+    pub(super) fn broadcast(&self, space: Option<SpaceId>, what: Invalidate) {
+        let is_meant = |of: SpaceId| space.is_none_or(|space| space == of);
+        for cpu in self.differing.get().iter() {
+            // Nothing is remembered of address spaces that are not loaded.
+            let loaded = self.cpu(cpu).borrow().loaded;
+            if loaded.is_some_and(|(_, loaded)| is_meant(loaded)) {
+                self.invalidated(cpu, what);
+            }
+        }
+    }
+
     fn update_differing(&self, cpu: CpuId, memory: &Memory) {
         let mut differing = self.differing.get();
         if memory.leaves.is_empty() && memory.walks.is_empty() {

@@ -6,6 +6,7 @@ use shootdown::{Invalidate, Pfn, Vpn};
 
 use super::{
     MAX_DEPTH, MAX_STORES, TAGS,
+    broadcast::InFlight,
     frame::MaybeFrame,
     store_buffer::StoreBuffer,
     tlb::{Tlb, Translation},
@@ -27,21 +28,29 @@ pub struct Cpu {
     pub(super) saved_masks: [bool; MAX_DEPTH],
     pub(super) depth: u8,
     pub(super) stores: StoreBuffer,
+    // What it has begun to make all CPUs forget, and not completed.
+    pub(super) in_flight: InFlight,
 }
 
 impl Hash for Cpu {
     /// As few words as there can be: every state is hashed.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         const { assert!(MAX_DEPTH == 2 && TAGS + 8 * (TAGS + 1) <= 48 && MAX_STORES < 1 << 3) };
-        let Cpu { root, tlbs, roots, tag, is_masked, is_kicked, runs_user, saved_masks, depth, stores } = self;
+        let Cpu { root, tlbs, roots, tag, is_masked, is_kicked, runs_user, saved_masks, depth, stores, in_flight } =
+            self;
         let roots = roots.iter().chain([root]).fold(u64::from(*tag), |bits, root| bits << 8 | u64::from(root.byte()));
         let flags = [is_masked, is_kicked, runs_user].into_iter().chain(saved_masks);
         let flags = flags.fold(u64::from(*depth), |bits, flag| bits << 1 | u64::from(*flag));
+        // None of them is above bit 6.
+        let flags = flags | u64::from(!in_flight.is_empty()) << 7;
         let in_use = tlbs.iter().fold(0, |bits, tlb| bits << 1 | u64::from(!tlb.is_empty()));
         // What follows is told from other things by how much of it there is.
         hasher.write_u64(roots << 16 | (in_use << 3 | stores.len() as u64) << 8 | flags);
         tlbs.iter().filter(|tlb| !tlb.is_empty()).for_each(|tlb| tlb.hash(hasher));
         stores.hash(hasher);
+        if !in_flight.is_empty() {
+            hasher.write_u64(in_flight.bits());
+        }
     }
 }
 
@@ -58,6 +67,7 @@ impl Cpu {
             saved_masks: [false; MAX_DEPTH],
             depth: 0,
             stores: StoreBuffer::EMPTY,
+            in_flight: InFlight::EMPTY,
         }
     }
 

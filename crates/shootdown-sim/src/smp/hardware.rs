@@ -10,6 +10,7 @@ use shootdown::{CpuId, Entry, EntryAt, EntryFormat, Invalidate, Level, Modify, P
 use super::{
     ENTRIES, FRAMES, MAX_CPUS, MAX_DEPTH,
     act::Act,
+    broadcast::InFlight,
     config::{Config, MemoryModel, TlbModel},
     cpu::Cpu,
     frame::{Frame, FrameKind, MaybeFrame},
@@ -193,6 +194,8 @@ impl Hardware {
         match operation {
             Operation::Idle => 0,
             _ if !self.is_ready(cpu, operation) => 0,
+            // Outcome 0 takes effect at once, outcome 1 does not.
+            Operation::Broadcast(..) => 2,
             // Outcome 0 gives it, outcome 1 refuses it.
             Operation::AllocBatch if self.config.may_refuse_batches => 2,
             // Outcome 0 says that it has not been too long, outcome 1 that it has.
@@ -322,8 +325,9 @@ impl Hardware {
             Operation::Fence(order) => self.fence(cpu, order),
             Operation::OwnGet(word) => return Ok(self.peek(Location::Word(word))),
             Operation::OwnSet(word, value) => self.poke(Location::Word(word), value),
-            Operation::Complete => {}
+            Operation::Complete => self.complete(cpu)?,
             Operation::Invalidate(what) => self.cpu_mut(cpu).forget(what),
+            Operation::Broadcast(tag, what) => self.broadcast(cpu, InFlight::of(tag, what), outcome),
             Operation::LoadRoot(root) => self.load_root(cpu, root),
             Operation::LoadTagged { root, tag, keeps } => self.load_tagged(cpu, root, tag, keeps)?,
             Operation::Mask => {
@@ -387,6 +391,29 @@ impl Hardware {
             _ => self.poke(at, value),
         }
         Ok(was)
+    }
+
+    fn broadcast(&mut self, cpu: CpuId, begun: InFlight, outcome: u8) {
+        if outcome == 0 {
+            self.land(begun);
+        } else {
+            let here = self.cpu_mut(cpu);
+            here.in_flight = here.in_flight.join(begun);
+        }
+    }
+
+    /// Lets all that `cpu` has begun take effect, and nothing that another CPU has.
+    fn complete(&mut self, cpu: CpuId) -> Result<(), Violation> {
+        let begun = std::mem::replace(&mut self.cpu_mut(cpu).in_flight, InFlight::EMPTY);
+        if begun.is_empty() {
+            return Ok(());
+        }
+        self.land(begun);
+        self.extend_may_sets()
+    }
+
+    fn land(&mut self, begun: InFlight) {
+        self.cpus.iter_mut().for_each(|cpu| begun.land(&mut cpu.tlbs));
     }
 
     fn load_root(&mut self, cpu: CpuId, root: Option<TableFrame>) {

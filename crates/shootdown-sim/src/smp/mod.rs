@@ -19,11 +19,13 @@
 //!
 //! **Interrupts.** Kicks stay pending until they are taken, and merge. A timer may tick whenever interrupts are open.
 //!
-//! **What is not modelled.** Loads that overtake loads. Tags and global entries. Entries that are not present are not
-//! cached. An invalidation takes effect at once, and not later.
+//! **What is not modelled.** Loads that overtake loads. Global entries. Entries that are not present are not
+//! cached. An invalidation of a CPU's own TLB takes effect at once, and not later; one that is broadcast at once or when
+//! the CPU that has begun it completes, on all CPUs at the same time.
 
 mod access;
 mod act;
+mod broadcast;
 mod config;
 mod cpu;
 mod frame;

@@ -50,7 +50,10 @@ pub enum Operation {
     OwnSet(WordId, u64),
     /// Drops translations, and has done so at once.
     Invalidate(Invalidate),
-    /// Waits for invalidations: nothing to do, since they take effect at once.
+    /// Begins to drop translations on all CPUs, under the tag that is given or under every one. Takes effect at once
+    /// (outcome 0), or not before this CPU completes (outcome 1).
+    Broadcast(Option<u8>, Invalidate),
+    /// Waits for what this CPU has begun to drop: on all CPUs it takes effect now, if it has not yet.
     Complete,
     /// Loads a root table, or none; drops all translations and cached pointers.
     LoadRoot(Option<TableFrame>),
@@ -147,6 +150,7 @@ impl Operation {
                 matches!(at, Location::Entry(_))
             }
             Operation::Invalidate(_)
+            | Operation::Broadcast(..)
             | Operation::LoadRoot(_)
             | Operation::LoadTagged { .. }
             | Operation::FreeTable(_)
@@ -158,7 +162,8 @@ impl Operation {
 
     /// What this operation waits for.
     ///
-    /// Kicks wait, by the contract of [`Machine`](shootdown::Machine): who takes one sees the stores before it.
+    /// Kicks wait, by the contract of [`Machine`](shootdown::Machine): who takes one sees the stores before it. A broadcast
+    /// does not, on any machine: to complete is what waits.
     pub(super) fn needs(self, config: &Config) -> Needs {
         match (self, config.memory) {
             (_, MemoryModel::Sc) => Needs::Nothing,

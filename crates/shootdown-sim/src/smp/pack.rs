@@ -8,6 +8,7 @@ use shootdown::Pfn;
 
 use super::{
     ENTRIES, FRAMES, MAX_DEPTH, TAGS,
+    broadcast::InFlight,
     cpu::Cpu,
     frame::{Frame, FrameKind, MaybeFrame},
     hardware::Hardware,
@@ -98,19 +99,24 @@ impl Frame {
 impl Cpu {
     fn pack(&self, bytes: &mut Vec<u8>) {
         const { assert!(MAX_DEPTH == 2) };
-        let Cpu { root, tlbs, roots, tag, is_masked, is_kicked, runs_user, saved_masks, depth, stores } = self;
+        let Cpu { root, tlbs, roots, tag, is_masked, is_kicked, runs_user, saved_masks, depth, stores, in_flight } =
+            self;
         let [outer, inner] = *saved_masks;
-        bytes.push(pack_flags([*is_masked, *is_kicked, *runs_user, outer, inner]) << 2 | *depth);
+        let flags = pack_flags([*is_masked, *is_kicked, *runs_user, outer, inner, !in_flight.is_empty()]);
+        bytes.push(flags << 2 | *depth);
         let in_use = tlbs.iter().rev().fold(0, |bits, tlb| bits << 1 | u8::from(!tlb.is_empty()));
         bytes.push(in_use | tag << TAGS);
         bytes.extend(roots.iter().chain([root]).map(|root| root.byte()));
         tlbs.iter().filter(|tlb| !tlb.is_empty()).for_each(|tlb| tlb.pack(bytes));
         stores.pack(bytes);
+        if !in_flight.is_empty() {
+            write_number(bytes, in_flight.bits());
+        }
     }
 
     fn unpack(&mut self, bytes: &mut &[u8]) {
         let head = read_byte(bytes);
-        let [is_masked, is_kicked, runs_user, outer, inner] = unpack_flags(head >> 2);
+        let [is_masked, is_kicked, runs_user, outer, inner, has_in_flight] = unpack_flags(head >> 2);
         let in_use = read_byte(bytes);
         self.tag = in_use >> TAGS;
         self.roots = [(); TAGS].map(|()| MaybeFrame::from_byte(read_byte(bytes)));
@@ -122,6 +128,7 @@ impl Cpu {
             }
         }
         self.stores.unpack(bytes);
+        self.in_flight = InFlight::from_bits(if has_in_flight { read_number(bytes) } else { 0 });
         (self.is_masked, self.is_kicked, self.runs_user) = (is_masked, is_kicked, runs_user);
         (self.saved_masks, self.depth) = ([outer, inner], head & 3);
     }

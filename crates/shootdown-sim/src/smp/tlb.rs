@@ -308,7 +308,7 @@ impl Tlb {
         }
     }
 
-    fn forget_page(&mut self, page: Vpn) {
+    pub(super) fn forget_page(&mut self, page: Vpn) {
         if let Some(set) = self.pages.get_mut(page.0 as usize) {
             *set = Translations::EMPTY;
         }

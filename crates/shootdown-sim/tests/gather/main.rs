@@ -8,7 +8,7 @@ mod variants;
 use std::cell::{Cell, RefCell};
 
 use shootdown::{
-    Attributes, CpuId, Fix, Frame, FrameRun, FrameSink, Level, Machine, Pfn, Space, SpaceId, Vpn, VpnRange, page,
+    Attributes, CpuId, Frame, FrameRun, FrameSink, Level, Machine, Pfn, Space, SpaceId, Vpn, VpnRange, page,
 };
 use shootdown_sim::sequential::{Architecture, Sequential};
 
@@ -20,11 +20,10 @@ struct World<A: Architecture> {
 
 impl<A: Architecture> World<A> {
     fn new() -> Self {
-        Self::without(&[])
+        Self::on(Sequential::new(2, &[]))
     }
 
-    fn without(left_out: &[Fix]) -> Self {
-        let machine = Sequential::new(2, left_out);
+    fn on(machine: Sequential<A>) -> Self {
         let id = machine.new_space();
         let world = World { machine, id };
         world.space().create(&world.machine).expect("there is memory");

@@ -325,11 +325,11 @@ impl<A: Architecture> Test<A> {
 
 /// Takes the steps; in the end nothing is left but the root table.
 fn runs<A: Architecture>(steps: Vec<Step>) {
-    runs_without::<A>(steps, &[]);
+    runs_on(steps, Sequential::<A>::new(2, &[]));
 }
 
-fn runs_without<A: Architecture>(steps: Vec<Step>, left_out: &[Fix]) {
-    let mut test = Test { world: World::<A>::without(left_out), model: Model::new() };
+fn runs_on<A: Architecture>(steps: Vec<Step>, machine: Sequential<A>) {
+    let mut test = Test { world: World::on(machine), model: Model::new() };
     steps.into_iter().for_each(|step| test.take(step));
     test.world.machine.limit_batches(None);
     test.unmap(A::REACH, How::Unmap, false, true);
@@ -380,19 +380,27 @@ proptest! {
     fn alpha(steps in vec(step(), 1..40)) {
         runs::<Alpha>(steps);
     }
+
+    #[test]
+    fn broadcasts(steps in vec(step(), 1..40)) {
+        runs_on(steps, Sequential::<X86_64>::new(2, &[]).with_broadcasts());
+    }
 }
 
 /// The same steps find what is wrong when something is left out.
 #[test]
 fn what_is_left_out_is_noticed() {
-    fn notices<A: Architecture>(fix: Fix) {
+    fn notices_on<A: Architecture>(fix: Fix, machine: impl Fn(&[Fix]) -> Sequential<A>) {
         let mut runner = TestRunner::deterministic();
         let result = runner.run(&vec(step(), 1..40), |steps| {
             // A panic is what a failure is.
-            runs_without::<A>(steps, &[fix]);
+            runs_on(steps, machine(&[fix]));
             Ok(())
         });
         assert!(result.is_err(), "nobody notices that {} is left out", fix.name());
+    }
+    fn notices<A: Architecture>(fix: Fix) {
+        notices_on::<A>(fix, |left_out| Sequential::new(2, left_out));
     }
     for fix in [Fix::FlushBeforeFree, Fix::FlushRemote, Fix::FlushWithoutRoom, Fix::RecordChanges, Fix::DropWalkCaches]
     {
@@ -400,4 +408,7 @@ fn what_is_left_out_is_noticed() {
     }
     notices::<Like<OwnTables>>(Fix::FlushWithoutRoom);
     notices::<Alpha>(Fix::FlushWithoutRoom);
+    for fix in [Fix::FlushBeforeFree, Fix::FlushRemote, Fix::WaitForAcks, Fix::DropWalkCaches] {
+        notices_on::<X86_64>(fix, |left_out| Sequential::new(2, left_out).with_broadcasts());
+    }
 }

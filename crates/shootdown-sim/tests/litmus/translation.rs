@@ -13,27 +13,28 @@ use shootdown_sim::smp::{
 
 use crate::explorer::{Outcome, Outcomes, Program, run};
 
-const PAGE: Vpn = Vpn(0);
+pub(crate) const PAGE: Vpn = Vpn(0);
 
 // Frames are taken from the lowest on, see `prepare`.
-const ROOT: TableFrame = TableFrame(Pfn(0));
-const TABLE: TableFrame = TableFrame(Pfn(1));
+pub(crate) const ROOT: TableFrame = TableFrame(Pfn(0));
+pub(crate) const TABLE: TableFrame = TableFrame(Pfn(1));
 const DATA: Pfn = Pfn(2);
 const OTHER_TABLE: TableFrame = TableFrame(Pfn(3));
 const OTHER_DATA: Pfn = Pfn(4);
 
-const ROOT_ENTRY: Location = Location::Entry(EntryAt { table: ROOT, index: 0 });
-const LEAF: Location = Location::Entry(EntryAt { table: TABLE, index: 0 });
+pub(crate) const ROOT_ENTRY: Location = Location::Entry(EntryAt { table: ROOT, index: 0 });
+pub(crate) const LEAF: Location = Location::Entry(EntryAt { table: TABLE, index: 0 });
 const OTHER_LEAF: Location = Location::Entry(EntryAt { table: OTHER_TABLE, index: 0 });
 
-const FLAG: Location = Location::Word(WordId(0));
+pub(crate) const FLAG: Location = Location::Word(WordId(0));
 
-const READ: Operation = Operation::Access(PAGE, Access::Read);
+pub(crate) const READ: Operation = Operation::Access(PAGE, Access::Read);
 const WRITE: Operation = Operation::Access(PAGE, Access::Write);
-const INVALIDATE_LEAF: Operation = Operation::Invalidate(Invalidate::Leaf(PAGE, shootdown::Hint::at(Level::LEAF)));
+pub(crate) const INVALIDATE_LEAF: Operation =
+    Operation::Invalidate(Invalidate::Leaf(PAGE, shootdown::Hint::at(Level::LEAF)));
 const INVALIDATE_WALK: Operation = Operation::Invalidate(Invalidate::Walk(PAGE, shootdown::Hint::at(Level::LEAF)));
 
-fn store(at: Location, value: u64) -> Operation {
+pub(crate) fn store(at: Location, value: u64) -> Operation {
     Operation::Store(at, value, Relaxed)
 }
 
@@ -67,11 +68,11 @@ fn prepare(config: Config, attributes: Option<Attributes>) -> Hardware {
     hardware
 }
 
-fn machine(memory: MemoryModel) -> Config {
+pub(crate) fn machine(memory: MemoryModel) -> Config {
     Config { memory, ..Config::with_cpus(2) }
 }
 
-fn explore(config: Config, attributes: Option<Attributes>, cpus: &[&[Operation]]) -> Outcomes {
+pub(crate) fn explore(config: Config, attributes: Option<Attributes>, cpus: &[&[Operation]]) -> Outcomes {
     let outcomes = |config| run(&prepare(config, attributes), Program { cpus, ..Program::default() });
     assert_same(&outcomes(Config { tlb: TlbModel::MaySets, ..config }), &outcomes(Config { evicts: true, ..config }));
     outcomes(config)
@@ -87,7 +88,7 @@ fn assert_same(may_sets: &Outcomes, fills: &Outcomes) {
     assert!(!fills.violations.is_empty() || may_sets.ends == fills.ends, "{may_sets:?}, not {fills:?}");
 }
 
-fn ends(config: Config, attributes: Option<Attributes>, cpus: &[&[Operation]]) -> Vec<Outcome> {
+pub(crate) fn ends(config: Config, attributes: Option<Attributes>, cpus: &[&[Operation]]) -> Vec<Outcome> {
     explore(config, attributes, cpus).lawful_ends()
 }
 

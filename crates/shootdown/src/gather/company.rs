@@ -65,11 +65,19 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     }
 
     /// Flushes everything next if another gather is under way, or reclaim owes a flush; tells whether that will be paid.
+    ///
+    /// Where the machine broadcasts, reclaim has begun what it owes, and on which CPU nobody knows: to complete is not
+    /// enough.
     pub(super) fn flush_for_others(&mut self, debt: &Debt) -> bool {
         let is_owed = !debt.is_paid && self.m.keeps(Fix::PayForReclaim) && self.m.keeps(Fix::LookForDebtLast);
+        // As if it were this CPU that has begun it.
+        let only_completes = is_owed && self.m.broadcasts() && !self.m.keeps(Fix::BroadcastForReclaim);
+        if only_completes {
+            self.m.complete();
+        }
         let has_company = self.has_company() && self.m.keeps(Fix::FlushForOthers);
-        if !is_owed && !has_company {
-            return false;
+        if !has_company && (!is_owed || only_completes) {
+            return is_owed;
         }
         self.m.count(Counter::FlushForced, 1);
         match &mut self.stale {

@@ -79,7 +79,7 @@ pub(in super::super) static ARRIVAL: Scenario = Scenario {
     ..KERNEL_FLUSH
 };
 
-fn protect_kernel_page(m: &Sim) {
+pub(in super::super) fn protect_kernel_page(m: &Sim) {
     let tables = m.user_space().lock(m);
     let leaf = tables.find(PAGE_0).expect("the page is mapped");
     let (at, frame) = (leaf.at(), leaf.frame());
