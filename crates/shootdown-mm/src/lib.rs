@@ -24,6 +24,7 @@ mod fork;
 mod habits;
 mod memory;
 mod protect;
+mod reclaim;
 mod remap;
 mod storage;
 mod unmap;

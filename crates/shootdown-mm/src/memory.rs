@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct Objects {
     // Each holds one reference to its frame.
     pub(crate) pages: BTreeMap<ObjectPage, Frame>,
+    // Where reclaim goes on.
+    pub(crate) hand: ObjectPage,
     next: u64,
     zero: Option<Frame>,
 }
@@ -62,10 +64,11 @@ impl<M: Frames + OneMemory, S> Memory<M, S> {
     /// Makes a memory without objects. What objects with storage contain is in `storage`.
     #[must_use]
     pub const fn with_storage(storage: S) -> Self {
+        let hand = ObjectPage { object: ObjectId::FIRST_STORED, index: 0 };
         Memory {
             storage: Mutex::new(storage),
             areas: Areas::new(),
-            objects: Mutex::new(Objects { pages: BTreeMap::new(), next: 0, zero: None }),
+            objects: Mutex::new(Objects { pages: BTreeMap::new(), hand, next: 0, zero: None }),
         }
     }
 

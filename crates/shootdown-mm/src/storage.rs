@@ -19,6 +19,9 @@ impl ObjectId {
     /// What is set in the ids of objects that have storage, so that these come last.
     const STORED: u64 = 1 << 63;
 
+    /// The first id that an object with storage can have.
+    pub(crate) const FIRST_STORED: ObjectId = ObjectId(Self::STORED);
+
     /// Makes the id of an object that is the `number`th, with storage or without.
     pub(crate) const fn stored(number: u64) -> ObjectId {
         ObjectId(number | Self::STORED)
