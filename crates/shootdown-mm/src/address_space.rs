@@ -4,13 +4,15 @@ use core::ops::Range;
 
 use rangemap::RangeMap;
 use shootdown::{
-    EntryAt, EntryFormat, Frames, Gather, Level, Mutex, OneMemory, Space, SpaceId, VirtAddr, Vpn, VpnRange,
+    EntryAt, EntryFormat, Frames, Gather, Level, Machine, Mutex, OneMemory, Space, SpaceId, VirtAddr, Vpn, VpnRange,
     page::DropReference,
 };
 
 use crate::{
     OutOfMemory,
+    areas::Areas,
     habits::Habits,
+    memory::Memory,
     vma::{Protection, Vma},
 };
 
@@ -24,14 +26,15 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The hole that `range` lies in, with nothing mapped in it.
+    /// The hole that `range` is to lie in when nothing is mapped in it any more.
     pub(crate) fn hole_around(&self, range: VpnRange) -> VpnRange {
-        let end = self.areas.overlapping(range.end.0..u64::MAX).next().map_or(u64::MAX, |(next, _)| next.start);
+        let after = self.areas.overlapping(range.end.0..u64::MAX).next();
+        let end = after.map_or(u64::MAX, |(next, _)| next.start.max(range.end.0));
         let before = 0..range.start.0;
         let start = if before.is_empty() {
             0
         } else {
-            self.areas.overlapping(before).next_back().map_or(0, |(previous, _)| previous.end)
+            self.areas.overlapping(before).next_back().map_or(0, |(previous, _)| previous.end.min(range.start.0))
         };
         VpnRange::new(Vpn(start), Vpn(end))
     }
@@ -41,6 +44,14 @@ impl Layout {
 pub trait Program: Frames + OneMemory {}
 
 impl<M: Frames + OneMemory> Program for M {}
+
+/// The place of an address space that lives.
+pub(crate) fn space_of<M: Machine>(m: &M, id: SpaceId) -> &Space<M> {
+    let Some(space) = m.space(id) else {
+        panic!("the machine has no place for this address space");
+    };
+    space
+}
 
 /// A gather whose frames lose the reference that their translation held.
 pub(crate) type PageGather<'a, M> = Gather<'a, M, DropReference>;
@@ -74,10 +85,7 @@ impl<M: Program> AddressSpace<M> {
     }
 
     pub(crate) fn space<'m>(&self, m: &'m M) -> &'m Space<M> {
-        let Some(space) = m.space(self.id) else {
-            panic!("the machine has no place for this address space");
-        };
-        space
+        space_of(m, self.id)
     }
 
     pub(crate) fn gather<'m>(&self, m: &'m M) -> PageGather<'m, M> {
@@ -87,15 +95,20 @@ impl<M: Program> AddressSpace<M> {
     /// Puts a mapping at `range` and unmaps what was there (`mmap`, with or without `MAP_FIXED`).
     ///
     /// # Context
-    /// Task; takes the layout lock. Does not sleep otherwise.
-    pub fn map(&self, m: &M, range: VpnRange, vma: Vma) {
+    /// Task; takes the layout, and as [`unmap`](AddressSpace::unmap).
+    pub fn map<S>(&self, m: &M, memory: &Memory<M, S>, range: VpnRange, vma: Vma) {
         if range.is_empty() {
             return;
         }
-        let mut layout = self.layout.lock(m);
+        self.add_area(m, &memory.areas, &mut self.layout.lock(m), range, vma);
+    }
+
+    /// Puts an area into the layout and into the reverse map, and unmaps what was there.
+    pub(crate) fn add_area(&self, m: &M, areas: &Areas<M>, layout: &mut Layout, range: VpnRange, vma: Vma) {
         if layout.areas.overlaps(&(range.start.0..range.end.0)) {
-            self.unmap_locked(m, &mut layout, range);
+            self.unmap_locked(m, areas, layout, range);
         }
+        areas.add(m, self.id, range, &vma);
         layout.areas.insert(range.start.0..range.end.0, vma);
     }
 
@@ -124,15 +137,16 @@ impl<M: Program> AddressSpace<M> {
     ///
     /// # Context
     /// As [`map`](AddressSpace::map).
-    pub fn set_brk(&self, m: &M, end: VirtAddr) {
+    pub fn set_brk<S>(&self, m: &M, memory: &Memory<M, S>, end: VirtAddr) {
         let end = Vpn(end.0.div_ceil(1 << M::Format::PAGE_SHIFT));
         let mut layout = self.layout.lock(m);
         let heap = layout.brk.get_or_insert(end..end);
         let was = core::mem::replace(&mut heap.end, end.max(heap.start));
         if end > was {
-            layout.areas.insert(was.0..end.0, Vma::anonymous(Protection::READ_WRITE));
+            let heap = VpnRange::new(was, end);
+            self.add_area(m, &memory.areas, &mut layout, heap, Vma::anonymous(Protection::READ_WRITE));
         } else if end < was {
-            self.unmap_locked(m, &mut layout, VpnRange::new(end, was));
+            self.unmap_locked(m, &memory.areas, &mut layout, VpnRange::new(end, was));
         }
     }
 }

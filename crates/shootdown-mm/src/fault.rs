@@ -6,7 +6,8 @@ use crate::{
     OutOfMemory,
     address_space::{AddressSpace, Program},
     habits::LastSharer,
-    memory::Memory,
+    memory::{Memory, Missing},
+    storage::{ObjectPage, Storage, StorageError},
     vma::{Access, Backing, PageSize, Sharing, Vma},
 };
 
@@ -33,6 +34,8 @@ pub enum FaultError {
     Denied(Vpn),
     /// There was not enough memory; nothing changed.
     OutOfMemory,
+    /// The contents could not be read; nothing changed.
+    Storage(StorageError),
 }
 
 impl core::fmt::Display for FaultError {
@@ -41,6 +44,7 @@ impl core::fmt::Display for FaultError {
             FaultError::NoMapping(page) => write!(f, "nothing is mapped at page {:#x}", page.0),
             FaultError::Denied(page) => write!(f, "the mapping at page {:#x} does not allow this", page.0),
             FaultError::OutOfMemory => OutOfMemory.fmt(f),
+            FaultError::Storage(error) => error.fmt(f),
         }
     }
 }
@@ -57,16 +61,44 @@ impl<M: Program> AddressSpace<M> {
     /// Resolves a fault of `access` at `page`.
     ///
     /// # Context
-    /// Task; takes the layout and the page-table lock. A copy flushes under them.
+    /// Task; takes the layout and the page-table lock. A copy flushes under them. Under the layout it may take the lock of
+    /// the storage, and call [`Storage::read`].
     ///
     /// # Errors
-    /// [`FaultError`]: the program is at fault, or there is no memory.
-    pub fn fault(&self, m: &M, memory: &Memory<M>, page: Vpn, access: Access) -> Result<Resolution, FaultError> {
+    /// [`FaultError`]: the program is at fault, there is no memory, or the page cannot be read.
+    pub fn fault<S: Storage<M>>(
+        &self,
+        m: &M,
+        memory: &Memory<M, S>,
+        page: Vpn,
+        access: Access,
+    ) -> Result<Resolution, FaultError> {
         let layout = self.layout.lock(m);
         let (area, vma) = layout.areas.get_key_value(&page.0).ok_or(FaultError::NoMapping(page))?;
         if !vma.protection.allows(access) {
             return Err(FaultError::Denied(page));
         }
+        let area = VpnRange::new(Vpn(area.start), Vpn(area.end));
+        loop {
+            match self.fault_in(m, memory, area, vma, page, access) {
+                Ok(resolution) => return Ok(resolution),
+                Err(Missing::Memory) => return Err(FaultError::OutOfMemory),
+                // Reclaim may have taken it away again before we look.
+                Err(Missing::Contents(page, level)) => memory.read_in(m, page, level)?,
+            }
+        }
+    }
+
+    /// Resolves a fault that the layout allows, with what is in memory.
+    fn fault_in<S>(
+        &self,
+        m: &M,
+        memory: &Memory<M, S>,
+        area: VpnRange,
+        vma: &Vma,
+        page: Vpn,
+        access: Access,
+    ) -> Result<Resolution, Missing> {
         let mut tables = self.space(m).lock(m);
         match tables.find(page) {
             None => {
@@ -74,25 +106,25 @@ impl<M: Program> AddressSpace<M> {
                 if let PageSize::Run { n_pages } = vma.page_size {
                     let n_pages = u64::from(n_pages);
                     let run = VpnRange::from_len(Vpn(page.0 - page.0 % n_pages), n_pages);
-                    let area = VpnRange::new(Vpn(area.start), Vpn(area.end));
                     bring_in_missing(m, memory, &mut tables, vma, run.intersection(area), access);
                 }
                 Ok(Resolution::Mapped)
             }
             Some(leaf) if access != Access::Write || leaf.attributes().writable => Ok(Resolution::Spurious),
             Some(leaf) if vma.sharing == Sharing::Shared || self.keeps_page(&leaf) => {
-                grant_writes(leaf);
+                grant_writes(m, leaf, vma);
                 Ok(Resolution::Granted)
             }
             Some(leaf) => {
-                let (first, copy) = (leaf.page(), page::allocate(m, leaf.level()).map_err(OutOfMemory::from)?);
-                // The old translation is gone everywhere before the new one can be used: no store falls between two
-                // frames.
-                let mut gather = self.gather(m);
-                gather.unhook(leaf);
-                gather.flush();
+                let copy = page::allocate(m, leaf.level()).map_err(OutOfMemory::from)?;
                 let attributes = Attributes { writable: true, dirty: true, ..vma.protection.without_writes() };
-                place(m, &mut tables, first, copy, attributes)?;
+                let mut gather = self.gather(m);
+                match gather.replace(&tables, page, copy, |_| attributes, |_, _| {}) {
+                    // Through a private mapping nobody stores to an object's page.
+                    Ok(was) if page::is_adopted(m, was.frame) => page::uncount_mappings(m, was.frame, 1),
+                    Ok(_) => {}
+                    Err(copy) => page::drop_reference(m, copy),
+                }
                 drop(tables);
                 gather.finish();
                 Ok(Resolution::Copied)
@@ -109,7 +141,13 @@ impl<M: Program> AddressSpace<M> {
     ///
     /// # Errors
     /// [`FaultError`] of the first page that could not be mapped; those before it are.
-    pub fn populate(&self, m: &M, memory: &Memory<M>, range: VpnRange, access: Access) -> Result<(), FaultError> {
+    pub fn populate<S: Storage<M>>(
+        &self,
+        m: &M,
+        memory: &Memory<M, S>,
+        range: VpnRange,
+        access: Access,
+    ) -> Result<(), FaultError> {
         let mut page = range.start;
         while page < range.end {
             self.fault(m, memory, page, access)?;
@@ -122,23 +160,24 @@ impl<M: Program> AddressSpace<M> {
 
 /// Maps what belongs at `page`, where nothing is.
 #[inline]
-fn bring_in<M: Program>(
+fn bring_in<M: Program, S>(
     m: &M,
-    memory: &Memory<M>,
+    memory: &Memory<M, S>,
     tables: &mut TablesGuard<'_, M>,
     vma: &Vma,
     page: Vpn,
     access: Access,
-) -> Result<(), OutOfMemory> {
+) -> Result<(), Missing> {
     let first = page.align_down::<M::Format>(vma.level());
     let (frame, attributes) = fresh(m, memory, vma, first, access)?;
-    place(m, tables, first, frame, attributes)
+    let place = if vma.object().is_some() { place_objects } else { place };
+    Ok(place(m, tables, first, frame, attributes)?)
 }
 
 /// Maps what is missing in `range`, as far as there is memory: what is left faults by itself.
-fn bring_in_missing<M: Program>(
+fn bring_in_missing<M: Program, S>(
     m: &M,
-    memory: &Memory<M>,
+    memory: &Memory<M, S>,
     tables: &mut TablesGuard<'_, M>,
     vma: &Vma,
     range: VpnRange,
@@ -151,8 +190,34 @@ fn bring_in_missing<M: Program>(
     }
 }
 
-fn grant_writes<M: Program>(mut leaf: Leaf<'_, M>) {
+fn grant_writes<M: Program>(m: &M, mut leaf: Leaf<'_, M>, vma: &Vma) {
+    if vma.sharing == Sharing::Shared && vma.object().is_some() {
+        page::mark_dirty(m, leaf.frame());
+    }
     leaf.set_access_flags(Attributes { writable: true, dirty: true, ..leaf.attributes() });
+}
+
+/// Puts a frame that an object may have where nothing is mapped, and counts that; otherwise as [`place`].
+pub(crate) fn place_objects<M: Program>(
+    m: &M,
+    tables: &mut TablesGuard<'_, M>,
+    page: Vpn,
+    frame: Frame,
+    attributes: Attributes,
+) -> Result<(), OutOfMemory> {
+    let pfn = frame.pfn();
+    if !page::is_adopted(m, pfn) {
+        return place(m, tables, page, frame, attributes);
+    }
+    page::count_mapping(m, pfn);
+    if attributes.writable {
+        page::mark_dirty(m, pfn);
+    }
+    tables.map(page, frame, attributes).map_err(|MapError { frame, .. }| {
+        page::uncount_mappings(m, pfn, 1);
+        page::drop_reference(m, frame);
+        OutOfMemory
+    })
 }
 
 /// Puts a frame where nothing is mapped; gives its reference back if there is no memory for the tables.
@@ -170,13 +235,13 @@ pub(crate) fn place<M: Program>(
 }
 
 /// The frame for a page that is not mapped, and what may be done with it at once.
-fn fresh<M: Program>(
+fn fresh<M: Program, S>(
     m: &M,
-    memory: &Memory<M>,
+    memory: &Memory<M, S>,
     vma: &Vma,
     page: Vpn,
     access: Access,
-) -> Result<(Frame, Attributes), OutOfMemory> {
+) -> Result<(Frame, Attributes), Missing> {
     let level = vma.level();
     let read_only = vma.protection.without_writes();
     let written = Attributes { writable: true, dirty: true, ..read_only };
@@ -184,13 +249,15 @@ fn fresh<M: Program>(
     match (vma.backing, vma.sharing) {
         // There is no large page of zeroes.
         (Backing::Anonymous, _) if writes || vma.page_size != PageSize::Base => {
-            Ok((page::allocate(m, level)?, written))
+            Ok((page::allocate(m, level).map_err(OutOfMemory::from)?, written))
         }
         (Backing::Anonymous, _) => Ok((memory.zero_page(m)?, read_only)),
-        (Backing::Object { .. }, Sharing::Private) if writes => Ok((page::allocate(m, level)?, written)),
+        (Backing::Object { .. }, Sharing::Private) if writes => {
+            Ok((page::allocate(m, level).map_err(OutOfMemory::from)?, written))
+        }
         (Backing::Object { object, origin }, sharing) => {
             let index = page.0.wrapping_sub(origin.0) / level.pages::<M::Format>();
-            let frame = memory.object_page(m, object, index, level)?;
+            let frame = memory.object_page(m, ObjectPage { object, index }, level)?;
             // A first store must be noticed to know the page dirty, so reading does not map it for writing.
             let attributes = if writes && sharing == Sharing::Shared { written } else { read_only };
             Ok((frame, attributes))

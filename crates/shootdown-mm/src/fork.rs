@@ -5,8 +5,9 @@ use shootdown::{Attributes, SpaceId, Vpn, VpnRange, page};
 use crate::{
     OutOfMemory,
     address_space::{AddressSpace, PageGather, Program},
-    fault::place,
-    vma::Sharing,
+    fault::{place, place_objects},
+    memory::Memory,
+    vma::{Sharing, Vma},
 };
 
 impl<M: Program> AddressSpace<M> {
@@ -15,27 +16,29 @@ impl<M: Program> AddressSpace<M> {
     /// Shared mappings are not filled in; the child finds their pages by faults.
     ///
     /// # Context
-    /// Task; takes the layout and the page-table locks.
+    /// Task; takes the layout, the reverse map and the page-table locks.
     ///
     /// # Errors
     /// [`OutOfMemory`]: there is no child, and this address space faults a few times more than before.
-    pub fn fork(&self, m: &M, child: SpaceId) -> Result<AddressSpace<M>, OutOfMemory> {
+    pub fn fork<S>(&self, m: &M, memory: &Memory<M, S>, child: SpaceId) -> Result<AddressSpace<M>, OutOfMemory> {
         let layout = self.layout.lock(m);
         let child = AddressSpace::create(m, child, self.habits)?;
+        // Before its first page is mapped.
+        memory.areas.add_all(m, child.id(), &layout);
+        *child.layout.lock(m) = layout.clone();
         let mut gather = self.gather(m);
         let mut copied = Ok(());
-        for (area, _) in layout.areas.iter().filter(|(_, vma)| vma.sharing == Sharing::Private) {
+        for (area, vma) in layout.areas.iter().filter(|(_, vma)| vma.sharing == Sharing::Private) {
             let range = VpnRange::new(Vpn(area.start), Vpn(area.end));
-            copied = copied.and_then(|()| self.share_leaves(m, &mut gather, &child, range));
+            copied = copied.and_then(|()| self.share_leaves(m, &mut gather, &child, range, vma));
         }
         gather.strengthen(self.habits.fork);
         // Also when memory ran out: what was write-protected so far is shared no less.
         gather.finish();
-        *child.layout.lock(m) = layout.clone();
         match copied {
             Ok(()) => Ok(child),
             Err(error) => {
-                child.destroy(m);
+                child.destroy(m, memory);
                 Err(error)
             }
         }
@@ -47,7 +50,9 @@ impl<M: Program> AddressSpace<M> {
         gather: &mut PageGather<'_, M>,
         child: &AddressSpace<M>,
         range: VpnRange,
+        vma: &Vma,
     ) -> Result<(), OutOfMemory> {
+        let place = if vma.object().is_some() { place_objects } else { place };
         let tables = self.space(m).lock(m);
         let mut child_tables = child.space(m).lock(m);
         for leaf in tables.leaves(range) {

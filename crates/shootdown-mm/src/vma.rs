@@ -2,7 +2,7 @@
 
 use shootdown::{Attributes, Level, Vpn};
 
-use crate::memory::ObjectId;
+use crate::storage::ObjectId;
 
 /// What user mode may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -121,6 +121,14 @@ pub struct Vma {
 }
 
 impl Vma {
+    /// The object that is mapped, if one is.
+    pub(crate) const fn object(&self) -> Option<ObjectId> {
+        match self.backing {
+            Backing::Object { object, .. } => Some(object),
+            Backing::Anonymous => None,
+        }
+    }
+
     /// The level whose entries map its pages.
     pub(crate) const fn level(&self) -> Level {
         match self.page_size {

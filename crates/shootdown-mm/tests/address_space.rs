@@ -34,7 +34,7 @@ impl World {
     }
 
     fn map(&self, range: VpnRange, vma: Vma) {
-        self.space.map(&self.machine, range, vma);
+        self.space.map(&self.machine, &self.memory, range, vma);
     }
 
     fn fault(&self, page: Vpn, access: Access) -> Result<Resolution, FaultError> {
@@ -95,10 +95,10 @@ fn the_last_sharer_writes_without_a_copy() {
     let world = World::new();
     world.map(pages(1), anonymous());
     world.fault(HERE, Access::Write).expect("mapped");
-    let first = world.space.fork(&world.machine, world.machine.new_space()).expect("there is memory");
-    let second = first.fork(&world.machine, world.machine.new_space()).expect("there is memory");
+    let first = world.space.fork(&world.machine, &world.memory, world.machine.new_space()).expect("there is memory");
+    let second = first.fork(&world.machine, &world.memory, world.machine.new_space()).expect("there is memory");
     assert_eq!(first.fault(&world.machine, &world.memory, HERE, Access::Write), Ok(Resolution::Copied));
-    second.destroy(&world.machine);
+    second.destroy(&world.machine, &world.memory);
     let flushes = world.flushes_of(|world| assert_eq!(world.fault(HERE, Access::Write), Ok(Resolution::Granted)));
     assert_eq!(flushes, 0, "a page with one user is only made writable");
 }
@@ -113,8 +113,9 @@ fn habits_cost_flushes_and_requests_that_the_law_does_not_ask_for() {
         world.machine.act_on(CpuId(0));
         world.map(pages(1), anonymous());
         world.fault(HERE, Access::Write).expect("mapped");
-        let child = world.space.fork(&world.machine, world.machine.new_space()).expect("there is memory");
-        child.destroy(&world.machine);
+        let child =
+            world.space.fork(&world.machine, &world.memory, world.machine.new_space()).expect("there is memory");
+        child.destroy(&world.machine, &world.memory);
         (world.machine.counter(Counter::RemoteRequest), world.fault(HERE, Access::Write))
     };
     assert_eq!(remote_of_fork(Habits::LAWFUL), (0, Ok(Resolution::Granted)));
@@ -144,7 +145,8 @@ fn fork_write_protects_the_parent_with_one_flush() {
     world.map(pages(100), anonymous());
     world.space.populate(&world.machine, &world.memory, pages(100), Access::Write).expect("mapped");
     let flushes = world.flushes_of(|world| {
-        let child = world.space.fork(&world.machine, world.machine.new_space()).expect("there is memory");
+        let child =
+            world.space.fork(&world.machine, &world.memory, world.machine.new_space()).expect("there is memory");
         assert_eq!(child.translate(&world.machine, HERE), world.space.translate(&world.machine, HERE));
     });
     assert_eq!(flushes, 1);
@@ -159,7 +161,7 @@ fn shared_pages_are_the_same_after_fork_and_private_file_pages_are_copied_on_wri
     world.fault(HERE, Access::Read).expect("mapped");
     let flushes = world.flushes_of(|world| assert_eq!(world.fault(HERE, Access::Write), Ok(Resolution::Granted)));
     assert_eq!(flushes, 0);
-    let child = world.space.fork(&world.machine, world.machine.new_space()).expect("there is memory");
+    let child = world.space.fork(&world.machine, &world.memory, world.machine.new_space()).expect("there is memory");
     assert_eq!(child.translate(&world.machine, HERE), None, "shared pages are found again by faults");
     child.fault(&world.machine, &world.memory, HERE, Access::Write).expect("mapped");
     assert_eq!(child.translate(&world.machine, HERE).map(|(frame, _)| frame), world.frame(HERE));
@@ -178,14 +180,18 @@ fn unmapping_frees_pages_and_the_tables_that_become_empty() {
     world.space.populate(&world.machine, &world.memory, pages(1024), Access::Write).expect("mapped");
     assert_eq!(world.machine.n_frames_held() - before, 1024 + 2 + 1 + 1);
     let flushes = world.flushes_of(|world| {
-        world.space.unmap(&world.machine, VpnRange::from_len(Vpn(HERE.0 + 512), 512));
+        world.space.unmap(&world.machine, &world.memory, VpnRange::from_len(Vpn(HERE.0 + 512), 512));
     });
     assert_eq!(flushes, 1);
     assert_eq!(world.machine.n_tables_freed(), 1, "one table of level 1; those above still lead somewhere");
-    world.space.unmap(&world.machine, pages(512));
+    world.space.unmap(&world.machine, &world.memory, pages(512));
     assert_eq!(world.machine.n_tables_freed(), 4);
     assert_eq!(world.machine.n_frames_held(), before);
-    assert_eq!(world.flushes_of(|world| world.space.unmap(&world.machine, pages(1024))), 0, "nothing was there");
+    assert_eq!(
+        world.flushes_of(|world| world.space.unmap(&world.machine, &world.memory, pages(1024))),
+        0,
+        "nothing was there"
+    );
 }
 
 #[test]
@@ -223,14 +229,14 @@ fn a_moved_page_keeps_its_frame_and_its_owner() {
     let frame = world.frame(HERE);
     let there = VpnRange::from_len(Vpn(HERE.0 + 0x10_0000), 1000);
     let flushes = world.flushes_of(|world| {
-        world.space.relocate(&world.machine, pages(600), there, Keep::Nothing).expect("there is memory");
+        world.space.relocate(&world.machine, &world.memory, pages(600), there, Keep::Nothing).expect("there is memory");
     });
     assert_eq!(flushes, 2, "one for the page, one for the tables it left");
     assert_eq!((world.frame(HERE), world.frame(there.start)), (None, frame));
     assert_eq!(world.fault(HERE, Access::Read), Err(FaultError::NoMapping(HERE)));
     assert_eq!(world.fault(there.start, Access::Write), Ok(Resolution::Spurious));
     assert_eq!(world.fault(Vpn(there.end.0 - 1), Access::Write), Ok(Resolution::Mapped), "it grew");
-    world.space.resize(&world.machine, there, 1);
+    world.space.resize(&world.machine, &world.memory, there, 1);
     assert_eq!(world.fault(Vpn(there.end.0 - 1), Access::Write), Err(FaultError::NoMapping(Vpn(there.end.0 - 1))));
 }
 
@@ -238,10 +244,13 @@ fn a_moved_page_keeps_its_frame_and_its_owner() {
 fn the_heap_grows_and_shrinks() {
     let world = World::new();
     let base = HERE.address::<X86_64>().0;
-    world.space.set_brk(&world.machine, VirtAddr(base));
-    world.space.set_brk(&world.machine, VirtAddr(base + 0x2001));
+    world.space.set_brk(&world.machine, &world.memory, VirtAddr(base));
+    world.space.set_brk(&world.machine, &world.memory, VirtAddr(base + 0x2001));
     assert_eq!(world.fault(Vpn(HERE.0 + 2), Access::Write), Ok(Resolution::Mapped));
-    assert_eq!(world.flushes_of(|world| world.space.set_brk(&world.machine, VirtAddr(base + 0x1000))), 1);
+    assert_eq!(
+        world.flushes_of(|world| world.space.set_brk(&world.machine, &world.memory, VirtAddr(base + 0x1000))),
+        1
+    );
     assert_eq!(world.fault(Vpn(HERE.0 + 1), Access::Write), Err(FaultError::NoMapping(Vpn(HERE.0 + 1))));
     assert_eq!(world.fault(HERE, Access::Write), Ok(Resolution::Mapped));
 }
@@ -254,7 +263,7 @@ fn huge_pages_are_one_entry_each() {
     world.fault(Vpn(HERE.0 + 77), Access::Write).expect("mapped");
     assert_eq!(world.fault(Vpn(HERE.0 + 511), Access::Write), Ok(Resolution::Spurious));
     assert_eq!(world.frame(Vpn(HERE.0 + 512)), None);
-    assert_eq!(world.flushes_of(|world| world.space.unmap(&world.machine, pages(1024))), 1);
+    assert_eq!(world.flushes_of(|world| world.space.unmap(&world.machine, &world.memory, pages(1024))), 1);
     assert_eq!(world.machine.n_frames_freed(), 0, "the object still has the page");
 }
 
@@ -281,19 +290,6 @@ fn a_run_of_base_pages_comes_at_once() {
     world.space.discard(&world.machine, VpnRange::from_len(Vpn(HERE.0 + 4), 1));
     world.fault(Vpn(HERE.0 + 4), Access::Write).expect("mapped");
     assert_eq!((n_mapped(), world.frame(Vpn(HERE.0 + 3))), (6, kept));
-}
-
-#[test]
-fn write_back_makes_each_dirty_page_clean_with_a_flush_of_its_own() {
-    let world = World::new();
-    world.map(pages(8), object(&world, Sharing::Shared));
-    for page in [0, 3, 5] {
-        world.fault(Vpn(HERE.0 + page), Access::Write).expect("mapped");
-    }
-    world.fault(Vpn(HERE.0 + 1), Access::Read).expect("mapped");
-    assert_eq!(world.flushes_of(|world| assert_eq!(world.space.clean(&world.machine, pages(8)), 3)), 3);
-    assert_eq!(world.fault(HERE, Access::Write), Ok(Resolution::Granted), "the next store is noticed");
-    assert_eq!(world.space.clean(&world.machine, pages(8)), 1);
 }
 
 /// Nothing but the entry in a frame decides what a page translates to: whoever changes it changes the next walk.
@@ -324,9 +320,9 @@ fn no_frame_is_lost_wherever_memory_runs_out() {
         world.machine.limit_frames(Some(n_left));
         n_failed += u32::from(use_memory(&world).is_err());
         world.machine.limit_frames(None);
-        let World { machine, memory: _memory, space } = world;
+        let World { machine, memory, space } = world;
         machine.go_lazy();
-        space.destroy(&machine);
+        space.destroy(&machine, &memory);
         assert_eq!(machine.n_frames_held() + 1, before, "allocation {n_left} failed; only the root is gone");
         assert_eq!(machine.take_stale_accesses(), []);
     }
@@ -337,7 +333,7 @@ impl World {
     fn fault_in_zero_page(&self) {
         self.map(pages(1), anonymous());
         self.fault(HERE, Access::Read).expect("mapped");
-        self.space.unmap(&self.machine, pages(1));
+        self.space.unmap(&self.machine, &self.memory, pages(1));
     }
 }
 
@@ -346,12 +342,12 @@ fn use_memory(world: &World) -> Result<(), FaultError> {
     let out_of_memory = |OutOfMemory| FaultError::OutOfMemory;
     world.map(pages(40), anonymous());
     space.populate(machine, memory, pages(20), Access::Write)?;
-    let child = space.fork(machine, machine.new_space()).map_err(out_of_memory)?;
+    let child = space.fork(machine, memory, machine.new_space()).map_err(out_of_memory)?;
     let written = child.populate(machine, memory, pages(30), Access::Write);
-    child.destroy(machine);
+    child.destroy(machine, memory);
     written?;
     space.populate(machine, memory, pages(40), Access::Read)?;
     let there = VpnRange::from_len(Vpn(HERE.0 + 0x4000_0000 - 20), 40);
-    space.relocate(machine, pages(40), there, Keep::Mapping).map_err(out_of_memory)?;
+    space.relocate(machine, memory, pages(40), there, Keep::Mapping).map_err(out_of_memory)?;
     space.populate(machine, memory, there, Access::Write)
 }

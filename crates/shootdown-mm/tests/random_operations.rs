@@ -74,11 +74,11 @@ impl<A: Architecture> World<A> {
         let pages = range.start.0..range.end.0;
         match random.below(12) {
             0 | 1 => {
-                space.map(machine, range, Vma::anonymous(Protection::READ_WRITE));
+                space.map(machine, memory, range, Vma::anonymous(Protection::READ_WRITE));
                 model.extend(pages.map(|page| (page, (0, Protection::READ_WRITE))));
             }
             2 => {
-                space.unmap(machine, range);
+                space.unmap(machine, memory, range);
                 model.retain(|page, _| !pages.contains(page));
             }
             3 => {
@@ -91,7 +91,7 @@ impl<A: Architecture> World<A> {
                 model.range_mut(pages).for_each(|(_, (_, now))| *now = protection);
             }
             5 if n_processes < 4 => {
-                let child = processes[which].space.fork(machine, machine.new_space()).expect("there is memory");
+                let child = processes[which].space.fork(machine, memory, machine.new_space()).expect("there is memory");
                 let model = processes[which].model.clone();
                 processes.push(Process { space: child, model });
             }
@@ -102,11 +102,11 @@ impl<A: Architecture> World<A> {
                     machine.go_lazy();
                 }
                 let id = gone.space.id();
-                gone.space.destroy(machine);
+                gone.space.destroy(machine, memory);
                 machine.forget_space(id);
                 return;
             }
-            7 => relocate(machine, space, model, random),
+            7 => relocate(machine, memory, space, model, random),
             8 => space.age(machine, range, Contents::Kept),
             9 => machine.go_lazy(),
             _ => {
@@ -149,6 +149,7 @@ impl<A: Architecture> World<A> {
 
 fn relocate<A: Architecture>(
     machine: &Sequential<A>,
+    memory: &Memory<Sequential<A>>,
     space: &AddressSpace<Sequential<A>>,
     model: &mut Pages,
     random: &mut Random,
@@ -160,7 +161,7 @@ fn relocate<A: Architecture>(
     if !is_one_mapping || !from.intersection(to).is_empty() {
         return;
     }
-    space.relocate(machine, from, to, Keep::Nothing).expect("there is memory");
+    space.relocate(machine, memory, from, to, Keep::Nothing).expect("there is memory");
     model.retain(|page, _| !to.contains(Vpn(*page)));
     let moved: Vec<_> = model.extract_if(from.start.0..from.end.0, |_, _| true).collect();
     model.extend(moved.into_iter().map(|(page, shows)| (page - from.start.0 + to.start.0, shows)));
@@ -182,9 +183,9 @@ fn run<A: Architecture>(seed: u64, masks: Masks, left_out: &[Fix], n_steps: u64)
         world.machine.act_on(CpuId(cpu));
         world.machine.go_lazy();
     }
-    let World { machine, processes, memory: _memory, .. } = world;
+    let World { machine, processes, memory, .. } = world;
     if left_out.is_empty() {
-        processes.into_iter().for_each(|process| process.space.destroy(&machine));
+        processes.into_iter().for_each(|process| process.space.destroy(&machine, &memory));
         assert!(machine.n_frames_held() <= 1, "seed {seed}: more than the page of zeroes is left");
     }
     stale

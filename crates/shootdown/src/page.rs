@@ -1,9 +1,15 @@
-//! Reference counts of data frames: how many translations, and caches, hold each.
+//! What is known about data frames: how many translations, and caches, hold each, and of those that objects have (files,
+//! shared memory) who maps them and whether they were stored to.
 //!
 //! A kernel with its own page structures does not need this module; [`Gather`](crate::Gather) gives its frames to any
 //! [`FrameSink`]. `shootdown-mm` is built on it.
 
+mod object;
+
 use core::sync::atomic::Ordering::*;
+
+use object::NO_OBJECT;
+pub use object::{adopt, count_mapping, is_adopted, is_dirty, is_mapped, mark_dirty, take_dirty, uncount_mappings};
 
 use crate::{
     addr::{Level, Pfn},
@@ -17,6 +23,8 @@ use crate::{
 #[doc(alias = "struct page")]
 pub struct PageState<M: Machine> {
     references: Shared<M>,
+    // If an object has the frame or had it; 0 for all others. See `object`.
+    mappings: Shared<M>,
 }
 
 impl<M: Machine> Default for PageState<M> {
@@ -28,12 +36,13 @@ impl<M: Machine> Default for PageState<M> {
 impl<M: Machine> PageState<M> {
     /// Makes the state of a frame that nobody has.
     pub const fn new() -> Self {
-        PageState { references: Shared::ZERO }
+        PageState { references: Shared::ZERO, mappings: Shared::ZERO }
     }
 
     /// Shows the words to `visitor`.
     pub fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
         self.references.visit("page.references", visitor);
+        self.mappings.visit("page.mappings", visitor);
     }
 }
 
@@ -93,15 +102,25 @@ pub fn is_exclusive<M: Frames>(leaf: &Leaf<'_, M>) -> bool {
     m.page(leaf.frame()).references.load(m, Acquire) == 1
 }
 
+/// Tells whether nobody but the caller has a reference to a frame.
+#[must_use]
+pub fn is_last<M: Frames>(m: &M, frame: &Frame) -> bool {
+    // ORDER(release/reuse): sees what the last other holder did before it let go.
+    m.page(frame.pfn()).references.load(m, Acquire) == 1
+}
+
 /// Gives a reference back, and frees the frame with the last one.
 pub fn drop_reference<M: Frames>(m: &M, frame: Frame) {
     // ORDER(release/reuse): our use comes before the reuse of the frame by whoever sees the count fall.
-    if m.page(frame.pfn()).references.modify(m, Modify::Add(u64::MAX), AcqRel) == 1 {
+    let page = m.page(frame.pfn());
+    if page.references.modify(m, Modify::Add(u64::MAX), AcqRel) == 1 {
+        page.mappings.store(m, NO_OBJECT, Relaxed);
         m.free_frame(frame);
     }
 }
 
-/// A sink that gives back the reference a translation held, and frees the frame with the last one.
+/// A sink that gives back the reference a translation held, and frees the frame with the last one. What leaves the reverse
+/// map late is taken out of the count of translations.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DropReference;
 
@@ -110,5 +129,9 @@ impl<M: Frames> FrameSink<M> for DropReference {
         for frame in run.into_frames() {
             drop_reference(m, frame);
         }
+    }
+
+    fn remove_rmap(&self, m: &M, run: &FrameRun) {
+        uncount_mappings(m, run.first(), run.count());
     }
 }

@@ -41,19 +41,20 @@ pub(crate) fn perform<A: Architecture>(
     Call { call, args }: Call,
     result: i64,
 ) -> Result<(), Unplayable> {
-    let Place { machine, space, addresses, .. } = place;
+    let Place { machine, memory, space, addresses, .. } = place;
     let [first, second, third, ..] = args;
     match call {
         Syscall::MMAP => return map(place, args, result as u64),
-        Syscall::MUNMAP => space.unmap(machine, addresses.pages(first, second)?),
+        Syscall::MUNMAP => space.unmap(machine, memory, addresses.pages(first, second)?),
         Syscall::MPROTECT | Syscall::PKEY_MPROTECT => {
             space.protect(machine, addresses.pages(first, second)?, protection(third));
         }
         Syscall::MADVISE => return advise(place, addresses.pages(first, second)?, third),
         Syscall::MREMAP => return remap(place, args, result as u64),
-        Syscall::BRK => space.set_brk(machine, addresses.heap_end(result as u64)?.address::<A>()),
+        Syscall::BRK => space.set_brk(machine, memory, addresses.heap_end(result as u64)?.address::<A>()),
         Syscall::MSYNC if third & MS_SYNC != 0 => {
-            space.clean(machine, addresses.pages(first, second)?);
+            // The files of a replay never fail.
+            space.clean(machine, memory, addresses.pages(first, second)?).unwrap_or_default();
         }
         Syscall::SHMAT => attach(place, result as u64)?,
         Syscall::SHMDT => place.detach(addresses.page(first)?),
@@ -108,10 +109,13 @@ fn map<A: Architecture>(place: Place<'_, A>, args: [u64; 6], address: u64) -> Re
     let backing = if flags & MAP_ANONYMOUS != 0 && sharing == Sharing::Private {
         Backing::Anonymous
     } else {
-        // The recording does not say which file a descriptor stands for, so each mapping has its own.
-        Backing::object(memory.new_object(machine), offset / PAGE, range.start)
+        // The recording does not say which file a descriptor stands for, so each mapping has its own. Files of huge pages
+        // are memory.
+        let is_memory = flags & (MAP_ANONYMOUS | MAP_HUGETLB) != 0;
+        let object = if is_memory { memory.new_object(machine) } else { memory.new_stored_object(machine) };
+        Backing::object(object, offset / PAGE, range.start)
     };
-    space.map(machine, range, Vma { protection: protection(prot), sharing, backing, page_size });
+    space.map(machine, memory, range, Vma { protection: protection(prot), sharing, backing, page_size });
     if flags & MAP_POPULATE != 0 {
         let access = if prot & PROT_WRITE != 0 { Access::Write } else { Access::Read };
         return populate(place, range, access);
@@ -127,7 +131,7 @@ fn attach<A: Architecture>(place: Place<'_, A>, address: u64) -> Result<(), NoRo
     segments.add(segment);
     let backing = Backing::object(segment, 0, range.start);
     let (protection, sharing) = (Protection::READ_WRITE, Sharing::Shared);
-    space.map(machine, range, Vma { protection, sharing, backing, page_size: PageSize::Base });
+    space.map(machine, memory, range, Vma { protection, sharing, backing, page_size: PageSize::Base });
     Ok(())
 }
 
@@ -161,13 +165,13 @@ fn advise<A: Architecture>(place: Place<'_, A>, range: VpnRange, advice: u64) ->
 }
 
 fn remap<A: Architecture>(place: Place<'_, A>, args: [u64; 6], address: u64) -> Result<(), Unplayable> {
-    let Place { machine, space, addresses, .. } = place;
+    let Place { machine, memory, space, addresses, .. } = place;
     let [old_address, old_length, new_length, flags, ..] = args;
     let (old, new) = (addresses.pages(old_address, old_length)?, addresses.pages(address, new_length)?);
     if old.start == new.start {
-        space.resize(machine, old, new.n_pages());
+        space.resize(machine, memory, old, new.n_pages());
         return Ok(());
     }
     let keeping = if flags & MREMAP_DONTUNMAP != 0 { Keep::Mapping } else { Keep::Nothing };
-    Ok(space.relocate(machine, old, new, keeping)?)
+    Ok(space.relocate(machine, memory, old, new, keeping)?)
 }

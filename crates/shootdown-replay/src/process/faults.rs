@@ -41,7 +41,7 @@ fn fault<A: Architecture>(place: Place<'_, A>, page: Vpn, access: Access) -> Res
     match space.fault(machine, memory, page, access) {
         Err(FaultError::NoMapping(_)) => {
             if !place.grow_segment(page) {
-                space.map(machine, VpnRange::from_len(page, 1), UNSEEN);
+                space.map(machine, memory, VpnRange::from_len(page, 1), UNSEEN);
             }
             fault(place, page, access)
         }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use rustc_hash::FxHashSet;
-use shootdown::{EntryFormat, Vpn, VpnRange, arch::x86_64::X86_64};
-use shootdown_mm::{AddressSpace, Backing, Memory, ObjectId, Vma};
+use shootdown::{EntryFormat, Frame, Vpn, VpnRange, arch::x86_64::X86_64};
+use shootdown_mm::{AddressSpace, Backing, Memory, ObjectId, ObjectPage, Storage, StorageError, Vma};
 use shootdown_sim::sequential::{Architecture, Sequential};
 
 use crate::process::regions::{NoRoom, Regions};
@@ -18,10 +18,24 @@ pub(crate) const PAGE: u64 = 1 << X86_64::PAGE_SHIFT;
 /// Where recorded user addresses end.
 pub(crate) const USER_END: u64 = 1 << 47;
 
+/// The files of the recorded machine, of which a recording shows no contents.
+#[derive(Debug)]
+pub(crate) struct Files;
+
+impl<M> Storage<M> for Files {
+    fn read(&mut self, _: &M, _: ObjectPage, _: &Frame) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn write(&mut self, _: &M, _: ObjectPage, _: &Frame) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
 /// An address space, and all that operations on it need.
 pub(crate) struct Place<'a, A: Architecture> {
     pub(crate) machine: &'a Sequential<A>,
-    pub(crate) memory: &'a Memory<Sequential<A>>,
+    pub(crate) memory: &'a Memory<Sequential<A>, Files>,
     pub(crate) segments: &'a Segments,
     pub(crate) space: &'a AddressSpace<Sequential<A>>,
     pub(crate) addresses: &'a Addresses<A>,
@@ -109,7 +123,7 @@ impl<A: Architecture> Place<'_, A> {
         };
         let grows = self.is_segment(vma);
         if grows {
-            self.space.map(self.machine, VpnRange::from_len(page, 1), vma);
+            self.space.map(self.machine, self.memory, VpnRange::from_len(page, 1), vma);
         }
         grows
     }
@@ -119,7 +133,7 @@ impl<A: Architecture> Place<'_, A> {
         if let Some((range, vma)) = self.space.vma_at(self.machine, page)
             && self.is_segment(vma)
         {
-            self.space.unmap(self.machine, range);
+            self.space.unmap(self.machine, self.memory, range);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
     account::offenders::{self, Whereabouts},
     process::calls::{self, Call},
     process::faults,
-    process::place::{Addresses, Place, Segments},
+    process::place::{Addresses, Files, Place, Segments},
     process::placement::{Cpus, Doing, Placement},
     process::unplayable::Unplayable,
     recording::event::{Actor, Event, EventKind, PreviousState, RecordedCpu, TaskId},
@@ -40,7 +40,7 @@ struct Process<A: Architecture> {
 /// All processes of a recording on a simulated machine.
 pub(crate) struct Simulation<A: Architecture> {
     machine: Sequential<A>,
-    memory: Memory<Sequential<A>>,
+    memory: Memory<Sequential<A>, Files>,
     segments: Segments,
     processes: FxHashMap<SpaceId, Process<A>>,
     tasks: FxHashMap<TaskId, Task>,
@@ -60,7 +60,7 @@ impl<A: Architecture> Simulation<A> {
         let cpus = Cpus::new(placement, machine.n_cpus());
         let mut simulation = Simulation {
             machine,
-            memory: Memory::new(),
+            memory: Memory::with_storage(Files),
             segments: Segments::default(),
             processes: FxHashMap::default(),
             tasks: FxHashMap::default(),
@@ -222,7 +222,7 @@ impl<A: Architecture> Simulation<A> {
         };
         let mut space = process.memory.id();
         if flags & CLONE_VM == 0 {
-            let forked = process.memory.fork(&self.machine, self.machine.new_space())?;
+            let forked = process.memory.fork(&self.machine, &self.memory, self.machine.new_space())?;
             self.machine.operation_returned(space);
             let addresses = process.addresses.clone();
             space = self.add_process(forked, addresses, child);
@@ -269,7 +269,7 @@ impl<A: Architecture> Simulation<A> {
             && let Some(process) = self.processes.remove(&space)
         {
             self.stop_using(space);
-            process.memory.destroy(&self.machine);
+            process.memory.destroy(&self.machine, &self.memory);
             self.machine.forget_space(space);
         }
         Ok(())

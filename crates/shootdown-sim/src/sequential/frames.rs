@@ -116,6 +116,11 @@ impl<A: Architecture> Frames<A> {
         &self.table(table).descriptor
     }
 
+    /// Every table there has been; some of them may be free.
+    pub(super) fn tables(&self) -> impl Iterator<Item = TableFrame> + use<A> {
+        (0..self.table_pool.next.get()).map(|number| TableFrame(Pfn(number)))
+    }
+
     pub(super) fn alloc_table(&self) -> Result<TableFrame, NoFrame> {
         self.spend()?;
         let table = TableFrame(Pfn(self.table_pool.take()?));

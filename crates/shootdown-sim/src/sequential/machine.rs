@@ -19,7 +19,7 @@ use super::{
     architecture::Architecture,
     arena::Arena,
     frames::Frames,
-    remembered::{Oracle, StaleAccess},
+    remembered::{Oracle, StaleAccess, Writer},
 };
 
 /// The most CPUs a machine can have.
@@ -195,6 +195,12 @@ impl<A: Architecture> Sequential<A> {
     #[must_use]
     pub fn take_stale_accesses(&self) -> Vec<StaleAccess> {
         self.oracle.take_found()
+    }
+
+    /// Finds somebody who can store to `frame` without a fault, as nobody can while it is written out.
+    #[must_use]
+    pub fn writer_of(&self, frame: Pfn) -> Option<Writer> {
+        self.oracle.writer_of(&self.frames, frame)
     }
 
     /// Makes room for an address space; it has no tables yet.

@@ -13,4 +13,4 @@ mod remembered;
 pub use architecture::Architecture;
 pub use frames::HUGE_LEVEL;
 pub use machine::{Heard, MAX_CPUS, Masks, Sequential, SequentialWord};
-pub use remembered::{StaleAccess, StaleKind};
+pub use remembered::{StaleAccess, StaleKind, Writer};

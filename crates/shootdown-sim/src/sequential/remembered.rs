@@ -55,6 +55,15 @@ pub struct StaleAccess {
     pub frame: Pfn,
 }
 
+/// Who can store to a frame without a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Writer {
+    /// A CPU that remembers a translation, of this page, which memory no longer says.
+    Remembers(CpuId, Vpn),
+    /// Whoever runs in this address space, where the page tables allow it at this page.
+    MayUse(SpaceId, Vpn),
+}
+
 /// Where a table hangs.
 struct Place {
     level: Cell<Level>,
@@ -329,6 +338,23 @@ impl<A: Architecture> Oracle<A> {
         }
     }
 
+    /// Finds somebody who can store to a frame: through what a CPU remembers and may use, or through the tables of an
+    /// address space that has been loaded.
+    pub(super) fn writer_of(&self, frames: &Frames<A>, pfn: Pfn) -> Option<Writer> {
+        let remembers = self.differing_and_active().iter().find_map(|cpu| {
+            let memory = self.cpu(cpu).borrow();
+            let old = memory.leaves.iter().find(|old| lets_write::<A>(old.raw, old.level, pfn));
+            old.map(|old| Writer::Remembers(cpu, old.page))
+        });
+        remembers.or_else(|| {
+            let mut loaded = frames.tables().filter_map(|root| Some((root, self.place(root).space.get()?)));
+            loaded.find_map(|(root, space)| {
+                let page = find_writable(frames, (root, A::ROOT, Vpn(0)), pfn)?;
+                Some(Writer::MayUse(space, page))
+            })
+        })
+    }
+
     /// Runs `look` on what these CPUs remember; what it reports is forgotten, so nothing counts twice.
     fn look(&self, cpus: CpuSet<Cpus>, kind: StaleKind, look: impl Fn(&mut Memory, &mut dyn FnMut(Vpn, Pfn) -> bool)) {
         for cpu in cpus.iter() {
@@ -372,6 +398,31 @@ fn read_entry<A: Architecture>(frames: &Frames<A>, root: TableFrame, page: Vpn, 
             _ => return 0,
         }
     }
+}
+
+/// Tells whether an entry of this level lets user mode store to `pfn`.
+fn lets_write<A: Architecture>(raw: u64, level: Level, pfn: Pfn) -> bool {
+    let attributes = A::attributes(raw);
+    match A::decode(raw, level) {
+        Entry::Leaf(first) => {
+            let frames = first.0..first.0 + level.pages::<A>();
+            attributes.writable && attributes.user && frames.contains(&pfn.0)
+        }
+        _ => false,
+    }
+}
+
+/// Finds a page that can be stored to, and leads to `pfn`, below a table of this level that translates from `base` on.
+fn find_writable<A: Architecture>(frames: &Frames<A>, below: (TableFrame, Level, Vpn), pfn: Pfn) -> Option<Vpn> {
+    let (table, level, base) = below;
+    frames.entries(table).iter().enumerate().find_map(|(index, entry)| {
+        let (raw, page) = (entry.get(), page_of::<A>(base, EntryAt { table, index }, level));
+        match (A::decode(raw, level), level.below()) {
+            // Alpha's root maps itself.
+            (Entry::Table(next), Some(lower)) if next != table => find_writable(frames, (next, lower, page), pfn),
+            _ => lets_write::<A>(raw, level, pfn).then_some(page),
+        }
+    })
 }
 
 /// Tells whether using `old` does nothing that `now` does not allow: a stricter entry only costs a fault, but a dirty bit

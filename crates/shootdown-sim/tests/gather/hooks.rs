@@ -164,6 +164,29 @@ fn what_is_delayed_leaves_the_reverse_map_after_the_flush_and_before_the_lock_is
     assert_eq!(account.removed.borrow().len(), 10);
 }
 
+/// One hold of the lock and one flush for each table in which something is delayed; the others wait for the end.
+#[test]
+fn tables_with_something_delayed_are_flushed_one_by_one() {
+    for (delayed_tables, n_flushes) in [(0, 1), (1, 2), (2, 3), (4, 4)] {
+        let world = World::<X86_64>::new();
+        world.map(pages(RANGE, 4 * 512), Attributes::USER_WRITE);
+        let account = Account::default();
+        let mut gather = Gather::new(&world.machine, world.space(), &account);
+        gather.unmap(pages(RANGE, 4 * 512), |unhooked| {
+            let is_delayed = unhooked.page.0 < RANGE + delayed_tables * 512;
+            if is_delayed { Rmap::Delayed } else { Rmap::Now }
+        });
+        assert_eq!(world.machine.counter(Counter::Flush), delayed_tables, "each before its lock was released");
+        assert_eq!(account.removed.borrow().len() as u64, delayed_tables * 512);
+        assert_eq!(account.released.borrow().len() as u64, delayed_tables * 512, "so that there is room for the next");
+        gather.finish();
+        world.check();
+        assert_eq!(world.machine.counter(Counter::Flush), n_flushes);
+        assert_eq!(account.released.borrow().len(), 4 * 512);
+        assert_eq!(account.removed.borrow().len() as u64, delayed_tables * 512);
+    }
+}
+
 /// Nobody uses the address space, so nobody is told of pages; of tables, every CPU that may still walk them.
 #[test]
 fn an_exiting_gather_flushes_only_for_tables() {

@@ -23,6 +23,15 @@ pub enum Rmap {
     Delayed,
 }
 
+/// How far to go in one hold of the page-table lock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Until there is no more room.
+    Full,
+    /// Until there is no more room, or to the end of a table of level 1 in which something is delayed.
+    FullOrDelayed,
+}
+
 /// What a translation was, now that it is unhooked; or several that follow each other in one table, to frames that follow
 /// each other, and were alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,16 +103,19 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         mut each: impl FnMut(&Unhooked) -> Rmap,
     ) {
         self.assert_ours(tables);
-        let mut left = self.unhook_until_full(tables, range, &mut each);
+        let mut left = self.unhook_until(tables, range, Until::Full, &mut each);
         while !left.is_empty() {
             self.flush_for_room(Resched::Never);
-            left = self.unhook_until_full(tables, left, &mut each);
+            left = self.unhook_until(tables, left, Until::Full, &mut each);
         }
         self.settle();
     }
 
     /// The same, taking the page-table lock itself, and letting others run between flushes. The best way to unmap many
     /// pages.
+    ///
+    /// If something in a table of level 1 is [`Delayed`](Rmap::Delayed), the lock is not held beyond that table: it is one
+    /// flush for each such table, where there is memory for a batch, and what was held until then is let go of.
     ///
     /// # Context
     /// As [`finish`](Gather::finish); takes the page-table lock.
@@ -115,30 +127,37 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         }
         loop {
             let tables = self.space.lock(self.m);
-            left = self.unhook_until_full(&tables, left, &mut each);
+            left = self.unhook_until(&tables, left, Until::FullOrDelayed, &mut each);
+            let has_delayed = self.pages.has_delayed();
             self.settle();
             drop(tables);
+            // Only the slots and the last batch are looked through for what is delayed: so the next table begins with
+            // all of the room, or it would be flushed twice.
+            if has_delayed || !left.is_empty() {
+                self.flush_for_room(Resched::BetweenChunks);
+            }
             if left.is_empty() {
                 return;
             }
-            self.flush_for_room(Resched::BetweenChunks);
         }
     }
 
-    /// Returns what is left of `range` when there is no more room.
+    /// Returns what is left of `range` when there is no more room, or at the end of a table that must be flushed.
     #[inline]
-    fn unhook_until_full(
+    fn unhook_until(
         &mut self,
         tables: &TablesGuard<'_, M>,
         range: VpnRange,
+        until: Until,
         each: &mut impl FnMut(&Unhooked) -> Rmap,
     ) -> VpnRange {
         let goes = self.where_frames_go();
         let mut leaves = tables.leaves(range);
         while let Some(stretch) = leaves.next_stretch() {
             let n_done = self.unhook_stretch(tables, &stretch, goes, each);
-            if n_done < stretch.n_entries {
-                return VpnRange::new(stretch.page::<M::Format>(n_done).max(range.start), range.end);
+            let must_pause = stretch.level == Level::LEAF && self.pages.has_delayed() && until == Until::FullOrDelayed;
+            if n_done < stretch.n_entries || must_pause {
+                return VpnRange::new(stretch.page::<M::Format>(n_done).max(range.start).min(range.end), range.end);
             }
         }
         VpnRange::new(range.end, range.end)
