@@ -38,6 +38,10 @@ pub trait Policy: 'static {
     /// Whether the machine takes a translation out of every TLB in the step that clears or changes its entry, as s390 does
     /// (`MMU_GATHER_NO_GATHER`). Then nothing is gathered but tables.
     const CLEARING_FLUSHES: bool = false;
+    /// Whether what is [`Delayed`](crate::Rmap::Delayed) leaves the reverse map late, with a flush for each table. Not needed
+    /// where one CPU runs: nobody writes pages back between its clearing an entry and its flush. A machine of at most one
+    /// CPU, and one whose clearing flushes, never does.
+    const DELAYS_RMAP: bool = true;
     /// Whether a whole level 1 table can move to another address by one entry that points at it. Not where the MMU keeps a
     /// hash of translations, since [`Machine::unhooked`](crate::Machine::unhooked) does not hear of those in it.
     const MOVES_TABLES: bool = !Self::CLEARING_FLUSHES;

@@ -5,7 +5,7 @@ use shootdown_sim::sequential::{Architecture, HUGE_LEVEL};
 
 use crate::{
     Account, World, pages,
-    variants::{AreaByArea, ClearingFlushes, DeferredTables, Like, OnePageSize},
+    variants::{AreaByArea, ClearingFlushes, DeferredTables, Like, OneCpu, OnePageSize},
 };
 
 const RANGE: u64 = 0x8000;
@@ -162,6 +162,21 @@ fn what_is_delayed_leaves_the_reverse_map_after_the_flush_and_before_the_lock_is
     assert_eq!(world.machine.counter(Counter::Flush), 1, "nothing more was to be flushed");
     assert_eq!(account.released.borrow().len(), 20);
     assert_eq!(account.removed.borrow().len(), 10);
+}
+
+/// Where one CPU runs nothing is delayed, and no table costs a flush of its own.
+#[test]
+fn one_cpu_delays_nothing() {
+    let world = World::<Like<OneCpu>>::new();
+    world.map(pages(RANGE, 2 * 512), Attributes::USER_WRITE);
+    let account = Account::default();
+    let mut gather = Gather::new(&world.machine, world.space(), &account);
+    gather.unmap(pages(RANGE, 2 * 512), |_| Rmap::Delayed);
+    assert_eq!(world.machine.counter(Counter::Flush), 0);
+    assert_eq!(account.removed.borrow().iter().map(|(_, count)| count).sum::<u64>(), 2 * 512);
+    gather.finish();
+    world.check();
+    assert_eq!(world.machine.counter(Counter::Flush), 1);
 }
 
 /// One hold of the lock and one flush for each table in which something is delayed; the others wait for the end.

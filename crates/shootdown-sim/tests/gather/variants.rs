@@ -96,6 +96,12 @@ policy! {
     }
 }
 policy! {
+    /// One CPU runs.
+    OneCpu {
+        const DELAYS_RMAP: bool = false;
+    }
+}
+policy! {
     /// To clear an entry is to flush it, everywhere.
     ClearingFlushes {
         const CLEARING_FLUSHES: bool = true;

@@ -3,6 +3,7 @@
 use super::{Area, Gather, Rmap, Unhooked, company, pages::Room, release::release_run};
 use crate::{
     addr::{Level, Pfn, Vpn, VpnRange},
+    cpu::CpuGeometry,
     fix::Fix,
     format::{Attributes, Entry, EntryFormat},
     frame::{FrameRun, FrameSink},
@@ -227,7 +228,8 @@ impl<M: Machine, S: FrameSink<M>, E: FnMut(&Unhooked) -> Rmap> Clearing<'_, M, S
         }
         let mut rmap = (self.each)(&Unhooked { page, level, frame: run.frame, count: run.count, attributes });
         let frames = FrameRun::regain(run.frame, run.count, level);
-        if rmap == Rmap::Delayed && !self.m.keeps(Fix::DelayRmap) {
+        let may_delay = M::Policy::DELAYS_RMAP && <M::Cpus as CpuGeometry>::CPUS > 1;
+        if rmap == Rmap::Delayed && !(may_delay && self.m.keeps(Fix::DelayRmap)) {
             self.sink.remove_rmap(self.m, &frames);
             rmap = Rmap::Now;
         }
