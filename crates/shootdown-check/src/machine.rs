@@ -13,6 +13,7 @@ use shootdown::{
     arch::tiny::Tiny,
     call::{Notice, Present, Slot, Waiting, Work},
     tag::Context,
+    walk::Walkers,
 };
 use shootdown_sim::smp::{Access, Location, Operation};
 
@@ -453,6 +454,10 @@ unsafe impl Machine for Sim {
 
     fn context(&self, space: SpaceId, cpu: CpuId) -> Option<&Context<Self>> {
         Some(&PLACES.contexts[space.0 as usize][usize::from(cpu.0)])
+    }
+
+    fn walkers(&self) -> Walkers {
+        self.scenario.walkers
     }
 
     fn departure(&self) -> Departure {

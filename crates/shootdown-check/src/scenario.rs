@@ -5,6 +5,7 @@ use std::fmt;
 use shootdown::{
     CpuId, Departure, Fix, Tagging,
     call::{self, Notice, Work},
+    walk::Walkers,
 };
 use shootdown_sim::smp::Config;
 
@@ -44,6 +45,8 @@ pub struct Scenario {
     pub tagging: Tagging,
     /// What becomes of a CPU's residency bit when it switches away.
     pub departure: Departure,
+    /// Who walks tables without a lock.
+    pub walkers: Walkers,
     /// What must happen at least once, with all fixes kept.
     pub reaches: &'static [Reach],
     /// Fixes that, each left out alone, make this scenario fail, and how.
@@ -92,6 +95,7 @@ impl Scenario {
         broadcasts: false,
         tagging: Tagging::Untagged,
         departure: Departure::ClearsBit,
+        walkers: Walkers::None,
         reaches: &[],
         proves: &[],
     };

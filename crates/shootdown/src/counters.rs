@@ -48,6 +48,8 @@ pub enum Counter {
     SkippedNotLoaded,
     /// A request found its CPU already at the wanted generation.
     SkippedGeneration,
+    /// Lockless walks were waited for.
+    Quiescence,
     /// A page left its gather after the flush.
     PageReleased,
     /// A page-table page left its gather after the flush.
@@ -56,7 +58,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, in order.
-    pub const ALL: [Counter; 24] = [
+    pub const ALL: [Counter; 25] = [
         Counter::Gather,
         Counter::BatchRefused,
         Counter::Flush,
@@ -79,6 +81,7 @@ impl Counter {
         Counter::SkippedLazy,
         Counter::SkippedNotLoaded,
         Counter::SkippedGeneration,
+        Counter::Quiescence,
         Counter::PageReleased,
         Counter::TableReleased,
     ];
@@ -112,6 +115,7 @@ impl Counter {
             Counter::SkippedLazy => "skipped-lazy",
             Counter::SkippedNotLoaded => "skipped-not-loaded",
             Counter::SkippedGeneration => "skipped-generation",
+            Counter::Quiescence => "quiescences",
             Counter::PageReleased => "pages-released",
             Counter::TableReleased => "tables-released",
         }

@@ -189,11 +189,33 @@ pub enum Fix {
     /// Without: reclaim takes a page away between two holds of the lock, and whoever finds the entry absent flushes nothing
     /// (Linux, of 2025: "close theoretical race where stale TLB entries could linger").
     LookForDebtLast,
+    /// Interrupts stay masked during a walk that takes no lock.
+    ///
+    /// Without: the CPU answers the flush in the middle of it, and reads on in a table that was freed (what Linux's GUP-fast
+    /// relies on where a flush is an interrupt).
+    MaskWhileWalking,
+    /// Tables are freed after lockless walks have ended, where the flush has interrupted nobody.
+    ///
+    /// Without: a walk reads on in a table that was freed (the reason for `MMU_GATHER_RCU_TABLE_FREE`).
+    QuiesceBeforeFree,
+    /// A walk that is announced is announced before the first entry is read.
+    ///
+    /// Without: the walk is not seen by who has cleared the entry, and the walker does not see it cleared.
+    FenceBeforeWalking,
+    /// Who has pinned a page that he found without a lock looks at its entry and its table once more.
+    ///
+    /// Without: the page was unmapped before it was pinned, and is somebody else's by now (Linux 70cbc3cc78a9, of 2022).
+    LookAgainWhenPinned,
+    /// A fork says that it is under way, and who has pinned a page meanwhile lets it go.
+    ///
+    /// Without: fork finds the page unpinned and shares it, and the next store to it makes a copy that whoever has pinned it
+    /// does not see (Linux 57efa1fe5957, of 2020).
+    SayWhenForking,
 }
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 39] = [
+    pub const ALL: [Fix; 44] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -233,6 +255,11 @@ impl Fix {
         Fix::FlushBeforeCopy,
         Fix::AskWhatIsPending,
         Fix::LookForDebtLast,
+        Fix::MaskWhileWalking,
+        Fix::QuiesceBeforeFree,
+        Fix::FenceBeforeWalking,
+        Fix::LookAgainWhenPinned,
+        Fix::SayWhenForking,
     ];
 
     /// Returns the name used on command lines and in reports.
@@ -278,6 +305,11 @@ impl Fix {
             Fix::FlushBeforeCopy => "flush-before-copy",
             Fix::AskWhatIsPending => "ask-what-is-pending",
             Fix::LookForDebtLast => "look-for-debt-last",
+            Fix::MaskWhileWalking => "mask-while-walking",
+            Fix::QuiesceBeforeFree => "quiesce-before-free",
+            Fix::FenceBeforeWalking => "fence-before-walking",
+            Fix::LookAgainWhenPinned => "look-again-when-pinned",
+            Fix::SayWhenForking => "say-when-forking",
         }
     }
 

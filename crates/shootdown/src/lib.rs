@@ -39,6 +39,7 @@ mod retire;
 mod stale;
 pub mod table;
 pub mod tag;
+pub mod walk;
 mod word;
 
 pub use addr::{EntryAt, Level, Pfn, PhysAddr, SpaceId, TableFrame, VirtAddr, Vpn, VpnRange};

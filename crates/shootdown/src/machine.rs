@@ -16,6 +16,7 @@ use crate::{
     stale::Hint,
     table::Descriptor,
     tag::{Context, Tag, Tagging},
+    walk::Walkers,
     word::Word,
 };
 
@@ -398,6 +399,12 @@ pub unsafe trait Machine: Sized + 'static {
     #[inline]
     fn tagging(&self) -> Tagging {
         Tagging::Untagged
+    }
+
+    /// Says who walks page tables without a lock. Always the same.
+    #[inline]
+    fn walkers(&self) -> Walkers {
+        Walkers::None
     }
 
     /// Returns the place of an address space's tag on one CPU, on machines whose tags are

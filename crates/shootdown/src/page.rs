@@ -16,6 +16,7 @@ use crate::{
     frame::{Frame, FrameRun, FrameSink, NoFrame},
     machine::{Machine, Modify},
     table::Leaf,
+    walk::Pins,
     word::Shared,
 };
 
@@ -94,6 +95,21 @@ fn take_reference<M: Frames>(m: &M, pfn: Pfn, level: Level) -> Frame {
     Frame::regain(pfn, level)
 }
 
+/// Takes one more reference to a frame that nobody keeps from being freed, or says that nobody has one any more.
+pub fn try_share<M: Frames>(m: &M, pfn: Pfn) -> bool {
+    let references = &m.page(pfn).references;
+    let mut was = references.load(m, Relaxed);
+    while was != 0 {
+        // ORDER(release/reuse): what was done with the frame before it was this page comes before.
+        let found = references.modify(m, Modify::CompareExchange { old: was, new: was + 1 }, AcqRel);
+        if found == was {
+            return true;
+        }
+        was = found;
+    }
+    false
+}
+
 /// Tells whether a mapped frame has no other reference than that of this translation.
 #[must_use]
 pub fn is_exclusive<M: Frames>(leaf: &Leaf<'_, M>) -> bool {
@@ -116,6 +132,20 @@ pub fn drop_reference<M: Frames>(m: &M, frame: Frame) {
     if page.references.modify(m, Modify::Add(u64::MAX), AcqRel) == 1 {
         page.mappings.store(m, NO_OBJECT, Relaxed);
         m.free_frame(frame);
+    }
+}
+
+/// Pins frames by references to them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct References;
+
+impl<M: Frames> Pins<M> for References {
+    fn try_pin(&self, m: &M, frame: Pfn, _: Level) -> bool {
+        try_share(m, frame)
+    }
+
+    fn unpin(&self, m: &M, frame: Pfn, level: Level) {
+        drop_reference(m, Frame::regain(frame, level));
     }
 }
 

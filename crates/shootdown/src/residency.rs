@@ -25,6 +25,7 @@ use crate::{
     stale::Stale,
     table::{self, Tables, TablesGuard},
     tag::{Chosen, Tags},
+    walk::ForkCount,
     word::{Own, Shared},
 };
 
@@ -90,6 +91,8 @@ pub struct PerCpu<M: Machine> {
     activity: Shared<M>,
     // How many asynchronous calls this CPU has made. This CPU's, with interrupts masked.
     n_calls: Own<M>,
+    // 1 while it walks tables without a lock, where walks are announced.
+    walking: Shared<M>,
 }
 
 impl<M: Machine> Default for PerCpu<M> {
@@ -101,7 +104,14 @@ impl<M: Machine> Default for PerCpu<M> {
 impl<M: Machine> PerCpu<M> {
     /// Makes the state of a CPU that has loaded nothing.
     pub const fn new() -> Self {
-        PerCpu { inbox: Inbox::new(), loaded: Own::ZERO, tags: Tags::new(), activity: Shared::ZERO, n_calls: Own::ZERO }
+        PerCpu {
+            inbox: Inbox::new(),
+            loaded: Own::ZERO,
+            tags: Tags::new(),
+            activity: Shared::ZERO,
+            n_calls: Own::ZERO,
+            walking: Shared::ZERO,
+        }
     }
 
     /// Shows the words to `visitor`.
@@ -111,6 +121,11 @@ impl<M: Machine> PerCpu<M> {
         self.tags.visit(visitor);
         self.activity.visit("cpu.activity", visitor);
         self.n_calls.visit("cpu.calls", visitor);
+        self.walking.visit("cpu.walking", visitor);
+    }
+
+    pub(crate) const fn walking(&self) -> &Shared<M> {
+        &self.walking
     }
 
     /// Returns a number that this CPU has given no other call. Interrupts are masked.
@@ -265,6 +280,7 @@ pub struct Space<M: Machine> {
     pub(crate) gathers: Shared<M>,
     // What reclaim owes.
     pub(crate) reclaimed: Account<M>,
+    pub(crate) forks: ForkCount<M>,
     tables: Locked<M, Tables<M>>,
 }
 
@@ -279,6 +295,7 @@ impl<M: Machine> Space<M> {
             retired: Shared::ZERO,
             gathers: Shared::ZERO,
             reclaimed: Account::new(),
+            forks: ForkCount::new(),
             tables: Locked::new(Tables::new()),
         }
     }
@@ -291,6 +308,7 @@ impl<M: Machine> Space<M> {
         self.retired.visit("space.retired", visitor);
         self.gathers.visit("space.gathers", visitor);
         self.reclaimed.visit(visitor);
+        self.forks.visit(visitor);
         self.tables.visit(visitor, |tables, visitor| tables.visit(visitor));
     }
 
@@ -399,10 +417,15 @@ impl<M: Machine> Space<M> {
     }
 
     fn load(&self, m: &M, chosen: Chosen) {
-        let Some(root) = self.root.load(m, Relaxed).checked_sub(1) else {
+        let Some(root) = self.root(m) else {
             panic!("switch to an address space without a root table");
         };
-        m.load_tagged(TableFrame(Pfn(root)), self.id, chosen.tag, chosen.keeps);
+        m.load_tagged(root, self.id, chosen.tag, chosen.keeps);
+    }
+
+    /// Returns the root table, for whoever keeps the address space alive.
+    pub(crate) fn root(&self, m: &M) -> Option<TableFrame> {
+        self.root.load(m, Relaxed).checked_sub(1).map(|root| TableFrame(Pfn(root)))
     }
 
     fn resume(&self, m: &M, here: &PerCpu<M>) {

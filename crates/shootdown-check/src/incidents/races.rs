@@ -153,7 +153,11 @@ pub(super) const RACES: &[Incident] = &[
         NotApplicable("mapping over a present entry is an error"),
     ),
     // Lockless walkers.
-    incident("R-GUP-FREE", "A lockless walker is inside a table that is freed", NotYet(NO_LOCKLESS)),
+    incident(
+        "R-GUP-FREE",
+        "A lockless walker is inside a table that is freed",
+        Shown("walk_broadcast", Fix::QuiesceBeforeFree),
+    ),
     incident(
         "R-THP1",
         "A lockless walker takes a page whose table was collapsed meanwhile (70cbc3cc78a9)",
@@ -177,7 +181,7 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-FORKPIN",
         "A page is pinned without a lock while fork makes it shared (57efa1fe5957)",
-        NotYet(NO_LOCKLESS),
+        Shown("walk_forked_page", Fix::SayWhenForking),
     ),
     incident("R-PAESPLIT", "An entry of two words is read in halves", NotApplicable("entries are single words")),
     incident(
@@ -363,7 +367,7 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-PAGEWALK",
         "A walker decides by one load of an entry and descends by another (CVE-2026-31456)",
-        NotYet(NO_LOCKLESS),
+        Holds("walk"),
     ),
     incident(
         "R-HOTREMOVE",

@@ -28,11 +28,12 @@ mod uncounted_area;
 mod unmap_2cpu;
 mod unmap_3cpu;
 mod unmap_tables_2cpu;
+mod walk;
 
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 82] = [
+pub static ALL: [&Scenario; 87] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -109,6 +110,11 @@ pub static ALL: [&Scenario; 82] = [
     &pending::MIGRATION,
     &pending::COPY,
     &pending::MERGE,
+    &walk::INTERRUPTED,
+    &walk::BROADCAST,
+    &walk::ANNOUNCED,
+    &walk::REUSED,
+    &walk::FORKED,
     &everything::TICKS,
     &everything::TWO_CPUS,
     &everything::THREE_CPUS,

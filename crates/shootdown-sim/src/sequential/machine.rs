@@ -13,6 +13,7 @@ use shootdown::{
     gather::UnlinkedTables,
     residency,
     table::Descriptor,
+    walk::Walkers,
 };
 
 use super::{
@@ -415,6 +416,10 @@ unsafe impl<A: Architecture> Machine for Sequential<A> {
 
     fn restore(&self, was: u64) {
         self.cpu_of(self.cpu()).is_masked.set(was != 0);
+    }
+
+    fn walkers(&self) -> Walkers {
+        Walkers::Unannounced
     }
 
     fn kick(&self, to: &CpuSet<Cpus>) {

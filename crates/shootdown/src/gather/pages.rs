@@ -113,6 +113,8 @@ pub(super) struct Pages<M: Machine> {
     n_in_last: usize,
     // Whether something delayed is among it: then it is in the slots or in the last batch.
     has_delayed: bool,
+    // Whether tables are among it.
+    has_tables: bool,
 }
 
 impl<M: Machine> Pages<M> {
@@ -133,6 +135,7 @@ impl<M: Machine> Pages<M> {
             n_batches: 0,
             n_in_last: 0,
             has_delayed: false,
+            has_tables: false,
         }
     }
 
@@ -187,10 +190,16 @@ impl<M: Machine> Pages<M> {
 
     /// Takes a table in. Room for it was reserved.
     pub(super) fn push_table(&mut self, table: TableFrame) {
+        self.has_tables = true;
         let mut room = self.room();
         room.push(table.0.0 << FRAME_SHIFT);
         let filled = room.filled();
         self.fill(filled);
+    }
+
+    /// Tells whether tables are held.
+    pub(super) const fn has_tables(&self) -> bool {
+        self.has_tables
     }
 
     /// Tells whether something delayed is held.
@@ -216,6 +225,7 @@ impl<M: Machine> Pages<M> {
     /// Lets go of everything, oldest first.
     #[inline]
     pub(super) fn drain(&mut self, mut let_go: impl FnMut(Held)) {
+        self.has_tables = false;
         for_each(&mut self.slots[..core::mem::take(&mut self.n_slots)], |held, _| let_go(held));
         let n_batches = core::mem::take(&mut self.n_batches);
         for (index, batch) in self.batches[..n_batches].iter_mut().enumerate() {

@@ -9,6 +9,7 @@ use crate::{
     frame::{FrameRun, FrameSink},
     machine::Machine,
     policy::{Policy, TableCustody},
+    walk,
 };
 
 /// Where others may be let run.
@@ -60,8 +61,10 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
                 self.flush_translations();
             }
             if M::Policy::TABLES == TableCustody::Deferred {
+                m.count(Counter::Quiescence, 1);
                 call::rendezvous_all(m);
             }
+            end_walks(m);
             tables::free(m, table);
         }
     }
@@ -79,6 +82,9 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     pub(super) fn release(&mut self, resched: Resched) {
         let (m, sink) = (self.m, self.sink);
         let mut chunk = Chunk { resched, n: 0 };
+        if self.pages.has_tables() || !self.tables.is_empty() {
+            end_walks(m);
+        }
         if let Some(tables) = self.tables.take() {
             chunk.n = tables.count() as u64;
             let_go_of_tables(m, tables);
@@ -91,6 +97,14 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
             }
         });
         chunk.end(m);
+    }
+}
+
+/// Waits for walks that take no lock, where nothing else does: a flush by interrupts has ended them, and who defers does.
+fn end_walks<M: Machine>(m: &M) {
+    let is_done = !m.broadcasts() || M::Policy::TABLES == TableCustody::Deferred;
+    if !is_done && m.keeps(Fix::QuiesceBeforeFree) {
+        walk::quiesce(m);
     }
 }
 

@@ -40,6 +40,7 @@ impl<M: Machine> UnlinkedTables<M> {
     /// # Context
     /// As [`call::on_each`].
     pub fn free_after_rendezvous(self, m: &M) {
+        m.count(Counter::Quiescence, 1);
         call::rendezvous_all(m);
         self.free(m);
     }
@@ -86,6 +87,11 @@ impl<M: Machine> Tables<M> {
             Some(batch) => batch.push(table),
             None => unreachable!("no table may be held without room reserved for it"),
         }
+    }
+
+    /// Tells whether none are held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.batch.as_ref().is_none_or(|batch| batch.n == 0)
     }
 
     /// Lets go of those that are held, if any are.

@@ -1,0 +1,209 @@
+//! Walks that take no lock, and what others do to the tables meanwhile (R-GUP-FREE, R-THP1, R-FORKPIN).
+//!
+//! A frame has a count of references, a word of its own. Who takes the last one away frees it.
+
+use std::sync::atomic::Ordering::*;
+
+use shootdown::{
+    Attributes, Counter, CpuId, Fix, Frame, FrameRun, FrameSink, Gather, Level, Machine, Modify, Pfn, Rmap, Vpn,
+    VpnRange, call,
+    walk::{self, Forking, Pins, Purpose, Walkers},
+};
+use shootdown_sim::smp::{Config, MemoryModel};
+
+use super::script::{PAGE_0, PAGE_1, TWO_CPUS, TWO_LATE_CPUS, use_everywhere, use_everywhere_with};
+use crate::{
+    machine::Sim,
+    reach::Reach,
+    scenario::{Proof, Scenario},
+};
+
+/// Where page 0 lies: in the first frame that is taken after the root's.
+const FRAME: Pfn = Pfn(1);
+
+pub(super) static INTERRUPTED: Scenario = Scenario {
+    name: "walk",
+    goal: "A walk reads on in a table that was freed, since its CPU has answered the flush.",
+    method: "CPU 0 unmaps a page and its table, and flushes by interrupts; CPU 1 walks there to pin the page.",
+    machine: TWO_CPUS,
+    setup: |m| {
+        call::arrive(m);
+        use_everywhere(m, 1);
+        References.begin(m);
+    },
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            unmap(m);
+        } else {
+            pin(m, Purpose::Read);
+        }
+    },
+    walkers: Walkers::Unannounced,
+    proves: &[Proof::of(Fix::MaskWhileWalking, "entry-of-no-table")],
+    reaches: &[Reach::Stale, Reach::Counted(Counter::TableReleased)],
+    ..Scenario::BLANK
+};
+
+pub(super) static BROADCAST: Scenario = Scenario {
+    name: "walk_broadcast",
+    goal: "A walk reads on in a table that was freed, since the flush has interrupted nobody.",
+    method: "As walk, on a machine that broadcasts.",
+    machine: Config { has_tags: true, ..TWO_CPUS },
+    broadcasts: true,
+    proves: &[
+        Proof::of(Fix::MaskWhileWalking, "entry-of-no-table"),
+        Proof::of(Fix::QuiesceBeforeFree, "entry-of-no-table"),
+    ],
+    reaches: &[Reach::Counted(Counter::Quiescence)],
+    ..INTERRUPTED
+};
+
+/// A sequence of stores and loads: with store buffers that keep their order, as on x86, it is all that matters.
+pub(super) static ANNOUNCED: Scenario = Scenario {
+    name: "walk_announced",
+    goal: "A walk that is announced is not seen, nor does it see that the entry was cleared.",
+    method: "As walk_broadcast, where only CPUs that show a walk are interrupted.",
+    machine: Config { memory: MemoryModel::Tso, ..BROADCAST.machine },
+    walkers: Walkers::Announced,
+    proves: &[
+        Proof::of(Fix::QuiesceBeforeFree, "entry-of-no-table"),
+        Proof::of(Fix::FenceBeforeWalking, "entry-of-no-table"),
+    ],
+    ..BROADCAST
+};
+
+pub(super) static REUSED: Scenario = Scenario {
+    name: "walk_reused_page",
+    goal: "A page is pinned that has been somebody else's since its entry was read.",
+    method: "CPU 0 unmaps a page and maps its frame elsewhere; CPU 1 walks to the page, and looks whose frame it has pinned.",
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            reuse(m);
+        } else if let Some(frame) = walk_to(m, Purpose::Read) {
+            // Our reference keeps it from being anybody else's from now on.
+            assert!(m.scratch(3).load(m, Acquire) == 0, "a page was pinned that is somebody else's");
+            References.unpin(m, frame, Level::LEAF);
+        }
+    },
+    proves: &[Proof::of(Fix::LookAgainWhenPinned, "panic")],
+    reaches: &[Reach::Stale],
+    ..BROADCAST
+};
+
+pub(super) static FORKED: Scenario = Scenario {
+    name: "walk_forked_page",
+    goal: "A page is pinned to be written to, and shared by a fork that has found it unpinned.",
+    method: "CPU 0 makes the page read-only and shares it, if nobody has pinned it; CPU 1 pins it to write to it.",
+    machine: TWO_LATE_CPUS,
+    setup: |m| {
+        use_everywhere_with(m, 1, Attributes::USER_WRITE);
+        References.begin(m);
+    },
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            fork(m);
+        } else if let Some(frame) = walk_to(m, Purpose::Write) {
+            // From now on a fork finds it pinned.
+            assert!(m.scratch(3).load(m, Acquire) == 0, "a page was pinned that is shared");
+            References.unpin(m, frame, Level::LEAF);
+        }
+    },
+    proves: &[Proof::of(Fix::SayWhenForking, "panic")],
+    reaches: &[Reach::Stale],
+    ..INTERRUPTED
+};
+
+/// How many references there are to each of the first frames.
+struct References;
+
+impl References {
+    fn begin(&self, m: &Sim) {
+        m.scratch(FRAME.0 as usize).store(m, 1, Relaxed);
+    }
+}
+
+impl Pins<Sim> for References {
+    fn try_pin(&self, m: &Sim, frame: Pfn, _: Level) -> bool {
+        let count = m.scratch(frame.0 as usize);
+        m.scope(|m| {
+            let mut was = count.load(m, Relaxed);
+            while was != 0 {
+                // ORDER(release/reuse): what the last owner did with the frame comes before.
+                let found = count.modify(m, Modify::CompareExchange { old: was, new: was + 1 }, AcqRel);
+                if found == was {
+                    return true;
+                }
+                was = found;
+            }
+            false
+        })
+    }
+
+    fn unpin(&self, m: &Sim, frame: Pfn, _: Level) {
+        // ORDER(release/reuse): whoever drops the last one has all uses behind it.
+        if m.scratch(frame.0 as usize).modify(m, Modify::Add(u64::MAX), AcqRel) == 1 {
+            m.free_frame_of_owner(frame);
+        }
+    }
+}
+
+impl FrameSink<Sim> for References {
+    fn release(&self, m: &Sim, run: FrameRun) {
+        run.into_frames().for_each(|frame: Frame| self.unpin(m, frame.pfn(), frame.level()));
+    }
+}
+
+fn walk_to(m: &Sim, purpose: Purpose) -> Option<Pfn> {
+    walk::pin(m, m.user_space(), PAGE_0, purpose, &References).ok().map(|pinned| pinned.frame)
+}
+
+fn pin(m: &Sim, purpose: Purpose) {
+    if let Some(frame) = walk_to(m, purpose) {
+        References.unpin(m, frame, Level::LEAF);
+    }
+}
+
+fn unmap(m: &Sim) {
+    let (space, pages) = (m.user_space(), VpnRange::from_len(PAGE_0, 2));
+    let mut gather = Gather::new(m, space, &References);
+    gather.unmap(pages, |_| Rmap::Now);
+    gather.unhook_tables(&mut space.lock(m), pages, pages);
+    gather.finish();
+}
+
+/// Takes the page away and, if nobody has pinned it, gives it to somebody else.
+fn reuse(m: &Sim) {
+    let (space, pages) = (m.user_space(), VpnRange::from_len(PAGE_0, 1));
+    let mut gather = Gather::new(m, space, &References);
+    gather.unmap(pages, |_| Rmap::Now);
+    gather.finish();
+    let frame = m.alloc_frame();
+    if frame.pfn() != FRAME {
+        return m.free_frame(frame);
+    }
+    m.scratch(3).store(m, 1, Relaxed);
+    // ORDER(release/reuse): whoever takes a reference to it sees whose it is.
+    m.scratch(FRAME.0 as usize).store(m, 1, Release);
+    let mapped = space.lock(m).map(OTHER, frame, Attributes::USER_READ);
+    assert!(mapped.is_ok(), "there is a table");
+}
+
+/// A page of somebody else's, in the same table.
+const OTHER: Vpn = PAGE_1;
+
+/// Makes the page read-only and shares it, if nobody has pinned it.
+fn fork(m: &Sim) {
+    let space = m.user_space();
+    let forking = Forking::begin(m, space);
+    let mut gather = Gather::new(m, space, &References);
+    let tables = space.lock(m);
+    let is_unpinned = m.scratch(FRAME.0 as usize).load(m, Acquire) == 1;
+    if let Some(leaf) = tables.find(PAGE_0).filter(|_| is_unpinned) {
+        let read_only = Attributes { writable: false, ..leaf.attributes() };
+        m.scratch(3).store(m, 1, Release);
+        gather.change(leaf, read_only);
+    }
+    drop(tables);
+    gather.finish();
+    drop(forking);
+}

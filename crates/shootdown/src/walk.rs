@@ -1,0 +1,371 @@
+//! Walks that take no lock: finding and pinning the pages of the loaded address space while another CPU changes its tables
+//! ("GUP-fast").
+//!
+//! A walker masks interrupts for as long as it reads tables ([`Walking`]). Whoever is about to free or to reuse one must see
+//! every walk ended that may have begun before its entry was cleared ([`quiesce`]): no TLB flush says that, unless it was an
+//! interrupt.
+//!
+//! What a walk finds may be gone by the time it is used. So the page is pinned first, and then the entries are looked at once
+//! more: who unmaps a page clears its entry first, and then lets go of it. And who shares a page that he finds unpinned, as
+//! fork does, says so before he looks ([`Forking`]), since nothing else shows a pin that comes too late.
+
+use core::sync::atomic::Ordering::*;
+
+use crate::{
+    addr::{EntryAt, Level, Pfn, TableFrame, Vpn, VpnRange},
+    call,
+    counters::Counter,
+    cpu::CpuSet,
+    fix::Fix,
+    format::{Attributes, Entry, EntryFormat},
+    machine::{At, Machine, Masked, Modify},
+    residency::Space,
+    word::Shared,
+};
+
+/// Who walks page tables without a lock, and how others find out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walkers {
+    /// Nobody.
+    None,
+    /// CPUs that do not show it: whoever wants to see walks ended interrupts all of them.
+    Unannounced,
+    /// CPUs that show it while they do, with a barrier at the beginning: only they are interrupted.
+    Announced,
+}
+
+/// How a kernel takes references to frames that it finds.
+pub trait Pins<M: Machine> {
+    /// Takes a reference to the frame or frames that a leaf of `level` maps, or says that nobody has one any more: then they
+    /// are free, or about to be.
+    #[doc(alias = "try_grab_folio")]
+    fn try_pin(&self, m: &M, frame: Pfn, level: Level) -> bool;
+
+    /// Gives back a reference that was taken.
+    fn unpin(&self, m: &M, frame: Pfn, level: Level);
+}
+
+/// What is to be done with a page that is pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It is read.
+    Read,
+    /// It is written to.
+    Write,
+}
+
+impl Purpose {
+    const fn is_allowed_by(self, attributes: Attributes) -> bool {
+        attributes.user && (attributes.writable || matches!(self, Purpose::Read))
+    }
+}
+
+/// A page that was pinned. Whoever pinned it gives the reference back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// The page, the first of its leaf.
+    pub page: Vpn,
+    /// The first frame that the leaf maps.
+    pub frame: Pfn,
+    /// The level of the leaf.
+    pub level: Level,
+}
+
+/// Why a page was not pinned: the caller goes the way that takes the lock, which handles faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Nothing is mapped there.
+    NotMapped,
+    /// Not for this purpose.
+    Denied,
+    /// The frame is on its way to be free.
+    Free,
+    /// Something was changed meanwhile.
+    Changed,
+    /// The address space is being forked.
+    BeingForked,
+}
+
+impl core::fmt::Display for Refused {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Refused::NotMapped => "nothing is mapped there",
+            Refused::Denied => "the page is not mapped for this purpose",
+            Refused::Free => "the frame is about to be free",
+            Refused::Changed => "the translation was changed meanwhile",
+            Refused::BeingForked => "the address space is being forked",
+        })
+    }
+}
+
+impl core::error::Error for Refused {}
+
+/// A walk under way on this CPU: interrupts are masked, and it is shown where walks are announced. Dropping it ends it.
+#[must_use = "a walk lasts as long as this lives"]
+pub struct Walking<'m, M: Machine> {
+    m: &'m M,
+    // Left out on a simulated machine only.
+    _masked: Option<Masked<'m, M>>,
+}
+
+impl<'m, M: Machine> Walking<'m, M> {
+    /// Begins a walk on this CPU. Walks do not nest.
+    ///
+    /// # Context
+    /// Any but what runs for another CPU's call.
+    ///
+    /// # Ordering
+    /// Pairs: `walk/quiesce`.
+    ///
+    /// # Panics
+    /// If the machine says that [nobody walks](Machine::walkers).
+    pub fn begin(m: &'m M) -> Self {
+        assert!(m.walkers() != Walkers::None, "a lockless walk on a machine that has said that there are none");
+        let masked = m.keeps(Fix::MaskWhileWalking).then(|| Masked::new(m));
+        if m.walkers() == Walkers::Announced {
+            m.here().walking().store(m, 1, Relaxed);
+            if m.keeps(Fix::FenceBeforeWalking) {
+                // ORDER(walk/quiesce): shown before the first entry is read; who wants to see walks ended has cleared the
+                // entry before he looks who walks. One of us sees the other. Needs the total order: store, then load, on
+                // both sides.
+                m.fence(SeqCst);
+            }
+        }
+        Walking { m, _masked: masked }
+    }
+}
+
+impl<M: Machine> Drop for Walking<'_, M> {
+    fn drop(&mut self) {
+        if self.m.walkers() == Walkers::Announced {
+            // ORDER(walk/quiesce): after the last entry was read.
+            self.m.here().walking().store(self.m, 0, Release);
+        }
+    }
+}
+
+/// Returns when every lockless walk has ended that had begun on another CPU when it was called: none of them has a pointer
+/// that was cleared before.
+///
+/// # Context
+/// As [`call::on_each`]; not in the middle of a walk.
+///
+/// # Ordering
+/// Pairs: `walk/quiesce`.
+#[doc(alias = "tlb_remove_table_sync_one")]
+pub fn quiesce<M: Machine>(m: &M) {
+    match m.walkers() {
+        Walkers::None => {}
+        Walkers::Unannounced => {
+            m.count(Counter::Quiescence, 1);
+            call::rendezvous_all(m);
+        }
+        Walkers::Announced => {
+            m.count(Counter::Quiescence, 1);
+            // ORDER(walk/quiesce): entries are cleared before anybody is asked whether he walks, see `Walking::begin`. A flush
+            // in between has done the same; not everybody comes from one.
+            m.fence(SeqCst);
+            call::rendezvous(m, &announced(m));
+        }
+    }
+}
+
+/// The other CPUs that show a walk.
+fn announced<M: Machine>(m: &M) -> CpuSet<M::Cpus> {
+    let mut others = m.present().load(m);
+    others.remove(m.cpu());
+    // ORDER(walk/quiesce): who does not show it any more has read his last entry.
+    others.iter().filter(|cpu| m.per_cpu(*cpu).walking().load(m, Acquire) != 0).collect()
+}
+
+/// Finds a page of `space`, which this CPU has loaded, and pins its frame, without a lock.
+///
+/// # Context
+/// Any but what runs for another CPU's call. Masks interrupts for the time of a walk. `pins` is called with interrupts
+/// masked, and must not wait.
+///
+/// # Ordering
+/// What was stored to the page before it was mapped is seen. Pairs: `map/walk`, `walk/quiesce`, `pin/fork`.
+///
+/// # Errors
+/// [`Refused`]: nothing is pinned. To go the way that takes the page-table lock is always right.
+///
+/// # Panics
+/// If the machine says that [nobody walks](Machine::walkers).
+#[doc(alias = "get_user_pages_fast")]
+pub fn pin<M: Machine>(
+    m: &M,
+    space: &Space<M>,
+    page: Vpn,
+    purpose: Purpose,
+    pins: &impl Pins<M>,
+) -> Result<Pinned, Refused> {
+    let was = space.forks.before_pinning(m)?;
+    let walking = Walking::begin(m);
+    let pinned = pin_walking(m, space, page, purpose, pins)?;
+    drop(walking);
+    if space.forks.is_after(m, was) {
+        return Ok(pinned);
+    }
+    pins.unpin(m, pinned.frame, pinned.level);
+    Err(Refused::BeingForked)
+}
+
+/// Pins the pages of a range one after the other, and tells `each` of them. Returns where it was refused, and why, or the end
+/// of the range.
+///
+/// # Context
+/// As [`pin`], for one page at a time; `each` is called with interrupts as they were.
+///
+/// # Ordering
+/// As [`pin`].
+pub fn pin_range<M: Machine>(
+    m: &M,
+    space: &Space<M>,
+    range: VpnRange,
+    purpose: Purpose,
+    pins: &impl Pins<M>,
+    mut each: impl FnMut(Pinned),
+) -> (Vpn, Option<Refused>) {
+    let mut page = range.start;
+    while page < range.end {
+        match pin(m, space, page, purpose, pins) {
+            Ok(pinned) => {
+                each(pinned);
+                page = pinned.level.span::<M::Format>(pinned.page).end;
+            }
+            Err(refused) => return (page, Some(refused)),
+        }
+    }
+    (range.end, None)
+}
+
+/// An entry, its level, and what it was when it was read.
+#[derive(Clone, Copy)]
+struct Read {
+    at: EntryAt,
+    level: Level,
+    raw: u64,
+}
+
+impl Read {
+    fn of<M: Machine>(m: &M, at: EntryAt, level: Level) -> Read {
+        // ORDER(map/walk): what it points at is as whoever put it there left it.
+        Read { at, level, raw: m.load(At::Entry(at), Acquire) }
+    }
+
+    fn entry<M: Machine>(&self) -> Entry {
+        M::Format::decode(self.raw, self.level)
+    }
+
+    /// Tells whether it is still what it was, but for what hardware notes.
+    fn is_unchanged<M: Machine>(&self, m: &M) -> bool {
+        let now = Read::of(m, self.at, self.level);
+        let permitted = |raw| Attributes { accessed: false, dirty: false, ..M::Format::attributes(raw) };
+        now.raw == self.raw || now.entry::<M>() == self.entry::<M>() && permitted(now.raw) == permitted(self.raw)
+    }
+}
+
+fn pin_walking<M: Machine>(
+    m: &M,
+    space: &Space<M>,
+    page: Vpn,
+    purpose: Purpose,
+    pins: &impl Pins<M>,
+) -> Result<Pinned, Refused> {
+    let root = space.root(m).filter(|_| M::Format::REACH.contains(page)).ok_or(Refused::NotMapped)?;
+    let (mut table, mut level, mut pointer): (TableFrame, Level, Option<Read>) = (root, M::Format::ROOT, None);
+    loop {
+        let read = Read::of(m, EntryAt { table, index: page.index::<M::Format>(level) }, level);
+        let frame = match read.entry::<M>() {
+            Entry::Absent => return Err(Refused::NotMapped),
+            Entry::Table(next) => {
+                (table, pointer) = (next, Some(read));
+                level = level.below().ok_or(Refused::NotMapped)?;
+                continue;
+            }
+            Entry::Leaf(frame) => frame,
+        };
+        if !purpose.is_allowed_by(M::Format::attributes(read.raw)) {
+            return Err(Refused::Denied);
+        }
+        if !pins.try_pin(m, frame, level) {
+            return Err(Refused::Free);
+        }
+        // The table may have been taken out with the leaf in it, and the leaf may have been cleared before it was pinned.
+        let is_there = || read.is_unchanged(m) && pointer.is_none_or(|pointer| pointer.is_unchanged(m));
+        if m.keeps(Fix::LookAgainWhenPinned) && !is_there() {
+            pins.unpin(m, frame, level);
+            return Err(Refused::Changed);
+        }
+        return Ok(Pinned { page: page.align_down::<M::Format>(level), frame, level });
+    }
+}
+
+/// How often forks of an address space have begun and ended, as a sequence: odd during one.
+pub(crate) struct ForkCount<M: Machine> {
+    sequence: Shared<M>,
+}
+
+impl<M: Machine> ForkCount<M> {
+    pub(crate) const fn new() -> Self {
+        ForkCount { sequence: Shared::ZERO }
+    }
+
+    pub(crate) fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
+        self.sequence.visit("space.forks", visitor);
+    }
+
+    fn before_pinning(&self, m: &M) -> Result<u64, Refused> {
+        // ORDER(pin/fork): the entries are read after this.
+        let sequence = self.sequence.load(m, Acquire);
+        if sequence.is_multiple_of(2) || !m.keeps(Fix::SayWhenForking) {
+            Ok(sequence)
+        } else {
+            Err(Refused::BeingForked)
+        }
+    }
+
+    fn is_after(&self, m: &M, was: u64) -> bool {
+        if !m.keeps(Fix::SayWhenForking) {
+            return true;
+        }
+        // ORDER(pin/fork): pinned before this is read; who forks has said so before he looks for pins. One of us sees the
+        // other. Needs the total order: store, then load, on both sides.
+        m.fence(SeqCst);
+        self.sequence.load(m, Relaxed) == was
+    }
+}
+
+/// A fork under way, or anything else that shares pages which it finds unpinned and makes them read-only: no lockless walk
+/// pins one meanwhile. Ends when it is dropped.
+#[doc(alias = "write_protect_seq")]
+#[must_use = "pages may be shared only while this lives"]
+pub struct Forking<'a, M: Machine> {
+    m: &'a M,
+    space: &'a Space<M>,
+}
+
+impl<'a, M: Machine> Forking<'a, M> {
+    /// Begins.
+    ///
+    /// # Context
+    /// Under a lock that keeps others from doing the same to this address space.
+    ///
+    /// # Ordering
+    /// Pairs: `pin/fork`.
+    pub fn begin(m: &'a M, space: &'a Space<M>) -> Self {
+        space.forks.sequence.update(m, Modify::Add(1), Relaxed);
+        // ORDER(pin/fork): said before pins are looked for, see `ForkCount::is_after`.
+        m.fence(SeqCst);
+        Forking { m, space }
+    }
+}
+
+impl<M: Machine> Drop for Forking<'_, M> {
+    fn drop(&mut self) {
+        // ORDER(pin/fork): entries are read-only, and flushed, before walks may pin again.
+        self.space.forks.sequence.update(self.m, Modify::Add(1), Release);
+    }
+}
