@@ -21,8 +21,8 @@ use crate::machine::Sim;
 /// Address spaces there are.
 const SPACES: usize = 2;
 
-/// Words for scenarios' own use.
-const SCRATCH: usize = MAX_CPUS;
+/// Words for scenarios' own use: one, and one for each frame.
+const SCRATCH: usize = 1 + FRAMES;
 
 /// A word of library state: the number of a machine word plus one, 0 until adopted.
 pub struct WordIndex(AtomicU16);

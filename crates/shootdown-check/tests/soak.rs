@@ -14,7 +14,7 @@ fn nothing_goes_wrong() {
 }
 
 /// What a few thousand operations come by. The other steps are for what is seldom, or what these operations do not do.
-const VISIBLE: [Fix; 12] = [
+const VISIBLE: [Fix; 14] = [
     Fix::FlushBeforeFree,
     Fix::WaitForAcks,
     Fix::FlushRemote,
@@ -27,6 +27,8 @@ const VISIBLE: [Fix; 12] = [
     Fix::KeepTablesInMind,
     Fix::MaskWhileSwitching,
     Fix::DropAllWhenBehind,
+    Fix::CatchUp,
+    Fix::FenceBeforeWalking,
 ];
 
 #[test]

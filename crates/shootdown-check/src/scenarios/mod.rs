@@ -15,6 +15,7 @@ pub mod models;
 mod mutual_shootdown;
 mod pending;
 mod reclaim;
+mod references;
 mod refused_batch;
 mod relocate;
 mod script;

@@ -4,12 +4,16 @@
 //! is a choice of the machine's, so a schedule says it, too.
 
 use shootdown::{
-    Attributes, CpuId, Frame, Gather, Machine, Masked, Reclaim, Rmap, Stale, Tagging, Vpn, VpnRange, flush_kernel,
+    Attributes, CpuId, Gather, Machine, Masked, Pfn, Reclaim, Rmap, Stale, Tagging, Vpn, VpnRange, call, flush_kernel,
     residency,
+    walk::{self, Forking, Purpose, Walkers},
 };
 use shootdown_sim::smp::{Access, Config, PAGES, TlbModel};
 
-use super::script::{create_with, hold_rmap, return_to_user};
+use super::{
+    references::References,
+    script::{create_with, hold_rmap, return_to_user},
+};
 use crate::{machine::Sim, scenario::Scenario};
 
 /// What each CPU does in one run.
@@ -21,10 +25,11 @@ pub static ALL: [&Scenario; 4] = [&SOAK, &TAGS, &MAY_SETS, &BROADCAST];
 static SOAK: Scenario = Scenario {
     name: "soak",
     goal: "Something goes wrong that takes more than one idea.",
-    method: "Three CPUs use, map, unmap, protect, write back, reclaim, move and copy pages, come and go, all at random.",
+    method: "Three CPUs use, map, unmap, protect, write back, reclaim, move, copy, pin and share pages, come and go, all at random.",
     machine: EVERYTHING,
     setup,
     main,
+    walkers: Walkers::Unannounced,
     ..Scenario::BLANK
 };
 
@@ -34,8 +39,13 @@ static TAGS: Scenario =
 static MAY_SETS: Scenario =
     Scenario { name: "soak_may_sets", machine: Config { tlb: TlbModel::MaySets, ..EVERYTHING }, ..SOAK };
 
-static BROADCAST: Scenario =
-    Scenario { name: "soak_broadcast", machine: Config { has_tags: true, ..EVERYTHING }, broadcasts: true, ..SOAK };
+static BROADCAST: Scenario = Scenario {
+    name: "soak_broadcast",
+    machine: Config { has_tags: true, ..EVERYTHING },
+    broadcasts: true,
+    walkers: Walkers::Announced,
+    ..SOAK
+};
 
 const EVERYTHING: Config = Config {
     caches_walks: true,
@@ -53,25 +63,32 @@ const EVERYTHING: Config = Config {
 fn setup(m: &Sim) {
     if m.cpu() == CpuId(0) {
         create_with(m, 2, Attributes::USER_WRITE);
+        for leaf in m.user_space().lock(m).leaves(VpnRange::from_len(Vpn(0), PAGES as u64)) {
+            References.begin(m, leaf.frame());
+        }
         m.other_space().create(m).expect("the machine has a frame for the root");
     }
+    call::arrive(m);
     m.user_space().switch_to(m);
 }
 
 fn main(m: &Sim) {
     let mut is_away = false;
+    let mut pinned = None;
     for _ in 0..OPERATIONS_PER_CPU {
         match m.choose(8) {
-            0 | 1 => use_page(m, &mut is_away),
+            0 => use_page(m, &mut is_away),
+            1 => pin(m, &mut is_away, &mut pinned),
             2 => unmap(m),
             3 => change(m),
             4 => write_back(m),
             5 => reclaim(m),
             6 => relocate(m),
-            _ => match m.choose(4) {
+            _ => match m.choose(5) {
                 0 => replace(m),
                 1 => leave(m, &mut is_away),
                 2 => flush_kernel(m, Stale::EVERYTHING),
+                3 => fork(m),
                 _ => {
                     let _masked = Masked::new(m);
                     unmap(m);
@@ -79,7 +96,12 @@ fn main(m: &Sim) {
             },
         }
     }
-    if is_away {
+    come_back(m, &mut is_away);
+    unpin(m, &mut pinned);
+}
+
+fn come_back(m: &Sim, is_away: &mut bool) {
+    if std::mem::take(is_away) {
         return_to_user(m);
     }
 }
@@ -94,15 +116,9 @@ fn pages(m: &Sim) -> VpnRange {
     VpnRange::from_len(start, 1 + m.choose(2).min(PAGES as u64 - 1 - start.0))
 }
 
-fn free(m: &Sim, frame: Frame) {
-    m.free_frame(frame);
-}
-
 /// User code touches a page, with its faults handled.
 fn use_page(m: &Sim, is_away: &mut bool) {
-    if std::mem::take(is_away) {
-        return_to_user(m);
-    }
+    come_back(m, is_away);
     let page = page(m);
     let access = if m.choose(2) == 0 { Access::Read } else { Access::Write };
     if !m.tries(page, access) && handle_fault(m, page, access) {
@@ -124,13 +140,13 @@ fn handle_fault(m: &Sim, page: Vpn, access: Access) -> bool {
         return true;
     }
     let attributes = Attributes { writable: writes, dirty: writes, accessed: true, ..Attributes::USER_READ };
-    let Some(frame) = m.try_alloc_frame() else {
+    let Some(frame) = References.allocate(m) else {
         return false;
     };
     match tables.map(page, frame, attributes) {
         Ok(()) => true,
         Err(error) => {
-            m.free_frame(error.frame);
+            References.put(m, error.frame.pfn());
             false
         }
     }
@@ -138,12 +154,12 @@ fn handle_fault(m: &Sim, page: Vpn, access: Access) -> bool {
 
 fn unmap(m: &Sim) {
     let (space, pages) = (m.user_space(), pages(m));
-    let mut gather = Gather::new(m, space, &free);
+    let mut gather = Gather::new(m, space, &References);
     gather.unmap(pages, |unhooked| {
         if !unhooked.attributes.dirty {
             return Rmap::Now;
         }
-        (0..unhooked.count).for_each(|index| m.note_dirty(shootdown::Pfn(unhooked.frame.0 + index)));
+        (0..unhooked.count).for_each(|index| m.note_dirty(Pfn(unhooked.frame.0 + index)));
         Rmap::Delayed
     });
     if m.choose(2) == 0 {
@@ -155,7 +171,7 @@ fn unmap(m: &Sim) {
 /// Takes permissions away, and flushes when the lock is released.
 fn change(m: &Sim) {
     let pages = pages(m);
-    let mut gather = Gather::new(m, m.user_space(), &free);
+    let mut gather = Gather::new(m, m.user_space(), &References);
     let tables = m.user_space().lock(m);
     let kind = m.choose(3);
     for leaf in tables.leaves(pages) {
@@ -176,7 +192,7 @@ fn change(m: &Sim) {
 /// Makes a page clean and read-only and writes it out: no store to it may be lost after this.
 fn write_back(m: &Sim) {
     let page = page(m);
-    let mut gather = Gather::new(m, m.user_space(), &free);
+    let mut gather = Gather::new(m, m.user_space(), &References);
     let tables = m.user_space().lock(m);
     if let Some(leaf) = tables.find(page) {
         let (frame, now) = (leaf.frame(), leaf.attributes());
@@ -190,7 +206,7 @@ fn write_back(m: &Sim) {
 /// Takes pages away one by one, writes them out, and flushes late; maybe with something else in between.
 fn reclaim(m: &Sim) {
     let (space, pages) = (m.user_space(), pages(m));
-    let mut reclaim = Reclaim::new(m, &free);
+    let mut reclaim = Reclaim::new(m, &References);
     for page in (pages.start.0..pages.end.0).map(Vpn) {
         let unhooked = space.lock(m).find(page).and_then(|leaf| reclaim.unhook(space, leaf));
         if let Some(unhooked) = unhooked
@@ -214,7 +230,7 @@ fn relocate(m: &Sim) {
     let half = PAGES as u64 / 2;
     let (from, to) = if m.choose(2) == 0 { (0, half) } else { (half, 0) };
     let n_pages = 1 + m.choose(2);
-    let mut gather = Gather::new(m, m.user_space(), &free);
+    let mut gather = Gather::new(m, m.user_space(), &References);
     // What is in the way stays, and so does what would have come there.
     gather.relocate(VpnRange::from_len(Vpn(from), n_pages), Vpn(to), || hold_rmap(m), |_| {}).ok();
     gather.finish();
@@ -223,17 +239,46 @@ fn relocate(m: &Sim) {
 /// Puts a copy in the place of a page.
 fn replace(m: &Sim) {
     let page = page(m);
-    let Some(frame) = m.try_alloc_frame() else {
+    let Some(frame) = References.allocate(m) else {
         return;
     };
-    let mut gather = Gather::new(m, m.user_space(), &free);
+    let mut gather = Gather::new(m, m.user_space(), &References);
     let tables = m.user_space().lock(m);
     let accessible = |was| Attributes { user: true, ..was };
     if let Err(frame) = gather.replace(&tables, page, frame, accessible, |from, to| m.copy(from, to)) {
-        m.free_frame(frame);
+        References.put(m, frame.pfn());
     }
     drop(tables);
     gather.finish();
+}
+
+/// Pins a page without a lock, and keeps it until it pins the next.
+fn pin(m: &Sim, is_away: &mut bool, pinned: &mut Option<Pfn>) {
+    unpin(m, pinned);
+    come_back(m, is_away);
+    let purpose = if m.choose(2) == 0 { Purpose::Read } else { Purpose::Write };
+    *pinned = walk::pin(m, m.user_space(), page(m), purpose, &References).ok().map(|pinned| pinned.frame);
+}
+
+fn unpin(m: &Sim, pinned: &mut Option<Pfn>) {
+    pinned.take().into_iter().for_each(|frame| References.put(m, frame));
+}
+
+/// Makes the pages that nobody has pinned read-only, as if they were shared.
+fn fork(m: &Sim) {
+    let space = m.user_space();
+    let mut gather = Gather::new(m, space, &References);
+    let tables = space.lock(m);
+    let forking = Forking::begin(m, space);
+    for leaf in tables.leaves(VpnRange::from_len(Vpn(0), PAGES as u64)) {
+        if References.is_alone(m, leaf.frame()) {
+            let read_only = Attributes { writable: false, ..leaf.attributes() };
+            gather.change(leaf, read_only);
+        }
+    }
+    drop(tables);
+    gather.finish();
+    drop(forking);
 }
 
 /// Goes lazy, or to another address space.

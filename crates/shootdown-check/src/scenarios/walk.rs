@@ -1,17 +1,19 @@
 //! Walks that take no lock, and what others do to the tables meanwhile (R-GUP-FREE, R-THP1, R-FORKPIN).
 //!
-//! A frame has a count of references, a word of its own. Who takes the last one away frees it.
+//! Frames have [references](super::references).
 
 use std::sync::atomic::Ordering::*;
 
 use shootdown::{
-    Attributes, Counter, CpuId, Fix, Frame, FrameRun, FrameSink, Gather, Level, Machine, Modify, Pfn, Rmap, Vpn,
-    VpnRange, call,
-    walk::{self, Forking, Pins, Purpose, Walkers},
+    Attributes, Counter, CpuId, Fix, Gather, Machine, Pfn, Rmap, Vpn, VpnRange, call,
+    walk::{self, Forking, Purpose, Walkers},
 };
 use shootdown_sim::smp::{Config, MemoryModel};
 
-use super::script::{PAGE_0, PAGE_1, TWO_CPUS, TWO_LATE_CPUS, use_everywhere, use_everywhere_with};
+use super::{
+    references::References,
+    script::{PAGE_0, PAGE_1, TWO_CPUS, TWO_LATE_CPUS, use_everywhere, use_everywhere_with},
+};
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -29,7 +31,7 @@ pub(super) static INTERRUPTED: Scenario = Scenario {
     setup: |m| {
         call::arrive(m);
         use_everywhere(m, 1);
-        References.begin(m);
+        References.begin(m, FRAME);
     },
     main: |m| {
         if m.cpu() == CpuId(0) {
@@ -81,8 +83,8 @@ pub(super) static REUSED: Scenario = Scenario {
             reuse(m);
         } else if let Some(frame) = walk_to(m, Purpose::Read) {
             // Our reference keeps it from being anybody else's from now on.
-            assert!(m.scratch(3).load(m, Acquire) == 0, "a page was pinned that is somebody else's");
-            References.unpin(m, frame, Level::LEAF);
+            assert!(m.scratch(0).load(m, Acquire) == 0, "a page was pinned that is somebody else's");
+            References.put(m, frame);
         }
     },
     proves: &[Proof::of(Fix::LookAgainWhenPinned, "panic")],
@@ -97,15 +99,15 @@ pub(super) static FORKED: Scenario = Scenario {
     machine: TWO_LATE_CPUS,
     setup: |m| {
         use_everywhere_with(m, 1, Attributes::USER_WRITE);
-        References.begin(m);
+        References.begin(m, FRAME);
     },
     main: |m| {
         if m.cpu() == CpuId(0) {
             fork(m);
         } else if let Some(frame) = walk_to(m, Purpose::Write) {
             // From now on a fork finds it pinned.
-            assert!(m.scratch(3).load(m, Acquire) == 0, "a page was pinned that is shared");
-            References.unpin(m, frame, Level::LEAF);
+            assert!(m.scratch(0).load(m, Acquire) == 0, "a page was pinned that is shared");
+            References.put(m, frame);
         }
     },
     proves: &[Proof::of(Fix::SayWhenForking, "panic")],
@@ -113,53 +115,13 @@ pub(super) static FORKED: Scenario = Scenario {
     ..INTERRUPTED
 };
 
-/// How many references there are to each of the first frames.
-struct References;
-
-impl References {
-    fn begin(&self, m: &Sim) {
-        m.scratch(FRAME.0 as usize).store(m, 1, Relaxed);
-    }
-}
-
-impl Pins<Sim> for References {
-    fn try_pin(&self, m: &Sim, frame: Pfn, _: Level) -> bool {
-        let count = m.scratch(frame.0 as usize);
-        m.scope(|m| {
-            let mut was = count.load(m, Relaxed);
-            while was != 0 {
-                // ORDER(release/reuse): what the last owner did with the frame comes before.
-                let found = count.modify(m, Modify::CompareExchange { old: was, new: was + 1 }, AcqRel);
-                if found == was {
-                    return true;
-                }
-                was = found;
-            }
-            false
-        })
-    }
-
-    fn unpin(&self, m: &Sim, frame: Pfn, _: Level) {
-        // ORDER(release/reuse): whoever drops the last one has all uses behind it.
-        if m.scratch(frame.0 as usize).modify(m, Modify::Add(u64::MAX), AcqRel) == 1 {
-            m.free_frame_of_owner(frame);
-        }
-    }
-}
-
-impl FrameSink<Sim> for References {
-    fn release(&self, m: &Sim, run: FrameRun) {
-        run.into_frames().for_each(|frame: Frame| self.unpin(m, frame.pfn(), frame.level()));
-    }
-}
-
 fn walk_to(m: &Sim, purpose: Purpose) -> Option<Pfn> {
     walk::pin(m, m.user_space(), PAGE_0, purpose, &References).ok().map(|pinned| pinned.frame)
 }
 
 fn pin(m: &Sim, purpose: Purpose) {
     if let Some(frame) = walk_to(m, purpose) {
-        References.unpin(m, frame, Level::LEAF);
+        References.put(m, frame);
     }
 }
 
@@ -181,9 +143,8 @@ fn reuse(m: &Sim) {
     if frame.pfn() != FRAME {
         return m.free_frame(frame);
     }
-    m.scratch(3).store(m, 1, Relaxed);
-    // ORDER(release/reuse): whoever takes a reference to it sees whose it is.
-    m.scratch(FRAME.0 as usize).store(m, 1, Release);
+    m.scratch(0).store(m, 1, Relaxed);
+    References.begin(m, FRAME);
     let mapped = space.lock(m).map(OTHER, frame, Attributes::USER_READ);
     assert!(mapped.is_ok(), "there is a table");
 }
@@ -197,10 +158,10 @@ fn fork(m: &Sim) {
     let forking = Forking::begin(m, space);
     let mut gather = Gather::new(m, space, &References);
     let tables = space.lock(m);
-    let is_unpinned = m.scratch(FRAME.0 as usize).load(m, Acquire) == 1;
+    let is_unpinned = References.is_alone(m, FRAME);
     if let Some(leaf) = tables.find(PAGE_0).filter(|_| is_unpinned) {
         let read_only = Attributes { writable: false, ..leaf.attributes() };
-        m.scratch(3).store(m, 1, Release);
+        m.scratch(0).store(m, 1, Release);
         gather.change(leaf, read_only);
     }
     drop(tables);
