@@ -17,22 +17,25 @@ pub(super) static TICKS: Scenario = Scenario {
     ..UNMAP_2CPU
 };
 
+/// Two CPUs, and all that the machine can do.
+pub(super) const MACHINE: Config = Config {
+    caches_walks: true,
+    evicts: true,
+    sets_accessed: true,
+    ticks: true,
+    late_changes: true,
+    loses_masked_kicks: true,
+    has_clock: true,
+    may_refuse_batches: true,
+    may_refuse_tables: true,
+    ..Config::with_cpus(2)
+};
+
 pub(super) static TWO_CPUS: Scenario = Scenario {
     name: "everything_2cpu",
     goal: "Two things that the machine can do go wrong only together.",
     method: "CPU 0 unmaps a page and its table while CPU 1 writes to the page, with all that hardware may do by itself.",
-    machine: Config {
-        caches_walks: true,
-        evicts: true,
-        sets_accessed: true,
-        ticks: true,
-        late_changes: true,
-        loses_masked_kicks: true,
-        has_clock: true,
-        may_refuse_batches: true,
-        may_refuse_tables: true,
-        ..Config::with_cpus(2)
-    },
+    machine: MACHINE,
     setup: |m| use_everywhere_with(m, 1, Attributes { accessed: false, ..Attributes::USER_WRITE }),
     main: |m| {
         if m.cpu() == CpuId(0) {
@@ -59,6 +62,6 @@ pub(super) static THREE_CPUS: Scenario = Scenario {
 pub(super) static THREE_CPUS_WITH_MAY_SETS: Scenario = Scenario {
     name: "everything_3cpu",
     goal: "Two things that the machine can do go wrong only together, and only between three CPUs.",
-    machine: Config { cpus: 3, tlb: TlbModel::MaySets, ticks: false, ..TWO_CPUS.machine },
+    machine: Config { cpus: 3, tlb: TlbModel::MaySets, ticks: false, ..MACHINE },
     ..TWO_CPUS
 };

@@ -11,6 +11,7 @@ use shootdown::{
 use shootdown_sim::smp::{Access, Config, PAGES, TlbModel};
 
 use super::{
+    everything,
     references::References,
     script::{create_with, hold_rmap, return_to_user},
 };
@@ -47,18 +48,7 @@ static BROADCAST: Scenario = Scenario {
     ..SOAK
 };
 
-const EVERYTHING: Config = Config {
-    caches_walks: true,
-    evicts: true,
-    sets_accessed: true,
-    ticks: true,
-    late_changes: true,
-    loses_masked_kicks: true,
-    has_clock: true,
-    may_refuse_batches: true,
-    may_refuse_tables: true,
-    ..Config::with_cpus(3)
-};
+const EVERYTHING: Config = Config { cpus: 3, ..everything::MACHINE };
 
 fn setup(m: &Sim) {
     if m.cpu() == CpuId(0) {

@@ -115,6 +115,22 @@ impl<M: Machine> TablesGuard<'_, M> {
     #[inline]
     #[must_use]
     pub fn find(&self, page: Vpn) -> Option<Leaf<'_, M>> {
+        let (at, level, raw) = self.descend(page, Level::LEAF)?;
+        match M::Format::decode(raw, level) {
+            Entry::Leaf(frame) => Some(self.leaf(at, page, level, raw, frame)),
+            Entry::Table(_) | Entry::Absent => None,
+        }
+    }
+
+    /// Returns the entry of this level on the way to `page`, or a leaf above it, if there is one that is not absent.
+    pub(crate) fn entry_above(&self, page: Vpn, target: Level) -> Option<(EntryAt, Entry)> {
+        let (at, level, raw) = self.descend(page, target)?;
+        Some((at, M::Format::decode(raw, level)))
+    }
+
+    /// Goes towards `page` until there is no table below, or the level is `target`; nothing if what is there is absent.
+    #[inline]
+    fn descend(&self, page: Vpn, target: Level) -> Option<(EntryAt, Level, u64)> {
         if !M::Format::REACH.contains(page) {
             return None;
         }
@@ -124,26 +140,8 @@ impl<M: Machine> TablesGuard<'_, M> {
             let at = EntryAt { table, index: page.index::<M::Format>(level) };
             match self.entry(at, level) {
                 (_, Entry::Absent) => return None,
-                (raw, Entry::Leaf(frame)) => return Some(self.leaf(at, page, level, raw, frame)),
-                (_, Entry::Table(next)) => table = next,
-            }
-            level = level.below()?;
-        }
-    }
-
-    /// Returns the entry of this level on the way to `page`, or a leaf above it, if there is one that is not absent.
-    pub(crate) fn entry_above(&self, page: Vpn, target: Level) -> Option<(EntryAt, Entry)> {
-        if !M::Format::REACH.contains(page) {
-            return None;
-        }
-        let mut table = self.root()?;
-        let mut level = M::Format::ROOT;
-        loop {
-            let at = EntryAt { table, index: page.index::<M::Format>(level) };
-            match self.entry(at, level).1 {
-                Entry::Absent => return None,
-                Entry::Table(next) if level > target => table = next,
-                entry => return Some((at, entry)),
+                (_, Entry::Table(next)) if level > target => table = next,
+                (raw, Entry::Table(_) | Entry::Leaf(_)) => return Some((at, level, raw)),
             }
             level = level.below()?;
         }
