@@ -119,15 +119,22 @@ impl<M: Program> AddressSpace<M> {
                 let copy = page::allocate(m, leaf.level()).map_err(OutOfMemory::from)?;
                 let attributes = Attributes { writable: true, dirty: true, ..vma.protection.without_writes() };
                 let mut gather = self.gather(m);
-                match gather.replace(&tables, page, copy, |_| attributes, |_, _| {}) {
-                    // Through a private mapping nobody stores to an object's page.
-                    Ok(was) if page::is_adopted(m, was.frame) => page::uncount_mappings(m, was.frame, 1),
-                    Ok(_) => {}
-                    Err(copy) => page::drop_reference(m, copy),
-                }
+                let resolution = match gather.replace(&tables, page, copy, |_| attributes, |_, _| {}) {
+                    Ok(was) => {
+                        if page::is_adopted(m, was.frame) {
+                            // Through a private mapping nobody stores to an object's page.
+                            page::uncount_mappings(m, was.frame, 1);
+                        }
+                        Resolution::Copied
+                    }
+                    Err(copy) => {
+                        page::drop_reference(m, copy);
+                        Resolution::Spurious
+                    }
+                };
                 drop(tables);
                 gather.finish();
-                Ok(Resolution::Copied)
+                Ok(resolution)
             }
         }
     }
