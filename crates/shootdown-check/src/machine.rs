@@ -8,10 +8,12 @@ use std::{panic::Location as Source, sync::atomic::Ordering};
 
 use corosensei::Yielder;
 use shootdown::{
-    At, Counter, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Invalidate, Level, Machine, Modify, NoFrame, Own,
-    PerCpu, Pfn, Policy, Shared, Small, Space, SpaceId, TableCustody, TableFrame, Tag, Tagging, UpTo, Vpn, VpnRange,
+    At, Counter, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Frames, Invalidate, Level, Machine, Modify, NoFrame,
+    Own, PageState, PerCpu, Pfn, Policy, Shared, Small, Space, SpaceId, TableCustody, TableFrame, Tag, Tagging, UpTo,
+    Vpn, VpnRange,
     arch::tiny::Tiny,
     call::{Notice, Present, Slot, Waiting, Work},
+    lock::Locked,
     tag::Context,
     walk::Walkers,
 };
@@ -149,6 +151,12 @@ impl Sim {
     #[must_use]
     pub fn scratch(&self, index: usize) -> &'static Shared<Sim> {
         &PLACES.scratch[index]
+    }
+
+    /// Returns the lock of the only reverse map that scenarios have.
+    #[must_use]
+    pub fn rmap(&self) -> &'static Locked<Sim, ()> {
+        &PLACES.rmap
     }
 
     /// Returns a word that belongs to no library structure, and to whoever it was handed over to.
@@ -470,5 +478,22 @@ unsafe impl Machine for Sim {
 
     fn keeps(&self, fix: Fix) -> bool {
         !self.left_out.contains(fix)
+    }
+}
+
+// SAFETY: as for `Machine`; `AllocFrame` takes a free frame, all of which are aligned to the only level that frames have
+// here, and each has a place of its own.
+#[expect(unsafe_code, reason = "the trait is unsafe to implement")]
+unsafe impl Frames for Sim {
+    fn alloc_frame(&self, _: Level) -> Result<Frame, NoFrame> {
+        self.try_alloc_frame().ok_or(NoFrame)
+    }
+
+    fn free_frame(&self, frame: Frame) {
+        self.perform(Operation::FreeFrame(frame.pfn()));
+    }
+
+    fn page(&self, frame: Pfn) -> &PageState<Self> {
+        &PLACES.pages[frame.0 as usize]
     }
 }

@@ -10,8 +10,9 @@ use std::sync::{
 };
 
 use shootdown::{
-    Descriptor, Own, PerCpu, Shared, Space, SpaceId, Word,
+    Descriptor, Own, PageState, PerCpu, Shared, Space, SpaceId, Word,
     call::{Present, Slot},
+    lock::Locked,
     tag::Context,
 };
 use shootdown_sim::smp::{FRAMES, Location, MAX_CPUS, Operation, WordId};
@@ -21,8 +22,8 @@ use crate::machine::Sim;
 /// Address spaces there are.
 const SPACES: usize = 2;
 
-/// Words for scenarios' own use: one, and one for each frame.
-const SCRATCH: usize = 1 + FRAMES;
+/// Words for scenarios' own use.
+const SCRATCH: usize = MAX_CPUS;
 
 /// A word of library state: the number of a machine word plus one, 0 until adopted.
 pub struct WordIndex(AtomicU16);
@@ -48,6 +49,9 @@ pub(crate) struct Places {
     pub(crate) slots: [[Slot<Sim>; MAX_CPUS]; MAX_CPUS],
     pub(crate) spaces: [Space<Sim>; SPACES],
     pub(crate) descriptors: [Descriptor<Sim>; FRAMES],
+    pub(crate) pages: [PageState<Sim>; FRAMES],
+    /// The lock of the only reverse map that scenarios have.
+    pub(crate) rmap: Locked<Sim, ()>,
     /// By address space and CPU.
     pub(crate) contexts: [[Context<Sim>; MAX_CPUS]; SPACES],
     pub(crate) present: Present<Sim>,
@@ -67,6 +71,8 @@ impl Places {
             slots: [const { [const { Slot::new() }; MAX_CPUS] }; MAX_CPUS],
             spaces: [Space::new(SpaceId(0)), Space::new(SpaceId(1))],
             descriptors: [const { Descriptor::new() }; FRAMES],
+            pages: [const { PageState::new() }; FRAMES],
+            rmap: Locked::new(()),
             contexts: [const { [const { Context::new() }; MAX_CPUS] }; SPACES],
             present: Present::new(),
             scratch: [const { Shared::ZERO }; SCRATCH],
@@ -87,6 +93,10 @@ impl Places {
         for (frame, descriptor) in self.descriptors.iter().enumerate() {
             descriptor.visit(&mut |name, word| adopt(names, &frame.to_string(), name, word));
         }
+        for (frame, page) in self.pages.iter().enumerate() {
+            page.visit(&mut |name, word| adopt(names, &frame.to_string(), name, word));
+        }
+        self.rmap.visit(&mut |name, word| adopt(names, "rmap", name, word), |(), _| {});
         self.present.visit(&mut |name, word| adopt(names, "all", name, word));
         for (index, word) in self.scratch.iter().enumerate() {
             word.visit("scratch", &mut |name, word| adopt(names, &index.to_string(), name, word));

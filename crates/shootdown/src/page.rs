@@ -75,7 +75,8 @@ pub unsafe trait Frames: Machine {
 /// [`NoFrame`] if there is none.
 pub fn allocate<M: Frames>(m: &M, level: Level) -> Result<Frame, NoFrame> {
     let frame = m.alloc_frame(level)?;
-    m.page(frame.pfn()).references.store(m, 1, Relaxed);
+    // ORDER(release/reuse): whoever pins it without a lock, since its last owner's entry led here, finds that entry cleared.
+    m.page(frame.pfn()).references.store(m, 1, Release);
     Ok(frame)
 }
 

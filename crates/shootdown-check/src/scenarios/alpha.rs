@@ -4,7 +4,7 @@
 use shootdown::{Counter, CpuId, Fix, Level, Machine, Masked, Stale, Tagging, VpnRange, call, flush_kernel};
 use shootdown_sim::smp::{Config, MemoryModel, TlbModel};
 
-use super::script::{FLUSHING_WALKERS, PAGE_0, create, return_to_user, unmap_with_tables};
+use super::script::{FLUSHING_WALKERS, PAGE_0, go_and_return, unmap_with_tables, use_one_of_two};
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -28,19 +28,13 @@ pub(super) static UNMAP: Scenario = Scenario {
     machine: ALPHA,
     setup: |m| {
         call::arrive(m);
-        if m.cpu() == CpuId(0) {
-            create(m, 1);
-            m.other_space().create(m).expect("the machine has a frame for the root");
-        }
-        m.user_space().switch_to(m);
+        use_one_of_two(m);
     },
     main: |m| {
         if m.cpu() == CpuId(0) {
             unmap_with_tables(m, VpnRange::from_len(PAGE_0, 2));
         } else {
-            m.stop_user();
-            m.other_space().switch_to(m);
-            return_to_user(m);
+            go_and_return(m);
         }
     },
     tagging: Tagging::Numbered,

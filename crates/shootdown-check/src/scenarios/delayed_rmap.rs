@@ -77,7 +77,7 @@ fn make_clean(m: &Sim) {
     let tables = space.lock(m);
     if let Some(leaf) = tables.find(PAGE_0) {
         let clean = Attributes { writable: false, dirty: false, ..leaf.attributes() };
-        gather.change(leaf, clean);
+        gather.restrict(leaf, clean);
     }
     gather.finish();
     drop(tables);

@@ -15,7 +15,6 @@ pub mod models;
 mod mutual_shootdown;
 mod pending;
 mod reclaim;
-mod references;
 mod refused_batch;
 mod relocate;
 mod script;

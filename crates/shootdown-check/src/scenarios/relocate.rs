@@ -4,8 +4,7 @@ use shootdown::{Attributes, CpuId, Fix, Frame, Gather, Machine, Pfn, Rmap, Vpn, 
 use shootdown_sim::smp::{Config, TlbModel};
 
 use super::script::{
-    PAGE_0, PAGE_1, TWO_CACHING_CPUS, TWO_CPUS, create_with, hold_rmap, unmap_with_tables, use_everywhere,
-    use_everywhere_with,
+    PAGE_0, PAGE_1, TWO_CACHING_CPUS, TWO_CPUS, create_with, unmap_with_tables, use_everywhere, use_everywhere_with,
 };
 use crate::{
     machine::Sim,
@@ -135,7 +134,7 @@ const FRAME: Pfn = Pfn(1);
 fn relocate(m: &Sim, from: VpnRange, to: Vpn) {
     let sink = |m: &Sim, frame: Frame| m.free_frame(frame);
     let mut gather = Gather::new(m, m.user_space(), &sink);
-    let moved = gather.relocate(from, to, || hold_rmap(m), |_| {});
+    let moved = gather.relocate(from, to, || m.rmap().lock(m), |_| {});
     gather.finish();
     if moved.is_ok() {
         m.promises(from);
@@ -146,7 +145,7 @@ fn relocate(m: &Sim, from: VpnRange, to: Vpn) {
 fn revoke(m: &Sim) {
     let sink = |m: &Sim, frame: Frame| m.free_frame(frame);
     let space = m.user_space();
-    let held = hold_rmap(m);
+    let held = m.rmap().lock(m);
     let mut gather = Gather::for_area(m, space, &sink, Area::Uncounted);
     for page in [PAGE_2, PAGE_0] {
         gather.unhook_range(&space.lock(m), VpnRange::from_len(page, 1), |_| Rmap::Now);

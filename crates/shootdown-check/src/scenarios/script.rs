@@ -1,9 +1,7 @@
 //! What the scripts of several scenarios have in common.
 
-use std::sync::atomic::Ordering::*;
-
 use shootdown::{
-    Attributes, CpuId, Fix, Frame, FrameSink, Gather, Machine, Modify, Pfn, Rmap, TablesGuard, Vpn, VpnRange, call,
+    Attributes, CpuId, Fix, Frame, FrameSink, Gather, Level, Machine, Pfn, Rmap, TablesGuard, Vpn, VpnRange, page,
     residency,
 };
 use shootdown_sim::smp::Config;
@@ -53,9 +51,9 @@ pub(super) fn create_with(m: &Sim, n_pages: u64, attributes: Attributes) {
     let space = m.user_space();
     space.create(m).expect("the machine has a frame for the root");
     let mut tables = space.lock(m);
-    for page in (0..n_pages).map(Vpn) {
-        let frame = m.alloc_frame();
-        tables.map(page, frame, attributes).expect("the machine has frames for the tables");
+    for number in (0..n_pages).map(Vpn) {
+        let frame = page::allocate(m, Level::LEAF).expect("the scenario needs more frames");
+        tables.map(number, frame, attributes).expect("the machine has frames for the tables");
     }
 }
 
@@ -139,19 +137,18 @@ pub(super) fn return_to_user(m: &Sim) {
     m.resume_user();
 }
 
-/// Holds the lock of the only reverse map until it is dropped.
-pub(super) fn hold_rmap(m: &Sim) -> impl Drop {
-    struct Held<'m>(&'m Sim);
-    impl Drop for Held<'_> {
-        fn drop(&mut self) {
-            // ORDER(unlock/lock): what was moved under it is where it is.
-            self.0.scratch(0).store(self.0, 0, Release);
-        }
+/// Two address spaces, one of them with a page, which every CPU has loaded.
+pub(super) fn use_one_of_two(m: &Sim) {
+    if m.cpu() == CpuId(0) {
+        create(m, 1);
+        m.other_space().create(m).expect("the machine has a frame for the root");
     }
-    call::wait(m, |m| {
-        // ORDER(unlock/lock): what was moved under it before is where it is.
-        let was = m.scratch(0).modify(m, Modify::CompareExchange { old: 0, new: 1 }, Acquire);
-        (was == 0).then_some(())
-    });
-    Held(m)
+    m.user_space().switch_to(m);
+}
+
+/// Runs something else for a while and comes back.
+pub(super) fn go_and_return(m: &Sim) {
+    m.stop_user();
+    m.other_space().switch_to(m);
+    return_to_user(m);
 }

@@ -4,16 +4,17 @@
 //! is a choice of the machine's, so a schedule says it, too.
 
 use shootdown::{
-    Attributes, CpuId, Gather, Machine, Masked, Pfn, Reclaim, Rmap, Stale, Tagging, Vpn, VpnRange, call, flush_kernel,
+    Attributes, CpuId, Gather, Level, Machine, Masked, Pfn, Reclaim, Rmap, Stale, Tagging, Vpn, VpnRange, call,
+    flush_kernel,
+    page::{self, DropReference, References},
     residency,
-    walk::{self, Forking, Purpose, Walkers},
+    walk::{self, Forking, Pins, Purpose, Walkers},
 };
 use shootdown_sim::smp::{Access, Config, PAGES, TlbModel};
 
 use super::{
     everything,
-    references::References,
-    script::{create_with, hold_rmap, return_to_user},
+    script::{create_with, return_to_user},
 };
 use crate::{machine::Sim, scenario::Scenario};
 
@@ -53,9 +54,6 @@ const EVERYTHING: Config = Config { cpus: 3, ..everything::MACHINE };
 fn setup(m: &Sim) {
     if m.cpu() == CpuId(0) {
         create_with(m, 2, Attributes::USER_WRITE);
-        for leaf in m.user_space().lock(m).leaves(VpnRange::from_len(Vpn(0), PAGES as u64)) {
-            References.begin(m, leaf.frame());
-        }
         m.other_space().create(m).expect("the machine has a frame for the root");
     }
     call::arrive(m);
@@ -130,13 +128,13 @@ fn handle_fault(m: &Sim, page: Vpn, access: Access) -> bool {
         return true;
     }
     let attributes = Attributes { writable: writes, dirty: writes, accessed: true, ..Attributes::USER_READ };
-    let Some(frame) = References.allocate(m) else {
+    let Ok(frame) = page::allocate(m, Level::LEAF) else {
         return false;
     };
     match tables.map(page, frame, attributes) {
         Ok(()) => true,
         Err(error) => {
-            References.put(m, error.frame.pfn());
+            page::drop_reference(m, error.frame);
             false
         }
     }
@@ -144,7 +142,7 @@ fn handle_fault(m: &Sim, page: Vpn, access: Access) -> bool {
 
 fn unmap(m: &Sim) {
     let (space, pages) = (m.user_space(), pages(m));
-    let mut gather = Gather::new(m, space, &References);
+    let mut gather = Gather::new(m, space, &DropReference);
     gather.unmap(pages, |unhooked| {
         if !unhooked.attributes.dirty {
             return Rmap::Now;
@@ -161,7 +159,7 @@ fn unmap(m: &Sim) {
 /// Takes permissions away, and flushes when the lock is released.
 fn change(m: &Sim) {
     let pages = pages(m);
-    let mut gather = Gather::new(m, m.user_space(), &References);
+    let mut gather = Gather::new(m, m.user_space(), &DropReference);
     let tables = m.user_space().lock(m);
     let kind = m.choose(3);
     for leaf in tables.leaves(pages) {
@@ -182,7 +180,7 @@ fn change(m: &Sim) {
 /// Makes a page clean and read-only and writes it out: no store to it may be lost after this.
 fn write_back(m: &Sim) {
     let page = page(m);
-    let mut gather = Gather::new(m, m.user_space(), &References);
+    let mut gather = Gather::new(m, m.user_space(), &DropReference);
     let tables = m.user_space().lock(m);
     if let Some(leaf) = tables.find(page) {
         let (frame, now) = (leaf.frame(), leaf.attributes());
@@ -196,7 +194,7 @@ fn write_back(m: &Sim) {
 /// Takes pages away one by one, writes them out, and flushes late; maybe with something else in between.
 fn reclaim(m: &Sim) {
     let (space, pages) = (m.user_space(), pages(m));
-    let mut reclaim = Reclaim::new(m, &References);
+    let mut reclaim = Reclaim::new(m, &DropReference);
     for page in (pages.start.0..pages.end.0).map(Vpn) {
         let unhooked = space.lock(m).find(page).and_then(|leaf| reclaim.unhook(space, leaf));
         if let Some(unhooked) = unhooked
@@ -220,23 +218,23 @@ fn relocate(m: &Sim) {
     let half = PAGES as u64 / 2;
     let (from, to) = if m.choose(2) == 0 { (0, half) } else { (half, 0) };
     let n_pages = 1 + m.choose(2);
-    let mut gather = Gather::new(m, m.user_space(), &References);
+    let mut gather = Gather::new(m, m.user_space(), &DropReference);
     // What is in the way stays, and so does what would have come there.
-    gather.relocate(VpnRange::from_len(Vpn(from), n_pages), Vpn(to), || hold_rmap(m), |_| {}).ok();
+    gather.relocate(VpnRange::from_len(Vpn(from), n_pages), Vpn(to), || m.rmap().lock(m), |_| {}).ok();
     gather.finish();
 }
 
 /// Puts a copy in the place of a page.
 fn replace(m: &Sim) {
     let page = page(m);
-    let Some(frame) = References.allocate(m) else {
+    let Ok(frame) = page::allocate(m, Level::LEAF) else {
         return;
     };
-    let mut gather = Gather::new(m, m.user_space(), &References);
+    let mut gather = Gather::new(m, m.user_space(), &DropReference);
     let tables = m.user_space().lock(m);
     let accessible = |was| Attributes { user: true, ..was };
     if let Err(frame) = gather.replace(&tables, page, frame, accessible, |from, to| m.copy(from, to)) {
-        References.put(m, frame.pfn());
+        page::drop_reference(m, frame);
     }
     drop(tables);
     gather.finish();
@@ -251,17 +249,17 @@ fn pin(m: &Sim, is_away: &mut bool, pinned: &mut Option<Pfn>) {
 }
 
 fn unpin(m: &Sim, pinned: &mut Option<Pfn>) {
-    pinned.take().into_iter().for_each(|frame| References.put(m, frame));
+    pinned.take().into_iter().for_each(|frame| References.unpin(m, frame, Level::LEAF));
 }
 
 /// Makes the pages that nobody has pinned read-only, as if they were shared.
 fn fork(m: &Sim) {
     let space = m.user_space();
-    let mut gather = Gather::new(m, space, &References);
+    let mut gather = Gather::new(m, space, &DropReference);
     let tables = space.lock(m);
     let forking = Forking::begin(m, space);
     for leaf in tables.leaves(VpnRange::from_len(Vpn(0), PAGES as u64)) {
-        if References.is_alone(m, leaf.frame()) {
+        if page::is_exclusive(&leaf) {
             let read_only = Attributes { writable: false, ..leaf.attributes() };
             gather.change(leaf, read_only);
         }

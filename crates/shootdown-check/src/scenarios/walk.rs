@@ -1,19 +1,15 @@
-//! Walks that take no lock, and what others do to the tables meanwhile (R-GUP-FREE, R-THP1, R-FORKPIN).
-//!
-//! Frames have [references](super::references).
+//! Walks that take no lock, and what others do to the tables meanwhile (R-GUP-FREE, R-FORKPIN).
 
 use std::sync::atomic::Ordering::*;
 
 use shootdown::{
-    Attributes, Counter, CpuId, Fix, Gather, Machine, Pfn, Rmap, Vpn, VpnRange, call,
-    walk::{self, Forking, Purpose, Walkers},
+    Attributes, Counter, CpuId, Fix, Gather, Level, Machine, Pfn, Rmap, Vpn, VpnRange, call,
+    page::{self, DropReference, References},
+    walk::{self, Forking, Pins, Purpose, Walkers},
 };
 use shootdown_sim::smp::{Config, MemoryModel};
 
-use super::{
-    references::References,
-    script::{PAGE_0, PAGE_1, TWO_CPUS, TWO_LATE_CPUS, use_everywhere, use_everywhere_with},
-};
+use super::script::{PAGE_0, PAGE_1, TWO_CPUS, TWO_LATE_CPUS, use_everywhere, use_everywhere_with};
 use crate::{
     machine::Sim,
     reach::Reach,
@@ -31,7 +27,6 @@ pub(super) static INTERRUPTED: Scenario = Scenario {
     setup: |m| {
         call::arrive(m);
         use_everywhere(m, 1);
-        References.begin(m, FRAME);
     },
     main: |m| {
         if m.cpu() == CpuId(0) {
@@ -84,7 +79,7 @@ pub(super) static REUSED: Scenario = Scenario {
         } else if let Some(frame) = walk_to(m, Purpose::Read) {
             // Our reference keeps it from being anybody else's from now on.
             assert!(m.scratch(0).load(m, Acquire) == 0, "a page was pinned that is somebody else's");
-            References.put(m, frame);
+            References.unpin(m, frame, Level::LEAF);
         }
     },
     proves: &[Proof::of(Fix::LookAgainWhenPinned, "panic")],
@@ -99,7 +94,6 @@ pub(super) static FORKED: Scenario = Scenario {
     machine: TWO_LATE_CPUS,
     setup: |m| {
         use_everywhere_with(m, 1, Attributes::USER_WRITE);
-        References.begin(m, FRAME);
     },
     main: |m| {
         if m.cpu() == CpuId(0) {
@@ -107,7 +101,7 @@ pub(super) static FORKED: Scenario = Scenario {
         } else if let Some(frame) = walk_to(m, Purpose::Write) {
             // From now on a fork finds it pinned.
             assert!(m.scratch(0).load(m, Acquire) == 0, "a page was pinned that is shared");
-            References.put(m, frame);
+            References.unpin(m, frame, Level::LEAF);
         }
     },
     proves: &[Proof::of(Fix::SayWhenForking, "panic")],
@@ -121,13 +115,13 @@ fn walk_to(m: &Sim, purpose: Purpose) -> Option<Pfn> {
 
 fn pin(m: &Sim, purpose: Purpose) {
     if let Some(frame) = walk_to(m, purpose) {
-        References.put(m, frame);
+        References.unpin(m, frame, Level::LEAF);
     }
 }
 
 fn unmap(m: &Sim) {
     let (space, pages) = (m.user_space(), VpnRange::from_len(PAGE_0, 2));
-    let mut gather = Gather::new(m, space, &References);
+    let mut gather = Gather::new(m, space, &DropReference);
     gather.unmap(pages, |_| Rmap::Now);
     gather.unhook_tables(&mut space.lock(m), pages, pages);
     gather.finish();
@@ -136,15 +130,14 @@ fn unmap(m: &Sim) {
 /// Takes the page away and, if nobody has pinned it, gives it to somebody else.
 fn reuse(m: &Sim) {
     let (space, pages) = (m.user_space(), VpnRange::from_len(PAGE_0, 1));
-    let mut gather = Gather::new(m, space, &References);
+    let mut gather = Gather::new(m, space, &DropReference);
     gather.unmap(pages, |_| Rmap::Now);
     gather.finish();
-    let frame = m.alloc_frame();
+    let frame = page::allocate(m, Level::LEAF).expect("the machine has a frame");
     if frame.pfn() != FRAME {
-        return m.free_frame(frame);
+        return page::drop_reference(m, frame);
     }
     m.scratch(0).store(m, 1, Relaxed);
-    References.begin(m, FRAME);
     let mapped = space.lock(m).map(OTHER, frame, Attributes::USER_READ);
     assert!(mapped.is_ok(), "there is a table");
 }
@@ -156,10 +149,9 @@ const OTHER: Vpn = PAGE_1;
 fn fork(m: &Sim) {
     let space = m.user_space();
     let forking = Forking::begin(m, space);
-    let mut gather = Gather::new(m, space, &References);
+    let mut gather = Gather::new(m, space, &DropReference);
     let tables = space.lock(m);
-    let is_unpinned = References.is_alone(m, FRAME);
-    if let Some(leaf) = tables.find(PAGE_0).filter(|_| is_unpinned) {
+    if let Some(leaf) = tables.find(PAGE_0).filter(page::is_exclusive) {
         let read_only = Attributes { writable: false, ..leaf.attributes() };
         m.scratch(0).store(m, 1, Release);
         gather.change(leaf, read_only);

@@ -3,7 +3,9 @@
 use shootdown::{Counter, CpuId, Machine, VpnRange};
 
 use super::{
-    super::script::{FLUSHING, PAGE_0, become_lazy, create, return_to_user, unmap, use_everywhere},
+    super::script::{
+        FLUSHING, PAGE_0, become_lazy, go_and_return, return_to_user, unmap, use_everywhere, use_one_of_two,
+    },
     script::TWO_BROADCASTING_CPUS,
 };
 use crate::{reach::Reach, scenario::Scenario};
@@ -14,20 +16,12 @@ pub(in super::super) static SWITCHING: Scenario = Scenario {
     method: "CPU 1 switches to another address space and back and touches the page, while CPU 0 unmaps it.",
     machine: TWO_BROADCASTING_CPUS,
     broadcasts: true,
-    setup: |m| {
-        if m.cpu() == CpuId(0) {
-            create(m, 1);
-            m.other_space().create(m).expect("the machine has a frame for the root");
-        }
-        m.user_space().switch_to(m);
-    },
+    setup: use_one_of_two,
     main: |m| {
         if m.cpu() == CpuId(0) {
             unmap(m, VpnRange::from_len(PAGE_0, 1));
         } else {
-            m.stop_user();
-            m.other_space().switch_to(m);
-            return_to_user(m);
+            go_and_return(m);
             m.access(PAGE_0);
         }
     },

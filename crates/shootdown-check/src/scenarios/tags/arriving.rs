@@ -3,8 +3,8 @@
 use shootdown::{Counter, CpuId, Fix, Machine, Tagging, VpnRange, call};
 
 use super::{
-    super::script::{PAGE_0, return_to_user, unmap},
-    script::{TWO_TAGGED_CPUS, setup},
+    super::script::{PAGE_0, return_to_user, unmap, use_one_of_two},
+    script::TWO_TAGGED_CPUS,
 };
 use crate::{
     reach::Reach,
@@ -18,7 +18,7 @@ pub(in super::super) static ARRIVING: Scenario = Scenario {
     machine: TWO_TAGGED_CPUS,
     setup: |m| {
         call::arrive(m);
-        setup(m);
+        use_one_of_two(m);
     },
     main: |m| {
         if m.cpu() == CpuId(0) {

@@ -7,8 +7,10 @@ use shootdown::{Counter, CpuId, Fix, Machine, Tagging, VpnRange};
 use shootdown_sim::smp::Config;
 
 use super::{
-    super::script::{FLUSHING, PAGE_0, become_lazy, return_to_user, unmap, unmap_with_tables},
-    script::{TWO_TAGGED_CPUS, go_and_return, setup},
+    super::script::{
+        FLUSHING, PAGE_0, become_lazy, go_and_return, return_to_user, unmap, unmap_with_tables, use_one_of_two,
+    },
+    script::TWO_TAGGED_CPUS,
 };
 use crate::{
     machine::Sim,
@@ -21,7 +23,7 @@ pub(in super::super) static SLOTS: Scenario = Scenario {
     goal: "A CPU comes back to a tag and uses what was flushed while it was away, or while it was on its way.",
     method: "CPU 1 switches to another address space and back and touches the page, while CPU 0 unmaps it.",
     machine: TWO_TAGGED_CPUS,
-    setup,
+    setup: use_one_of_two,
     main: |m| {
         if m.cpu() == CpuId(0) {
             unmap(m, VpnRange::from_len(PAGE_0, 1));

@@ -3,8 +3,8 @@
 use shootdown::{Attributes, CpuId, Fix, Machine, Stale, Tagging};
 
 use super::{
-    super::script::{PAGE_0, return_to_user},
-    script::{TWO_TAGGED_CPUS, setup},
+    super::script::{PAGE_0, return_to_user, use_one_of_two},
+    script::TWO_TAGGED_CPUS,
 };
 use crate::{
     machine::Sim,
@@ -19,7 +19,7 @@ pub(in super::super) static ROLL_OVER: Scenario = Scenario {
              them while it runs; then CPU 1 goes back to the first one.",
     machine: TWO_TAGGED_CPUS,
     setup: |m| {
-        setup(m);
+        use_one_of_two(m);
         if m.cpu() == CpuId(0) {
             let frame = m.alloc_frame();
             let mapped = m.other_space().lock(m).map(PAGE_0, frame, Attributes::USER_READ);
