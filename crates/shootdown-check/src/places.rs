@@ -20,7 +20,7 @@ use shootdown_sim::smp::{FRAMES, Location, MAX_CPUS, Operation, WordId};
 use crate::machine::Sim;
 
 /// Address spaces there are.
-const SPACES: usize = 2;
+const SPACES: usize = 3;
 
 /// Words for scenarios' own use.
 const SCRATCH: usize = MAX_CPUS;
@@ -69,7 +69,7 @@ impl Places {
         let mut places = Places {
             per_cpu: [const { PerCpu::new() }; MAX_CPUS],
             slots: [const { [const { Slot::new() }; MAX_CPUS] }; MAX_CPUS],
-            spaces: [Space::new(SpaceId(0)), Space::new(SpaceId(1))],
+            spaces: [Space::new(SpaceId(0)), Space::new(SpaceId(1)), Space::new(SpaceId(2))],
             descriptors: [const { Descriptor::new() }; FRAMES],
             pages: [const { PageState::new() }; FRAMES],
             rmap: Locked::new(()),

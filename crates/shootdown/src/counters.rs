@@ -48,8 +48,20 @@ pub enum Counter {
     SkippedNotLoaded,
     /// A request found its CPU already at the wanted generation.
     SkippedGeneration,
+    /// A table was taken in that another address space has.
+    TableShared,
+    /// A table was left to others who have it.
+    TableUnshared,
+    /// It was left to one.
+    TableExclusive,
     /// Lockless walks were waited for.
     Quiescence,
+    /// They were not, for a table that was left, since several others have it.
+    QuiescenceNotLast,
+    /// They were not, for a table that was left, since it goes together with another one.
+    QuiescenceCoalesced,
+    /// They were not, since a flush had interrupted everybody who could walk.
+    QuiescenceImplied,
     /// A page left its gather after the flush.
     PageReleased,
     /// A page-table page left its gather after the flush.
@@ -58,7 +70,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, in order.
-    pub const ALL: [Counter; 25] = [
+    pub const ALL: [Counter; 31] = [
         Counter::Gather,
         Counter::BatchRefused,
         Counter::Flush,
@@ -81,7 +93,13 @@ impl Counter {
         Counter::SkippedLazy,
         Counter::SkippedNotLoaded,
         Counter::SkippedGeneration,
+        Counter::TableShared,
+        Counter::TableUnshared,
+        Counter::TableExclusive,
         Counter::Quiescence,
+        Counter::QuiescenceNotLast,
+        Counter::QuiescenceCoalesced,
+        Counter::QuiescenceImplied,
         Counter::PageReleased,
         Counter::TableReleased,
     ];
@@ -115,7 +133,13 @@ impl Counter {
             Counter::SkippedLazy => "skipped-lazy",
             Counter::SkippedNotLoaded => "skipped-not-loaded",
             Counter::SkippedGeneration => "skipped-generation",
+            Counter::TableShared => "tables-shared",
+            Counter::TableUnshared => "tables-unshared",
+            Counter::TableExclusive => "tables-exclusive",
             Counter::Quiescence => "quiescences",
+            Counter::QuiescenceNotLast => "quiescences-not-last",
+            Counter::QuiescenceCoalesced => "quiescences-coalesced",
+            Counter::QuiescenceImplied => "quiescences-implied",
             Counter::PageReleased => "pages-released",
             Counter::TableReleased => "tables-released",
         }

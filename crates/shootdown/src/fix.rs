@@ -211,11 +211,50 @@ pub enum Fix {
     /// Without: fork finds the page unpinned and shares it, and the next store to it makes a copy that whoever has pinned it
     /// does not see (Linux 57efa1fe5957, of 2020).
     SayWhenForking,
+    /// What an unshared table translated is recorded, and flushed before the file map is released.
+    ///
+    /// Without: CPUs go on using a table that belongs to somebody else alone by now (CVE-2021-4002).
+    RecordUnshared,
+    /// An unshared table is flushed as a freed one is: with the walk caches, and on lazy CPUs.
+    ///
+    /// Without: a walk begins at a cached pointer to a table that is somebody else's alone, or free (Linux c2ff4764e03e, of
+    /// 2026, on arm64; on x86 a lazy CPU, an open question).
+    FlushUnsharedAsFreed,
+    /// Walks have ended before a table that was shared is somebody's alone.
+    ///
+    /// Without: a walk that began before goes on in what the last one puts there, and pins his pages for somebody else
+    /// (CVE-2025-38085).
+    QuiesceBeforeReuse,
+    /// The last one to leave a shared table waits for walks of all who ever shared it.
+    ///
+    /// Without: those who have left it before did not wait, since they were not the last, and nobody does it for them.
+    QuiesceForAllSharers,
+    /// What is owed for a table that was left is owed until the file map is released, whatever was flushed in between.
+    ///
+    /// Without: a flush for want of room, which ends no walk, is taken for the end of the matter.
+    OweUntilSettled,
+    /// A flush is a proof that walks have ended only if it was an interrupt.
+    ///
+    /// Without: hardware that broadcasts flushes lets walks go on in a table that is somebody else's by now.
+    ProveByInterrupt,
+    /// Walks are waited for once for all tables that were left under one hold of the file map.
+    ///
+    /// Without: one round of interrupts for each table; an exit that leaves 64 tables makes 64 (Linux, until 6.12.74 of
+    /// 2026).
+    QuiesceOnce,
+    /// Walks are not waited for as long as others share the table.
+    ///
+    /// Without: a round of interrupts that is of no use, since nobody may reuse the table yet.
+    QuiesceForLastOnly,
+    /// A table that was offered and could not be taken in is given back.
+    ///
+    /// Without: the count of those who share it stays too high, and nobody is ever the last to leave.
+    GiveBackOffer,
 }
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 44] = [
+    pub const ALL: [Fix; 53] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -260,6 +299,15 @@ impl Fix {
         Fix::FenceBeforeWalking,
         Fix::LookAgainWhenPinned,
         Fix::SayWhenForking,
+        Fix::RecordUnshared,
+        Fix::FlushUnsharedAsFreed,
+        Fix::QuiesceBeforeReuse,
+        Fix::QuiesceForAllSharers,
+        Fix::OweUntilSettled,
+        Fix::ProveByInterrupt,
+        Fix::QuiesceOnce,
+        Fix::QuiesceForLastOnly,
+        Fix::GiveBackOffer,
     ];
 
     /// Returns the name used on command lines and in reports.
@@ -310,6 +358,15 @@ impl Fix {
             Fix::FenceBeforeWalking => "fence-before-walking",
             Fix::LookAgainWhenPinned => "look-again-when-pinned",
             Fix::SayWhenForking => "say-when-forking",
+            Fix::RecordUnshared => "record-unshared",
+            Fix::FlushUnsharedAsFreed => "flush-unshared-as-freed",
+            Fix::QuiesceBeforeReuse => "quiesce-before-reuse",
+            Fix::QuiesceForAllSharers => "quiesce-for-all-sharers",
+            Fix::OweUntilSettled => "owe-until-settled",
+            Fix::ProveByInterrupt => "prove-by-interrupt",
+            Fix::QuiesceOnce => "quiesce-once",
+            Fix::QuiesceForLastOnly => "quiesce-for-last-only",
+            Fix::GiveBackOffer => "give-back-offer",
         }
     }
 

@@ -17,6 +17,7 @@ use crate::{
     residency::{PerCpu, Space, Trim},
     stale::Stale,
     tag::Tagging,
+    walk::WalksEnded,
 };
 
 /// What a target is asked to forget.
@@ -51,18 +52,22 @@ impl<M: Machine> Space<M> {
     /// # Ordering
     /// Whatever was changed in the tables before is seen by every walk that begins after this returned. Pairs:
     /// `edit/generation`, `activate/shootdown`, `lazy/shootdown`; where the machine broadcasts, `edit/broadcast`.
-    pub fn flush(&self, m: &M, stale: Stale) {
-        if m.broadcasts() {
-            self.flush_by_broadcast(m, stale);
-        } else {
-            self.flush_by_interrupts(m, stale);
+    ///
+    /// Where it has interrupted every CPU that may walk the tables of this address space it is also the proof that walks
+    /// which take no lock have ended.
+    pub fn flush(&self, m: &M, stale: Stale) -> Option<WalksEnded> {
+        if !m.broadcasts() {
+            return Some(self.flush_by_interrupts(m, stale));
         }
+        self.flush_by_broadcast(m, stale);
+        // Nobody was interrupted.
+        (!m.keeps(Fix::ProveByInterrupt)).then(WalksEnded::new)
     }
 
     /// The same, where each CPU that may remember anything does it by itself, and lets go of the address space if nobody
     /// uses it there.
     #[inline]
-    pub(crate) fn flush_by_interrupts(&self, m: &M, stale: Stale) {
+    pub(crate) fn flush_by_interrupts(&self, m: &M, stale: Stale) -> WalksEnded {
         m.scope(|m| {
             m.count(Counter::Flush, 1);
             // ORDER(edit/generation): a CPU that reads this generation walks tables as they are now.
@@ -78,6 +83,8 @@ impl<M: Machine> Space<M> {
             }
             call::wait_for(m, &targets);
         });
+        // Who walks has the address space loaded, is not lazy, and answers when he has come to the end.
+        WalksEnded::new()
     }
 
     /// The same, where hardware reaches every CPU.

@@ -11,6 +11,20 @@ pub enum Entry {
     Leaf(Pfn),
     /// The next table of the walk.
     Table(TableFrame),
+    /// The same to hardware, and a table that other address spaces may have too: see [`share`](crate::share).
+    SharedTable(TableFrame),
+}
+
+impl Entry {
+    /// Returns the next table of the walk, whoever has it.
+    #[inline]
+    #[must_use]
+    pub const fn table(self) -> Option<TableFrame> {
+        match self {
+            Entry::Table(table) | Entry::SharedTable(table) => Some(table),
+            Entry::Leaf(_) | Entry::Absent => None,
+        }
+    }
 }
 
 /// What a leaf permits, and what hardware has noted in it.
@@ -59,6 +73,10 @@ pub trait EntryFormat: 'static {
     const ROOT: Level = Level(Self::LEVELS);
     /// The pages the library may map: all that a root table translates, unless some of its entries are for others.
     const REACH: VpnRange = VpnRange::from_len(Vpn(0), 1 << (Self::INDEX_BITS * Self::LEVELS as u32));
+
+    /// The bit that makes a pointer to a table one to a [shared table](Entry::SharedTable): one that hardware does not look
+    /// at. 0 where tables are not shared.
+    const SHARED: u64 = 0;
 
     /// Whether a CPU that faults over what a translation does not permit forgets that translation, as on x86 (SDM 3A
     /// §4.10.4.1). Otherwise [`Leaf::set_access_flags`](crate::Leaf::set_access_flags) makes it.

@@ -13,6 +13,7 @@ mod relocate;
 mod replace;
 mod tables;
 mod unhook;
+mod unshare;
 
 pub use area::Area;
 pub use pages::MAX_BATCHES;
@@ -29,6 +30,7 @@ use crate::{
     residency::Space,
     retire::Retired,
     stale::Stale,
+    walk::WalksEnded,
 };
 
 /// Unhooked frames and tables of one address space that wait for their flush.
@@ -66,6 +68,12 @@ pub struct Gather<'a, M: Machine, S: FrameSink<M>> {
     is_exiting: bool,
     // It is one of the address space's live gathers.
     is_live: bool,
+    // Tables were taken out since walks were seen to have ended.
+    walks_may_go_on: bool,
+    // Tables were left, and the file map is still locked.
+    is_unsettled: bool,
+    // Tables that were left to one address space, in which others may still walk.
+    n_owed: u64,
 }
 
 impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
@@ -85,6 +93,9 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
             area: Area::Counted,
             is_exiting: false,
             is_live: false,
+            walks_may_go_on: false,
+            is_unsettled: false,
+            n_owed: 0,
         }
     }
 
@@ -122,8 +133,17 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
         };
         if self.is_exiting && stale.strength == Strength::Leaf {
             self.m.count(Counter::FlushSpared, 1);
-        } else {
-            self.space.flush(self.m, stale);
+        } else if let Some(proof) = self.space.flush(self.m, stale) {
+            self.walks_have_ended(proof);
+        }
+    }
+
+    /// The flush has done what would be waited for.
+    fn walks_have_ended(&mut self, _: WalksEnded) {
+        self.walks_may_go_on = false;
+        if self.n_owed > 0 && self.m.flushes_end_walks() {
+            self.n_owed = 0;
+            self.m.count(Counter::QuiescenceImplied, 1);
         }
     }
 
@@ -149,8 +169,12 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
     ///
     /// # Ordering
     /// Pairs: `gather/gather`, `reclaim/finish`.
+    ///
+    /// # Panics
+    /// If tables were [unshared](Gather::unshare), and that is not [settled](crate::share::Unsharing::settle).
     #[doc(alias = "tlb_finish_mmu")]
     pub fn finish(mut self) {
+        assert!(!self.is_unsettled, "tables were left, and what is owed for that was not paid");
         let debt = self.space.reclaimed.debt(self.m);
         let pays = self.flush_for_others(&debt);
         self.flush_translations();

@@ -36,6 +36,7 @@ pub mod policy;
 pub mod reclaim;
 pub mod residency;
 mod retire;
+pub mod share;
 mod stale;
 pub mod table;
 pub mod tag;

@@ -407,6 +407,14 @@ pub unsafe trait Machine: Sized + 'static {
         Walkers::None
     }
 
+    /// Tells whether a flush that has interrupted every CPU that may walk the tables is taken for what it is: a proof that
+    /// walks have ended before a table is [put to another use](crate::share). Always the same. Otherwise there is a round of
+    /// interrupts of its own for that, as in Linux, which relies on flushes for nothing else.
+    #[inline]
+    fn flushes_end_walks(&self) -> bool {
+        true
+    }
+
     /// Returns the place of an address space's tag on one CPU, on machines whose tags are
     /// [numbered](Tagging::Numbered).
     #[inline]

@@ -213,7 +213,9 @@ impl<'a, M: Machine, S: FrameSink<M>> Reclaim<'a, M, S> {
             match owed.begun_on {
                 Some(cpu) if cpu == m.cpu() => flush::complete_broadcasts(m),
                 // Nothing is begun; or it is on a CPU that our caller has left since, and only that one could complete it.
-                _ => owed.space.flush(m, owed.stale),
+                _ => {
+                    owed.space.flush(m, owed.stale);
+                }
             }
             // Only if nobody else owes anything is the account even.
             let now = owed.space.reclaimed.debt(m);

@@ -134,6 +134,35 @@ impl<'m, M: Machine> Walking<'m, M> {
         }
         Walking { m, _masked: masked }
     }
+
+    /// Finds what a page of `space`, which this CPU has loaded, leads to. It may lead elsewhere, or nowhere, by the time
+    /// this returns, and nobody keeps the frame from being somebody else's: but as long as this walk lasts no table that it
+    /// has read is.
+    ///
+    /// For whoever wants to know how a page is mapped, and learns in another way when that is no longer true, as a
+    /// hypervisor does; to use the page, [`pin`] it.
+    ///
+    /// # Ordering
+    /// Pairs: `map/walk`, `walk/quiesce`.
+    #[must_use]
+    pub fn find(&self, space: &Space<M>, page: Vpn) -> Option<Found> {
+        let (_, read, frame) = descend(self.m, space, page).ok()?;
+        let attributes = M::Format::attributes(read.raw);
+        Some(Found { page: page.align_down::<M::Format>(read.level), frame, level: read.level, attributes })
+    }
+}
+
+/// What a walk has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The page, the first of its leaf.
+    pub page: Vpn,
+    /// The first frame that the leaf maps.
+    pub frame: Pfn,
+    /// The level of the leaf.
+    pub level: Level,
+    /// What the leaf permits.
+    pub attributes: Attributes,
 }
 
 impl<M: Machine> Drop for Walking<'_, M> {
@@ -142,6 +171,21 @@ impl<M: Machine> Drop for Walking<'_, M> {
             // ORDER(walk/quiesce): after the last entry was read.
             self.m.here().walking().store(self.m, 0, Release);
         }
+    }
+}
+
+/// The proof that lockless walks have ended which had begun before something was cleared: all of them, if it comes from
+/// [`quiesce`]; those of one address space, if it comes from [`Space::flush`].
+///
+/// Whoever wants to put something else into a table, and not only to free it, needs that before he goes on: to wait for it
+/// later, as with [`Machine::defer`], is no proof.
+#[derive(Clone, Copy, Debug)]
+pub struct WalksEnded(());
+
+impl WalksEnded {
+    /// For those who have seen to it.
+    pub(crate) const fn new() -> Self {
+        WalksEnded(())
     }
 }
 
@@ -154,29 +198,41 @@ impl<M: Machine> Drop for Walking<'_, M> {
 /// # Ordering
 /// Pairs: `walk/quiesce`.
 #[doc(alias = "tlb_remove_table_sync_one")]
-pub fn quiesce<M: Machine>(m: &M) {
+pub fn quiesce<M: Machine>(m: &M) -> WalksEnded {
+    let mut others = m.present().load(m);
+    others.remove(m.cpu());
+    quiesce_on(m, &others)
+}
+
+/// The same for CPUs that may have one address space loaded, and for no walk in another one.
+pub(crate) fn quiesce_space<M: Machine>(m: &M, space: &Space<M>) -> WalksEnded {
+    let mut resident = space.cpus.load(m, SeqCst);
+    resident.remove(m.cpu());
+    quiesce_on(m, &resident)
+}
+
+fn quiesce_on<M: Machine>(m: &M, cpus: &CpuSet<M::Cpus>) -> WalksEnded {
     match m.walkers() {
         Walkers::None => {}
         Walkers::Unannounced => {
             m.count(Counter::Quiescence, 1);
-            call::rendezvous_all(m);
+            call::rendezvous(m, cpus);
         }
         Walkers::Announced => {
             m.count(Counter::Quiescence, 1);
             // ORDER(walk/quiesce): entries are cleared before anybody is asked whether he walks, see `Walking::begin`. A flush
             // in between has done the same; not everybody comes from one.
             m.fence(SeqCst);
-            call::rendezvous(m, &announced(m));
+            call::rendezvous(m, &announced(m, cpus));
         }
     }
+    WalksEnded::new()
 }
 
-/// The other CPUs that show a walk.
-fn announced<M: Machine>(m: &M) -> CpuSet<M::Cpus> {
-    let mut others = m.present().load(m);
-    others.remove(m.cpu());
+/// Those that show a walk.
+fn announced<M: Machine>(m: &M, cpus: &CpuSet<M::Cpus>) -> CpuSet<M::Cpus> {
     // ORDER(walk/quiesce): who does not show it any more has read his last entry.
-    others.iter().filter(|cpu| m.per_cpu(*cpu).walking().load(m, Acquire) != 0).collect()
+    cpus.iter().filter(|cpu| m.per_cpu(*cpu).walking().load(m, Acquire) != 0).collect()
 }
 
 /// Finds a page of `space`, which this CPU has loaded, and pins its frame, without a lock.
@@ -274,32 +330,37 @@ fn pin_walking<M: Machine>(
     purpose: Purpose,
     pins: &impl Pins<M>,
 ) -> Result<Pinned, Refused> {
+    let (pointer, leaf, frame) = descend(m, space, page)?;
+    let level = leaf.level;
+    if !purpose.is_allowed_by(M::Format::attributes(leaf.raw)) {
+        return Err(Refused::Denied);
+    }
+    if !pins.try_pin(m, frame, level) {
+        return Err(Refused::Free);
+    }
+    // The table may have been taken out with the leaf in it, and the leaf may have been cleared before it was pinned.
+    let is_there = || leaf.is_unchanged(m) && pointer.is_none_or(|pointer| pointer.is_unchanged(m));
+    if m.keeps(Fix::LookAgainWhenPinned) && !is_there() {
+        pins.unpin(m, frame, level);
+        return Err(Refused::Changed);
+    }
+    Ok(Pinned { page: page.align_down::<M::Format>(level), frame, level })
+}
+
+/// Goes down to the leaf that translates `page`: the pointer to its table, its entry, and the frame.
+fn descend<M: Machine>(m: &M, space: &Space<M>, page: Vpn) -> Result<(Option<Read>, Read, Pfn), Refused> {
     let root = space.root(m).filter(|_| M::Format::REACH.contains(page)).ok_or(Refused::NotMapped)?;
     let (mut table, mut level, mut pointer): (TableFrame, Level, Option<Read>) = (root, M::Format::ROOT, None);
     loop {
         let read = Read::of(m, EntryAt { table, index: page.index::<M::Format>(level) }, level);
-        let frame = match read.entry::<M>() {
+        match read.entry::<M>() {
             Entry::Absent => return Err(Refused::NotMapped),
-            Entry::Table(next) => {
+            Entry::Leaf(frame) => return Ok((pointer, read, frame)),
+            Entry::Table(next) | Entry::SharedTable(next) => {
                 (table, pointer) = (next, Some(read));
                 level = level.below().ok_or(Refused::NotMapped)?;
-                continue;
             }
-            Entry::Leaf(frame) => frame,
-        };
-        if !purpose.is_allowed_by(M::Format::attributes(read.raw)) {
-            return Err(Refused::Denied);
         }
-        if !pins.try_pin(m, frame, level) {
-            return Err(Refused::Free);
-        }
-        // The table may have been taken out with the leaf in it, and the leaf may have been cleared before it was pinned.
-        let is_there = || read.is_unchanged(m) && pointer.is_none_or(|pointer| pointer.is_unchanged(m));
-        if m.keeps(Fix::LookAgainWhenPinned) && !is_there() {
-            pins.unpin(m, frame, level);
-            return Err(Refused::Changed);
-        }
-        return Ok(Pinned { page: page.align_down::<M::Format>(level), frame, level });
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) const MUTATIONS: &[Incident] = &[
         Shown("refused_batch", Fix::FlushWithoutRoom),
     ),
     incident("M4", "A lazy CPU is skipped when a table is freed", Shown("lazy_table", Fix::TellLazyOfTables)),
-    incident("M5", "A lazy CPU is skipped when a table is unshared", NotYet("shared page tables")),
+    incident("M5", "A lazy CPU is skipped when a table is unshared", Shown("unshare_lazy", Fix::FlushUnsharedAsFreed)),
     incident("M6", "Nobody looks whether a CPU is switching", Shown("switch_back_2cpu", Fix::ShowSwitching)),
     incident(
         "M7",
@@ -44,10 +44,22 @@ pub(super) const MUTATIONS: &[Incident] = &[
     incident("M12", "A barrier counts for others' invalidations", Shown("broadcast_reclaim", Fix::BroadcastForReclaim)),
     incident("M13", "The reverse mapping is removed before the flush", Shown("delayed_rmap_3cpu", Fix::DelayRmap)),
     incident("M14", "A move drops the lock before the flush", Shown("relocate_2cpu", Fix::FlushBeforeUnlock)),
-    incident("M15", "Unsharing does not wait for lockless walkers", NotYet("shared page tables")),
-    incident("M16", "The last sharer waits for its own walkers only", NotYet("shared page tables")),
-    incident("M17", "Unsharing is settled after its lock is dropped", NotYet("shared page tables")),
-    incident("M18", "Unsharing is recorded as a change of leaves", NotYet("shared page tables")),
+    incident(
+        "M15",
+        "Unsharing does not wait for lockless walkers",
+        Shown("unshare_walk_broadcast", Fix::QuiesceBeforeReuse),
+    ),
+    incident(
+        "M16",
+        "The last sharer waits for its own walkers only",
+        Shown("unshare_walk_third", Fix::QuiesceForAllSharers),
+    ),
+    incident("M17", "Unsharing is settled after its lock is dropped", Holds("unshare_race")),
+    incident(
+        "M18",
+        "Unsharing is recorded as a change of leaves",
+        Shown("unshare_broadcast", Fix::FlushUnsharedAsFreed),
+    ),
     incident("M19", "A driver's mapping is unlinked before the flush", Shown("uncounted_area", Fix::FlushAtAreaEnd)),
     incident("M20", "An early flush forgets the driver's pages", Shown("uncounted_area_midway", Fix::FlushAtAreaEnd)),
     incident(
@@ -97,5 +109,9 @@ pub(super) const MUTATIONS: &[Incident] = &[
         "A huge leaf is replaced by a table in one step",
         NotYet("leaves of several sizes in the explorer"),
     ),
-    incident("M40", "Each of many unsharings waits for walkers by itself", NotYet("shared page tables")),
+    incident(
+        "M40",
+        "Each of many unsharings waits for walkers by itself",
+        Shown("unshare_two_tables", Fix::QuiesceOnce),
+    ),
 ];

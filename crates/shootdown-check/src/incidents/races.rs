@@ -9,7 +9,6 @@ use super::{
 };
 
 const NO_LOCKLESS: &str = "lockless walkers";
-const NO_SHARED: &str = "shared page tables";
 const NO_KERNEL: &str = "kernel mappings";
 const NO_SECONDARY: &str = "secondary TLBs";
 const NO_HUGE: &str = "leaves of several sizes in the explorer";
@@ -37,7 +36,11 @@ pub(super) const RACES: &[Incident] = &[
         "A lazy CPU is skipped and its walker goes on reading a freed table (b956575bed91)",
         Shown("lazy_table", Fix::TellLazyOfTables),
     ),
-    incident("R-LAZY2", "A lazy CPU is skipped when a shared table is let go of, not freed", NotYet(NO_SHARED)),
+    incident(
+        "R-LAZY2",
+        "A lazy CPU is skipped when a shared table is let go of, not freed",
+        Shown("unshare_lazy", Fix::FlushUnsharedAsFreed),
+    ),
     incident(
         "R-LAZY3",
         "Skipping lazy CPUs was reverted because freeing was not yet in order (52a2af400c10)",
@@ -190,23 +193,43 @@ pub(super) const RACES: &[Incident] = &[
         NotYet("handlers that touch user memory"),
     ),
     // Shared tables.
-    incident("R-HT1", "A shared table is let go of and nothing is flushed (CVE-2021-4002)", NotYet(NO_SHARED)),
+    incident(
+        "R-HT1",
+        "A shared table is let go of and nothing is flushed (CVE-2021-4002)",
+        Shown("unshare", Fix::RecordUnshared),
+    ),
     incident(
         "R-HT2",
         "A reference count is taken for the number of sharers (CVE-2024-57883, CVE-2026-23100)",
-        NotYet(NO_SHARED),
+        Holds("unshare_race"),
     ),
     incident(
         "R-HT3",
         "A table is unshared before a split takes its locks, and shared again (CVE-2025-38084)",
-        NotYet(NO_SHARED),
+        Holds("unshare_split"),
     ),
-    incident("R-HT4", "A lockless walker is inside a table that is unshared (CVE-2025-38085)", NotYet(NO_SHARED)),
-    incident("R-HT5", "One broadcast for every unshared table", NotYet(NO_SHARED)),
-    incident("R-HT6", "Only the last sharer waits for walkers, and only for its own", NotYet(NO_SHARED)),
-    incident("R-HT7", "Unsharing is flushed as if only leaves had changed (c2ff4764e03e)", NotYet(NO_SHARED)),
-    incident("R-HT8", "The flush after unsharing comes after the lock is dropped", NotYet(NO_SHARED)),
-    incident("R-HT9", "Sharing loses a race and takes its count back without a flush", NotYet(NO_SHARED)),
+    incident(
+        "R-HT4",
+        "A lockless walker is inside a table that is unshared (CVE-2025-38085)",
+        Shown("unshare_walk_broadcast", Fix::QuiesceBeforeReuse),
+    ),
+    incident("R-HT5", "One broadcast for every unshared table", Shown("unshare_two_tables", Fix::QuiesceOnce)),
+    incident(
+        "R-HT6",
+        "Only the last sharer waits for walkers, and only for its own",
+        Shown("unshare_walk_third", Fix::QuiesceForAllSharers),
+    ),
+    incident(
+        "R-HT7",
+        "Unsharing is flushed as if only leaves had changed (c2ff4764e03e)",
+        Shown("unshare_broadcast", Fix::FlushUnsharedAsFreed),
+    ),
+    incident("R-HT8", "The flush after unsharing comes after the lock is dropped", Holds("unshare_race")),
+    incident(
+        "R-HT9",
+        "Sharing loses a race and takes its count back without a flush",
+        Shown("share_race", Fix::GiveBackOffer),
+    ),
     // Drivers and lifetimes.
     incident(
         "R-PFN",

@@ -18,6 +18,7 @@ mod reclaim;
 mod refused_batch;
 mod relocate;
 mod script;
+mod share;
 pub mod soak;
 mod switch_2cpu;
 mod switch_back_2cpu;
@@ -33,7 +34,7 @@ mod walk;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 87] = [
+pub static ALL: [&Scenario; 100] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -121,6 +122,19 @@ pub static ALL: [&Scenario; 87] = [
     &everything::THREE_CPUS_WITH_MAY_SETS,
     &two_flushers_3cpu::TWO_FLUSHERS_3CPU,
     &models::UNMAP_LEAVE_3CPU,
+    &share::flush::LEAVE,
+    &share::flush::LEAVE_BY_BROADCAST,
+    &share::flush::LAZY,
+    &share::race::BOTH_LEAVE,
+    &share::race::BOTH_SHARE,
+    &share::split::SPLIT,
+    &share::walk::INTERRUPTED,
+    &share::walk::BROADCAST,
+    &share::walk::ANNOUNCED,
+    &share::walk::THREE_SHARERS,
+    &share::walk::WITHOUT_ROOM,
+    &share::count::TWO_TABLES,
+    &share::count::NOT_LAST,
 ];
 
 /// Returns all scenarios, and after them the models of others' protocols.

@@ -111,6 +111,8 @@ pub(super) struct Oracle<A> {
     holders: Arena<Cell<CpuSet<Cpus>>>,
     // CPUs with something in `leaves` or `walks`: most of the time none.
     differing: Cell<CpuSet<Cpus>>,
+    // Further places where shared tables hang.
+    more_parents: RefCell<Vec<(TableFrame, EntryAt)>>,
     // CPUs that use no translation until they have looked at the generation.
     lazy: Cell<CpuSet<Cpus>>,
     found: RefCell<Vec<StaleAccess>>,
@@ -128,6 +130,7 @@ impl<A: Architecture> Oracle<A> {
             cpus: (0..n_cpus).map(|_| RefCell::default()).collect(),
             holders: Arena::new(|_| Cell::new(CpuSet::EMPTY)),
             differing: Cell::new(CpuSet::EMPTY),
+            more_parents: RefCell::default(),
             lazy: Cell::new(CpuSet::EMPTY),
             found: RefCell::default(),
             architecture: PhantomData,
@@ -158,35 +161,79 @@ impl<A: Architecture> Oracle<A> {
         place.space.set(None);
     }
 
+    /// Hears that a table hangs at one more place.
+    fn hangs_at(&self, table: TableFrame, at: EntryAt) {
+        match self.place(table).parent.get() {
+            None => self.place(table).parent.set(Some(at)),
+            Some(first) if first == at => {}
+            Some(_) => self.more_parents.borrow_mut().push((table, at)),
+        }
+    }
+
+    fn hangs_no_longer_at(&self, table: TableFrame, at: EntryAt) {
+        let mut more = self.more_parents.borrow_mut();
+        let other = more.iter().position(|(of, other)| *of == table && *other == at);
+        if let Some(other) = other {
+            more.swap_remove(other);
+        } else {
+            let another = more.iter().position(|(of, _)| *of == table);
+            self.place(table).parent.set(another.map(|another| more.swap_remove(another).1));
+        }
+    }
+
     /// Hears that an entry changes from `old` to `new`.
     pub(super) fn entry_changes(&self, frames: &Frames<A>, at: EntryAt, old: u64, new: u64) {
         if old == new {
             return;
         }
         let level = self.place(at.table).level.get();
-        match A::decode(old, level) {
+        let (was, is) = (A::decode(old, level), A::decode(new, level));
+        if was.table().is_some() && was.table() == is.table() {
+            return;
+        }
+        match was {
             Entry::Absent => {}
             // The machine has taken it out of every TLB.
             Entry::Leaf(_) if A::Policy::CLEARING_FLUSHES => {}
             Entry::Leaf(_) if is_still_true::<A>(old, new, level) => {}
             Entry::Leaf(_) => self.remember_leaf(at, level, old),
-            Entry::Table(table) => self.remember_walk(frames, at, level, table),
+            Entry::Table(table) | Entry::SharedTable(table) => {
+                self.for_each_resolved(at, level, &mut |space, page| {
+                    self.remember_walk(frames, space, page, level, table);
+                });
+                self.hangs_no_longer_at(table, at);
+            }
         }
-        if let Entry::Table(table) = A::decode(new, level) {
-            self.place(table).parent.set(Some(at));
+        if let Some(table) = is.table() {
+            self.hangs_at(table, at);
         }
     }
 
-    /// The address space a table belongs to and the first page it translates, if it hangs below a loaded root.
-    fn resolve(&self, table: TableFrame) -> Option<(SpaceId, Vpn)> {
-        let (mut place, mut page) = (self.place(table), Vpn(0));
+    /// Tells `note` each address space that an entry of this level belongs to, if it hangs below a root that has been loaded,
+    /// and the first page it translates there.
+    fn for_each_resolved(&self, at: EntryAt, level: Level, note: &mut dyn FnMut(SpaceId, Vpn)) {
+        let (mut table, mut page) = (at.table, page_of::<A>(Vpn(0), at, level));
         loop {
+            let place = self.place(table);
             if let Some(space) = place.space.get() {
-                return Some((space, page));
+                return note(space, page);
             }
-            let at = place.parent.get()?;
-            place = self.place(at.table);
-            page = page_of::<A>(page, at, place.level.get());
+            self.for_each_further_parent(table, page, note);
+            let Some(at) = place.parent.get() else { return };
+            table = at.table;
+            page = page_of::<A>(page, at, self.place(table).level.get());
+        }
+    }
+
+    fn for_each_further_parent(&self, table: TableFrame, page: Vpn, note: &mut dyn FnMut(SpaceId, Vpn)) {
+        if self.more_parents.borrow().is_empty() {
+            return;
+        }
+        let further = self.more_parents.borrow().clone();
+        for (_, at) in further.into_iter().filter(|(of, _)| *of == table) {
+            self.for_each_resolved(at, self.place(at.table).level.get(), &mut |space, base| {
+                note(space, Vpn(base.0 + page.0));
+            });
         }
     }
 
@@ -204,28 +251,29 @@ impl<A: Architecture> Oracle<A> {
     }
 
     fn remember_leaf(&self, at: EntryAt, level: Level, raw: u64) {
-        if let Some((space, base)) = self.resolve(at.table) {
-            let page = page_of::<A>(base, at, level);
+        self.for_each_resolved(at, level, &mut |space, page| {
             self.for_each_holder(space, |cpu| cpu.leaves.push(OldLeaf { page, level, raw }));
-        }
+        });
     }
 
-    fn remember_walk(&self, frames: &Frames<A>, at: EntryAt, level: Level, table: TableFrame) {
-        if let Some((space, base)) = self.resolve(at.table) {
-            let page = page_of::<A>(base, at, level);
-            self.for_each_holder(space, |cpu| cpu.walks.push(OldWalk { page, level, table }));
-            // Whatever could be reached through the table may be cached too.
-            let below = self.place(table).level.get();
-            for (index, entry) in frames.entries(table).iter().enumerate() {
-                let at = EntryAt { table, index };
-                match A::decode(entry.get(), below) {
-                    Entry::Absent => {}
-                    Entry::Leaf(_) => self.remember_leaf(at, below, entry.get()),
-                    Entry::Table(next) => self.remember_walk(frames, at, below, next),
+    /// `table`, from `page` on, is what an entry of `level` pointed at.
+    fn remember_walk(&self, frames: &Frames<A>, space: SpaceId, page: Vpn, level: Level, table: TableFrame) {
+        if self.holders_of(space).get().is_empty() {
+            return;
+        }
+        self.for_each_holder(space, |cpu| cpu.walks.push(OldWalk { page, level, table }));
+        // Whatever could be reached through the table may be cached too.
+        let below = self.place(table).level.get();
+        for (index, entry) in frames.entries(table).iter().enumerate() {
+            let (raw, page) = (entry.get(), page_of::<A>(page, EntryAt { table, index }, below));
+            match A::decode(raw, below) {
+                Entry::Absent => {}
+                Entry::Leaf(_) => {
+                    self.for_each_holder(space, |cpu| cpu.leaves.push(OldLeaf { page, level: below, raw }));
                 }
+                Entry::Table(next) | Entry::SharedTable(next) => self.remember_walk(frames, space, page, below, next),
             }
         }
-        self.place(table).parent.set(None);
     }
 
     pub(super) fn root_loaded(&self, cpu: CpuId, root: Option<(TableFrame, SpaceId)>) {
@@ -393,8 +441,8 @@ fn read_entry<A: Architecture>(frames: &Frames<A>, root: TableFrame, page: Vpn, 
         if level == target {
             return raw;
         }
-        match (A::decode(raw, level), level.below()) {
-            (Entry::Table(next), Some(below)) => (table, level) = (next, below),
+        match (A::decode(raw, level).table(), level.below()) {
+            (Some(next), Some(below)) => (table, level) = (next, below),
             _ => return 0,
         }
     }
@@ -417,9 +465,9 @@ fn find_writable<A: Architecture>(frames: &Frames<A>, below: (TableFrame, Level,
     let (table, level, base) = below;
     frames.entries(table).iter().enumerate().find_map(|(index, entry)| {
         let (raw, page) = (entry.get(), page_of::<A>(base, EntryAt { table, index }, level));
-        match (A::decode(raw, level), level.below()) {
+        match (A::decode(raw, level).table(), level.below()) {
             // Alpha's root maps itself.
-            (Entry::Table(next), Some(lower)) if next != table => find_writable(frames, (next, lower, page), pfn),
+            (Some(next), Some(lower)) if next != table => find_writable(frames, (next, lower, page), pfn),
             _ => lets_write::<A>(raw, level, pfn).then_some(page),
         }
     })

@@ -98,12 +98,10 @@ impl Hardware {
             let raw = self.peek_from(cpu, Location::Entry(EntryAt { table, index: page.index::<Tiny>(level) }));
             (raw, Tiny::decode(raw, level))
         };
-        let (_, Entry::Table(table)) = read(root, Tiny::ROOT) else {
-            return None;
-        };
+        let table = read(root, Tiny::ROOT).1.table()?;
         match read(table, Level::LEAF) {
             (raw, Entry::Leaf(frame)) if Tiny::attributes(raw).user => Some(translation(raw, frame)),
-            (_, Entry::Leaf(_) | Entry::Table(_) | Entry::Absent) => None,
+            _ => None,
         }
     }
 
@@ -165,7 +163,7 @@ impl Hardware {
         let tables = self.frames.iter().filter(|table| table.kind == FrameKind::Table);
         let entries = tables.flat_map(|table| table.entries).map(u64::from);
         entries.filter(move |raw| match Tiny::decode(*raw, Level::LEAF) {
-            Entry::Leaf(to) | Entry::Table(TableFrame(to)) => to == frame,
+            Entry::Leaf(to) | Entry::Table(TableFrame(to)) | Entry::SharedTable(TableFrame(to)) => to == frame,
             Entry::Absent => false,
         })
     }

@@ -122,9 +122,11 @@ impl Hardware {
             Location::Word(word) => self.words.set(word, value),
             Location::Entry(at) => {
                 self.frame_mut(at.table.0).entries[at.index] = u8::try_from(value).expect("an entry is one byte");
-                if let Entry::Leaf(frame) | Entry::Table(TableFrame(frame)) = Tiny::decode(value, Level::LEAF)
-                    && let Some(frame) = self.frames.get_mut(frame.0 as usize)
-                {
+                let to = match Tiny::decode(value, Level::LEAF) {
+                    Entry::Leaf(frame) => Some(frame),
+                    entry => entry.table().map(|table| table.0),
+                };
+                if let Some(frame) = to.and_then(|frame| self.frames.get_mut(frame.0 as usize)) {
                     frame.was_mapped = true;
                 }
             }

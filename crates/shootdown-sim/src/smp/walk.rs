@@ -170,10 +170,8 @@ impl Hardware {
         let Some(root) = self.cpu(cpu).root() else {
             return Ok(None);
         };
-        match self.walker_reads(cpu, EntryAt { table: TableFrame(root), index }, Tiny::ROOT)?.1 {
-            Entry::Table(table) => Ok(Some(table.0)),
-            Entry::Absent | Entry::Leaf(_) => Ok(None),
-        }
+        let (_, entry) = self.walker_reads(cpu, EntryAt { table: TableFrame(root), index }, Tiny::ROOT)?;
+        Ok(entry.table().map(|table| table.0))
     }
 
     /// What a walk of `cpu` to `page` comes to.
@@ -196,7 +194,7 @@ impl Hardware {
                 let is_accessed = !self.config.sets_accessed || Tiny::attributes(raw).accessed;
                 Ok(Some(Found { at, translation: translation(raw, frame), is_accessed }))
             }
-            (_, Entry::Leaf(_) | Entry::Absent | Entry::Table(_)) => Ok(None),
+            _ => Ok(None),
         }
     }
 

@@ -210,7 +210,7 @@ impl Mmu {
         let (mut level, mut entry) = remembered.unwrap_or((Level(X86_64::LEVELS + 1), X86_64::table(root)));
         loop {
             match X86_64::decode(entry, level) {
-                Entry::Table(table) => {
+                Entry::Table(table) | Entry::SharedTable(table) => {
                     level = level.below()?;
                     entry = memory.walk(EntryAt { table, index: page.index::<X86_64>(level) })?;
                     if entry != 0 {

@@ -24,6 +24,8 @@ impl EntryFormat for Tiny {
     const INDEX_BITS: u32 = 1;
     const PAGE_SHIFT: u32 = 4;
     const HIGHEST_LEAF: Level = Level(2);
+    // What a leaf permits means nothing in a pointer.
+    const SHARED: u64 = WRITABLE;
 
     fn leaf(frame: Pfn, _: Level, attributes: Attributes) -> u64 {
         Self::with_attributes(LEAF | frame.0 & FRAME, attributes)
@@ -35,10 +37,11 @@ impl EntryFormat for Tiny {
 
     fn decode(raw: u64, _: Level) -> Entry {
         let frame = Pfn(raw & FRAME);
-        match (raw & LEAF != 0, raw & PRESENT != 0) {
-            (true, _) => Entry::Leaf(frame),
-            (false, true) => Entry::Table(TableFrame(frame)),
-            (false, false) => Entry::Absent,
+        match (raw & LEAF != 0, raw & PRESENT != 0, raw & Self::SHARED != 0) {
+            (true, ..) => Entry::Leaf(frame),
+            (false, true, false) => Entry::Table(TableFrame(frame)),
+            (false, true, true) => Entry::SharedTable(TableFrame(frame)),
+            (false, false, _) => Entry::Absent,
         }
     }
 

@@ -15,6 +15,8 @@ const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
 const PAGE_SIZE: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
+// Ignored in every entry.
+const SOFTWARE: u64 = 1 << 9;
 const NO_EXECUTE: u64 = 1 << 63;
 const PROTECTION_KEY: u64 = 0xf << 59;
 const FRAME: u64 = 0x000f_ffff_ffff_f000;
@@ -35,6 +37,7 @@ impl EntryFormat for X86_64 {
     const INDEX_BITS: u32 = 9;
     const PAGE_SHIFT: u32 = 12;
     const HIGHEST_LEAF: Level = Level(3);
+    const SHARED: u64 = SOFTWARE;
     // The lower half of the canonical addresses. In the upper half of a root the kernel keeps tables of its own, which an
     // unmap of everything must not go into.
     const REACH: VpnRange = VpnRange::from_len(Vpn(0), 1 << (Self::INDEX_BITS * Self::LEVELS as u32 - 1));
@@ -57,6 +60,8 @@ impl EntryFormat for X86_64 {
             Entry::Absent
         } else if level == Level::LEAF || raw & PAGE_SIZE != 0 {
             Entry::Leaf(frame)
+        } else if raw & Self::SHARED != 0 {
+            Entry::SharedTable(TableFrame(frame))
         } else {
             Entry::Table(TableFrame(frame))
         }
@@ -149,6 +154,7 @@ mod tests {
         }
         let table = TableFrame(Pfn(5));
         assert_eq!(X86_64::decode(X86_64::table(table), Level(2)), Entry::Table(table));
+        assert_eq!(X86_64::decode(X86_64::table(table) | X86_64::SHARED, Level(3)), Entry::SharedTable(table));
         assert_eq!(X86_64::decode(0, Level(1)), Entry::Absent);
     }
 

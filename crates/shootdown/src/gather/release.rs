@@ -27,6 +27,9 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         if self.m.keeps(Fix::FlushWithoutRoom) {
             self.flush_translations();
         }
+        if !self.m.keeps(Fix::OweUntilSettled) {
+            self.n_owed = 0;
+        }
         self.settle();
         self.release(resched);
     }
@@ -50,6 +53,7 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     /// Takes custody of a table whose entry was recorded. If there is no room for it, it goes alone.
     pub(super) fn hold_table(&mut self, table: TableFrame) {
         let m = self.m;
+        self.walks_may_go_on = true;
         if !m.keeps(Fix::FlushBeforeFree) {
             tables::free(m, table);
         } else if M::Policy::TABLES == TableCustody::WithPages {
@@ -64,9 +68,18 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
                 m.count(Counter::Quiescence, 1);
                 call::rendezvous_all(m);
             }
-            end_walks(m);
+            self.end_walks();
             tables::free(m, table);
         }
+    }
+
+    /// Waits for walks that take no lock, where nothing else does: a flush by interrupts has ended them, and who defers does.
+    fn end_walks(&mut self) {
+        let is_done = !self.walks_may_go_on || M::Policy::TABLES == TableCustody::Deferred;
+        if !is_done && self.m.keeps(Fix::QuiesceBeforeFree) {
+            walk::quiesce(self.m);
+        }
+        self.walks_may_go_on = false;
     }
 
     /// Takes what was delayed out of the reverse map.
@@ -83,7 +96,7 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         let (m, sink) = (self.m, self.sink);
         let mut chunk = Chunk { resched, n: 0 };
         if self.pages.has_tables() || !self.tables.is_empty() {
-            end_walks(m);
+            self.end_walks();
         }
         if let Some(tables) = self.tables.take() {
             chunk.n = tables.count() as u64;
@@ -97,14 +110,6 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
             }
         });
         chunk.end(m);
-    }
-}
-
-/// Waits for walks that take no lock, where nothing else does: a flush by interrupts has ended them, and who defers does.
-fn end_walks<M: Machine>(m: &M) {
-    let is_done = !m.broadcasts() || M::Policy::TABLES == TableCustody::Deferred;
-    if !is_done && m.keeps(Fix::QuiesceBeforeFree) {
-        walk::quiesce(m);
     }
 }
 

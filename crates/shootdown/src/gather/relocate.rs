@@ -35,6 +35,8 @@ enum Found {
     Leaves,
     /// A table that can go as it is, with all it translates; the entry that points at it.
     Table(EntryAt, TableFrame),
+    /// A table of this level that is not ours alone.
+    Shared(Level),
 }
 
 impl Extent {
@@ -130,6 +132,9 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
                 Err(error) => return Err(error),
             }
         }
+        if let Found::Shared(level) = found {
+            return Err(MapErrorKind::Shared(level));
+        }
         let mut left = extent.pages;
         while let Some(leaf) = tables.next_leaf(left) {
             left.start = leaf.span().end;
@@ -159,7 +164,7 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         // Leaves below, and cached pointers to the table that they are in.
         let leaves = Stale::leaves(extent.pages, Level::LEAF);
         self.record(leaves.join(self.stale_table(extent.pages.start, EXTENT)));
-        tables.fill_with_table(place, table);
+        tables.fill_with_table(place, M::Format::table(table));
     }
 
     /// Clears before it puts, so that a store is noted either in what is cleared or in what is put.
@@ -187,7 +192,8 @@ fn find<M: Machine>(tables: &TablesGuard<'_, M>, extent: &Extent) -> Found {
     let can_be_moved = |table| !tables.machine().descriptor(table).is_reserved(tables.machine());
     match tables.entry_above(extent.pages.start, EXTENT) {
         None => Found::Nothing,
-        Some((at, Entry::Table(table)))
+        Some((_, above, Entry::SharedTable(_))) => Found::Shared(Level(above.0 - 1)),
+        Some((at, _, Entry::Table(table)))
             if M::Policy::MOVES_TABLES && extent.is_a_tables::<M::Format>() && can_be_moved(table) =>
         {
             Found::Table(at, table)

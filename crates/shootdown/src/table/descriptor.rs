@@ -3,7 +3,9 @@
 use crate::{
     addr::{Level, Pfn, TableFrame},
     frame::NoFrame,
+    lock::Locked,
     machine::Machine,
+    share::Sharers,
     word::Own,
 };
 
@@ -13,12 +15,14 @@ const RESERVED: u64 = 0x100;
 
 /// What the library knows about one page-table page. The kernel places one for each frame that may become a table.
 ///
-/// Its words belong to whoever holds the page-table lock of the tables it is part of.
+/// Its words belong to whoever holds the page-table lock of the tables it is part of. While the table may be
+/// [shared](crate::share), those that change belong to its own lock.
 #[doc(alias = "ptdesc")]
 pub struct Descriptor<M: Machine> {
     state: Own<M>,
     frame: Own<M>,
     n_entries: Own<M>,
+    sharers: Locked<M, Sharers<M>>,
 }
 
 impl<M: Machine> Default for Descriptor<M> {
@@ -30,7 +34,7 @@ impl<M: Machine> Default for Descriptor<M> {
 impl<M: Machine> Descriptor<M> {
     /// Makes the descriptor of a frame that is no table.
     pub const fn new() -> Self {
-        Descriptor { state: Own::ZERO, frame: Own::ZERO, n_entries: Own::ZERO }
+        Descriptor { state: Own::ZERO, frame: Own::ZERO, n_entries: Own::ZERO, sharers: Locked::new(Sharers::NONE) }
     }
 
     /// Returns the table's level, or `None` where the frame is no table.
@@ -60,6 +64,10 @@ impl<M: Machine> Descriptor<M> {
         self.n_entries.get(m)
     }
 
+    pub(crate) const fn sharers(&self) -> &Locked<M, Sharers<M>> {
+        &self.sharers
+    }
+
     pub(crate) fn entries_added(&self, m: &M, n_entries: u64) {
         self.n_entries.set(m, self.n_entries.get(m) + n_entries);
     }
@@ -82,6 +90,7 @@ impl<M: Machine> Descriptor<M> {
         self.state.visit("table.state", visitor);
         self.frame.visit("table.frame", visitor);
         self.n_entries.visit("table.n_entries", visitor);
+        self.sharers.visit(visitor, |sharers, visitor| sharers.visit(visitor));
     }
 }
 

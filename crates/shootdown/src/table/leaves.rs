@@ -123,7 +123,7 @@ impl<M: Machine> Leaves<'_, M> {
             match self.guard.entry(at, here.level).1 {
                 Entry::Leaf(_) => return Some(here),
                 Entry::Table(table) if !self.guard.is_empty(table) => self.enter(table, here.level.below()?),
-                Entry::Table(_) => self.step(here, at.index, 1),
+                Entry::Table(_) | Entry::SharedTable(_) => self.step(here, at.index, 1),
                 Entry::Absent => self.step(here, at.index, 0),
             }
         }

@@ -56,6 +56,8 @@ pub enum MapErrorKind {
     Misaligned(Vpn),
     /// Tables of this level cannot map pages.
     NoLeaf(Level),
+    /// The page lies in a table of this level that other address spaces have too.
+    Shared(Level),
 }
 
 impl core::fmt::Display for MapError {
@@ -64,6 +66,7 @@ impl core::fmt::Display for MapError {
             MapErrorKind::NoTable(level) => write!(f, "no frame for a page table of level {}", level.0),
             MapErrorKind::Occupied(level) => write!(f, "the page is mapped already at level {}", level.0),
             MapErrorKind::NoLeaf(level) => write!(f, "tables of level {} cannot map pages", level.0),
+            MapErrorKind::Shared(level) => write!(f, "the page lies in a shared table of level {}", level.0),
             MapErrorKind::Misaligned(page) => write!(f, "page {:#x} is not aligned to its frame's level", page.0),
             MapErrorKind::OutOfRange(page) => write!(f, "page {:#x} is beyond the page tables", page.0),
         }
@@ -111,21 +114,22 @@ impl<M: Machine> TablesGuard<'_, M> {
         (raw, M::Format::decode(raw, level))
     }
 
-    /// Returns the translation of `page`, if there is one.
+    /// Returns the translation of `page`, if there is one, and not in a [shared](crate::share) table.
     #[inline]
     #[must_use]
     pub fn find(&self, page: Vpn) -> Option<Leaf<'_, M>> {
         let (at, level, raw) = self.descend(page, Level::LEAF)?;
         match M::Format::decode(raw, level) {
             Entry::Leaf(frame) => Some(self.leaf(at, page, level, raw, frame)),
-            Entry::Table(_) | Entry::Absent => None,
+            Entry::Table(_) | Entry::SharedTable(_) | Entry::Absent => None,
         }
     }
 
-    /// Returns the entry of this level on the way to `page`, or a leaf above it, if there is one that is not absent.
-    pub(crate) fn entry_above(&self, page: Vpn, target: Level) -> Option<(EntryAt, Entry)> {
+    /// Returns the entry of this level on the way to `page`, or a leaf or shared table above it, if there is one that is not
+    /// absent.
+    pub(crate) fn entry_above(&self, page: Vpn, target: Level) -> Option<(EntryAt, Level, Entry)> {
         let (at, level, raw) = self.descend(page, target)?;
-        Some((at, M::Format::decode(raw, level)))
+        Some((at, level, M::Format::decode(raw, level)))
     }
 
     /// Goes towards `page` until there is no table below, or the level is `target`; nothing if what is there is absent.
@@ -141,7 +145,7 @@ impl<M: Machine> TablesGuard<'_, M> {
             match self.entry(at, level) {
                 (_, Entry::Absent) => return None,
                 (_, Entry::Table(next)) if level > target => table = next,
-                (raw, Entry::Table(_) | Entry::Leaf(_)) => return Some((at, level, raw)),
+                (raw, Entry::Table(_) | Entry::SharedTable(_) | Entry::Leaf(_)) => return Some((at, level, raw)),
             }
             level = level.below()?;
         }
@@ -154,7 +158,7 @@ impl<M: Machine> TablesGuard<'_, M> {
     }
 
     /// Returns the translations that reach into `range`, lowest first. They may be unhooked or changed on the way. Holes
-    /// cost nothing but the entries that span them.
+    /// cost nothing but the entries that span them. Those in [shared](crate::share) tables are not among them.
     #[must_use]
     pub fn leaves(&self, range: VpnRange) -> Leaves<'_, M> {
         Leaves::new(self, range)
@@ -170,7 +174,8 @@ impl<M: Machine> TablesGuard<'_, M> {
         Leaf { guard: self, at, page: page.align_down::<M::Format>(level), level, raw, frame }
     }
 
-    /// Maps `frame` at `page`, which must be aligned to the frame's level, and makes the tables on the way.
+    /// Maps `frame` at `page`, which must be aligned to the frame's level, and makes the tables on the way. In a
+    /// [shared](crate::share) table it is mapped for all who have that.
     ///
     /// # Ordering
     /// A walker that sees the entry sees the contents of every table on its path. Pairs: `map/walk`.
@@ -184,6 +189,7 @@ impl<M: Machine> TablesGuard<'_, M> {
                 self.fill(at, frame, attributes);
                 Ok(())
             }
+            Err(MapErrorKind::Shared(_)) => self.map_shared(page, frame, attributes),
             Err(kind) => Err(MapError { kind, frame }),
         }
     }
@@ -205,15 +211,15 @@ impl<M: Machine> TablesGuard<'_, M> {
     fn if_absent(&self, at: EntryAt, level: Level) -> Result<EntryAt, MapErrorKind> {
         match self.entry(at, level).1 {
             Entry::Absent => Ok(at),
-            Entry::Leaf(_) | Entry::Table(_) => Err(MapErrorKind::Occupied(level)),
+            Entry::Leaf(_) | Entry::Table(_) | Entry::SharedTable(_) => Err(MapErrorKind::Occupied(level)),
         }
     }
 
-    /// Lets an entry that is [vacant](Self::vacancy_for_table) lead to a table that is not new.
-    pub(crate) fn fill_with_table(&self, at: EntryAt, table: TableFrame) {
+    /// Lets an entry that is [vacant](Self::vacancy_for_table) be a pointer to a table that is not new.
+    pub(crate) fn fill_with_table(&self, at: EntryAt, raw: u64) {
         let m = self.machine();
         m.descriptor(at.table).entries_added(m, 1);
-        self.put(at, M::Format::table(table));
+        self.put(at, raw);
     }
 
     /// Maps `frame` through an entry that is [vacant](Self::vacancy).
@@ -287,6 +293,7 @@ impl<M: Machine> TablesGuard<'_, M> {
             table = match self.entry(at, level).1 {
                 Entry::Table(next) => next,
                 Entry::Leaf(_) => return Err(MapErrorKind::Occupied(level)),
+                Entry::SharedTable(_) => return Err(MapErrorKind::Shared(below)),
                 Entry::Absent => {
                     let new = create(m, below).map_err(|NoFrame| MapErrorKind::NoTable(below))?;
                     m.descriptor(table).entries_added(m, 1);
@@ -300,7 +307,7 @@ impl<M: Machine> TablesGuard<'_, M> {
     }
 
     #[inline]
-    fn put(&self, at: EntryAt, raw: u64) {
+    pub(crate) fn put(&self, at: EntryAt, raw: u64) {
         // ORDER(map/walk): a walker, which reads this entry and then what it points at, finds the table zeroed and the
         // page as its owner left it. Walkers order dependent reads by themselves.
         self.machine().store(At::Entry(at), raw, Release);

@@ -7,18 +7,23 @@ mod bounded_queue;
 mod early_free;
 mod one_batch;
 mod script;
+mod shared_tables;
 mod user_count;
 
 pub(super) use self::ack_counter::OURS as UNMAP_LEAVE_3CPU;
+use super::share::split;
 use crate::scenario::Scenario;
 
 /// All models.
-pub static ALL: [&Scenario; 9] = [
+pub static ALL: [&Scenario; 12] = [
     &ack_counter::ACK_COUNTER,
     &bounded_queue::BOUNDED_QUEUE,
     &early_free::EARLY_FREE,
     &user_count::USER_COUNT,
     &one_batch::ONE_BATCH,
+    &shared_tables::REFERENCES,
+    &shared_tables::TOO_LATE,
+    &split::TOO_EARLY,
     &alpha::LOCK,
     &alpha::LOCK_AND_POLL,
     &alpha::SEVENTH_CALLER,

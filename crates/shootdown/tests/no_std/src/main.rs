@@ -62,7 +62,7 @@ impl Metal {
         for level in (1..=X86_64::LEVELS).rev().map(Level) {
             let at = EntryAt { table, index: PAGE.index::<X86_64>(level) };
             match X86_64::decode(self.word(At::Entry(at)).load(Acquire), level) {
-                Entry::Table(next) => table = next,
+                Entry::Table(next) | Entry::SharedTable(next) => table = next,
                 Entry::Leaf(frame) => self.remembered().store(frame.0 + 1, Relaxed),
                 Entry::Absent => break,
             }
