@@ -25,7 +25,7 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     /// split, under one hold of the lock; and before one page is taken away or replaced that was found through the file map.
     ///
     /// # Context
-    /// Under the page-table lock. Does not sleep. `unsharing` has the lock of the file map, held for writing, and it is settled
+    /// Under the page-table lock. Does not sleep. `_unsharing` has the lock of the file map, held for writing, and it is settled
     /// with this gather; flushes in between make no difference.
     ///
     /// # Ordering
@@ -39,10 +39,9 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         tables: &mut TablesGuard<'_, M>,
         range: VpnRange,
         level: Level,
-        unsharing: &mut Unsharing<G>,
+        _unsharing: &mut Unsharing<G>,
     ) {
         self.assert_ours(tables);
-        let _ = unsharing;
         let mut left = range.intersection(M::Format::REACH);
         let above = Level(level.0 + 1);
         while !left.is_empty() {
