@@ -105,7 +105,7 @@ static PROMISES_TOO_EARLY: Scenario = Scenario { name: "promises_too_early", mai
 
 static PROMISES_IN_TIME: Scenario = Scenario {
     name: "promises_in_time",
-    main: |m| protect(m, || drop(m.user_space().flush(m, Stale::leaves(PAGES, Level::LEAF)))),
+    main: |m| protect(m, || _ = m.user_space().flush(m, Stale::leaves(PAGES, Level::LEAF))),
     ..ONE_PAGE
 };
 

@@ -202,9 +202,10 @@ pub enum Fix {
     ///
     /// Without: the walk is not seen by who has cleared the entry, and the walker does not see it cleared.
     FenceBeforeWalking,
-    /// Who has pinned a page that he found without a lock looks at its entry and its table once more.
+    /// Who has pinned a page that he found without a lock looks at its entry once more.
     ///
-    /// Without: the page was unmapped before it was pinned, and is somebody else's by now (Linux 70cbc3cc78a9, of 2022).
+    /// Without: the page was unmapped before it was pinned, and is somebody else's by now (the second look of Linux's
+    /// GUP-fast).
     LookAgainWhenPinned,
     /// A fork says that it is under way, and who has pinned a page meanwhile lets it go.
     ///
@@ -220,10 +221,10 @@ pub enum Fix {
     /// Without: a walk begins at a cached pointer to a table that is somebody else's alone, or free (Linux c2ff4764e03e, of
     /// 2026, on arm64; on x86 a lazy CPU, an open question).
     FlushUnsharedAsFreed,
-    /// Walks have ended before a table that was shared is somebody's alone.
+    /// Walks have ended before a table is put to another use: one that was shared, or one whose pages became a large one.
     ///
-    /// Without: a walk that began before goes on in what the last one puts there, and pins his pages for somebody else
-    /// (CVE-2025-38085).
+    /// Without: a walk that began before goes on in what was put there since, and finds somebody else's pages
+    /// (CVE-2025-38085; Linux 2ba99c5e0881, of 2022).
     QuiesceBeforeReuse,
     /// The last one to leave a shared table waits for walks of all who ever shared it.
     ///
@@ -250,11 +251,20 @@ pub enum Fix {
     ///
     /// Without: the count of those who share it stays too high, and nobody is ever the last to leave.
     GiveBackOffer,
+    /// Who has pinned a page that he found without a lock looks whether its table is still there, and not only its entry.
+    ///
+    /// Without: the table was taken out as it was, with the entry in it, and the page is somebody else's by now (Linux
+    /// 70cbc3cc78a9, of 2022).
+    LookAgainAtTable,
+    /// A large page is taken out and flushed before small ones are put in its place.
+    ///
+    /// Without: a TLB has translations of two sizes for one page at a time (AMD erratum 383; Arm's break-before-make).
+    BreakBeforeMake,
 }
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 53] = [
+    pub const ALL: [Fix; 55] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -308,6 +318,8 @@ impl Fix {
         Fix::QuiesceOnce,
         Fix::QuiesceForLastOnly,
         Fix::GiveBackOffer,
+        Fix::LookAgainAtTable,
+        Fix::BreakBeforeMake,
     ];
 
     /// Returns the name used on command lines and in reports.
@@ -367,6 +379,8 @@ impl Fix {
             Fix::QuiesceOnce => "quiesce-once",
             Fix::QuiesceForLastOnly => "quiesce-for-last-only",
             Fix::GiveBackOffer => "give-back-offer",
+            Fix::LookAgainAtTable => "look-again-at-table",
+            Fix::BreakBeforeMake => "break-before-make",
         }
     }
 

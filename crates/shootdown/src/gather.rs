@@ -6,6 +6,7 @@
 
 mod area;
 mod clear;
+mod collapse;
 mod company;
 mod pages;
 mod release;
@@ -16,6 +17,7 @@ mod unhook;
 mod unshare;
 
 pub use area::Area;
+pub use collapse::NotResized;
 pub use pages::MAX_BATCHES;
 use pages::{Held, Pages};
 pub(crate) use release::release_run;
@@ -68,8 +70,8 @@ pub struct Gather<'a, M: Machine, S: FrameSink<M>> {
     is_exiting: bool,
     // It is one of the address space's live gathers.
     is_live: bool,
-    // Tables were taken out since walks were seen to have ended.
-    walks_may_go_on: bool,
+    // Since the last table was taken out.
+    walks_ended: Option<WalksEnded>,
     // Tables were left, and the file map is still locked.
     is_unsettled: bool,
     // Tables that were left to one address space, in which others may still walk.
@@ -93,7 +95,7 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
             area: Area::Counted,
             is_exiting: false,
             is_live: false,
-            walks_may_go_on: false,
+            walks_ended: None,
             is_unsettled: false,
             n_owed: 0,
         }
@@ -139,8 +141,8 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
     }
 
     /// The flush has done what would be waited for.
-    fn walks_have_ended(&mut self, _: WalksEnded) {
-        self.walks_may_go_on = false;
+    fn walks_have_ended(&mut self, proof: WalksEnded) {
+        self.walks_ended = Some(proof);
         if self.n_owed > 0 && self.m.flushes_end_walks() {
             self.n_owed = 0;
             self.m.count(Counter::QuiescenceImplied, 1);

@@ -111,6 +111,24 @@ pub fn try_share<M: Frames>(m: &M, pfn: Pfn) -> bool {
     false
 }
 
+/// Makes of the one reference to a large frame one for each of the frames below it.
+///
+/// # Context
+/// When the only reference is the caller's, and nobody can take another one.
+///
+/// # Panics
+/// If there is another reference, or an object has the frame.
+#[doc(alias = "split_folio")]
+pub fn split<M: Frames>(m: &M, first: Pfn, large: Level) {
+    let (n_frames, page) = (large.pages::<M::Format>(), m.page(first));
+    assert!(page.references.load(m, Relaxed) == 1, "a frame is split that somebody else has a reference to");
+    assert!(!is_adopted(m, first), "an object's frame is split");
+    for index in 1..n_frames {
+        // ORDER(release/reuse): as in `allocate`.
+        m.page(Pfn(first.0 + index)).references.store(m, 1, Release);
+    }
+}
+
 /// Tells whether a mapped frame has no other reference than that of this translation.
 #[must_use]
 pub fn is_exclusive<M: Frames>(leaf: &Leaf<'_, M>) -> bool {

@@ -23,7 +23,7 @@ use crate::{
     machine::{Machine, Masked, Strength},
     reclaim::Account,
     stale::Stale,
-    table::{self, Tables, TablesGuard},
+    table::{Tables, TablesGuard, UnlinkedTable},
     tag::{Chosen, Tags},
     walk::ForkCount,
     word::{Own, Shared},
@@ -344,7 +344,7 @@ impl<M: Machine> Space<M> {
     /// If a CPU still uses the address space, or the root table still has entries.
     pub fn destroy(&self, m: &M) {
         // By interrupts on every machine: a lazy CPU's walker would go on reading the root.
-        self.flush_by_interrupts(m, Stale::EVERYTHING);
+        let walks_ended = self.flush_by_interrupts(m, Stale::EVERYTHING);
         if m.broadcasts() {
             // Those that left the address space long ago may remember things under its tag, which no flush was about if it
             // was taken apart without one. Nobody walks its tables any more, so this is the last of it.
@@ -358,7 +358,7 @@ impl<M: Machine> Space<M> {
         self.root.store(m, 0, Relaxed);
         let root = self.lock(m).take_root();
         if let Some(root) = root {
-            table::destroy(m, root);
+            UnlinkedTable::regain(root).quiesced(walks_ended).free(m);
         }
     }
 

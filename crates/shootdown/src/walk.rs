@@ -204,6 +204,14 @@ pub fn quiesce<M: Machine>(m: &M) -> WalksEnded {
     quiesce_on(m, &others)
 }
 
+/// The same by interrupting every other CPU, whoever the machine says walks: for tables that wait for any walker that masks
+/// interrupts.
+pub(crate) fn quiesce_all<M: Machine>(m: &M) -> WalksEnded {
+    m.count(Counter::Quiescence, 1);
+    call::rendezvous_all(m);
+    WalksEnded::new()
+}
+
 /// The same for CPUs that may have one address space loaded, and for no walk in another one.
 pub(crate) fn quiesce_space<M: Machine>(m: &M, space: &Space<M>) -> WalksEnded {
     let mut resident = space.cpus.load(m, SeqCst);
@@ -338,9 +346,10 @@ fn pin_walking<M: Machine>(
     if !pins.try_pin(m, frame, level) {
         return Err(Refused::Free);
     }
-    // The table may have been taken out with the leaf in it, and the leaf may have been cleared before it was pinned.
-    let is_there = || leaf.is_unchanged(m) && pointer.is_none_or(|pointer| pointer.is_unchanged(m));
-    if m.keeps(Fix::LookAgainWhenPinned) && !is_there() {
+    // The leaf may have been cleared before it was pinned, and the table may have been taken out with the leaf in it.
+    let leaf_is_gone = m.keeps(Fix::LookAgainWhenPinned) && !leaf.is_unchanged(m);
+    let pointer = pointer.filter(|_| m.keeps(Fix::LookAgainAtTable));
+    if leaf_is_gone || pointer.is_some_and(|pointer| !pointer.is_unchanged(m)) {
         pins.unpin(m, frame, level);
         return Err(Refused::Changed);
     }

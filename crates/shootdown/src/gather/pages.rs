@@ -7,6 +7,7 @@ use crate::{
     frame::FrameRun,
     machine::Machine,
     policy::Policy,
+    table::UnlinkedTable,
 };
 
 /// Batch pages a gather has room to remember.
@@ -22,7 +23,7 @@ const WIDEST: usize = 2;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Held {
     Run(FrameRun, Rmap),
-    Table(TableFrame),
+    Table(UnlinkedTable),
 }
 
 // A slot: a frame number, below it the level, 0 for a table, and two flags.
@@ -92,7 +93,7 @@ fn for_each(words: &mut [u64], mut each: impl FnMut(Held, &mut u64)) {
         let (pfn, level) = (Pfn(word >> FRAME_SHIFT), (word >> LEVEL_SHIFT & LEVEL) as u8);
         let width = if word & COUNT_FOLLOWS == 0 { 1 } else { WIDEST };
         let held = if level == 0 {
-            Held::Table(TableFrame(pfn))
+            Held::Table(UnlinkedTable::regain(TableFrame(pfn)))
         } else {
             let count = if width == 1 { 1 } else { words[index + 1] };
             let rmap = if word & DELAYED == 0 { Rmap::Now } else { Rmap::Delayed };
@@ -189,10 +190,10 @@ impl<M: Machine> Pages<M> {
     }
 
     /// Takes a table in. Room for it was reserved.
-    pub(super) fn push_table(&mut self, table: TableFrame) {
+    pub(super) fn push_table(&mut self, table: &UnlinkedTable) {
         self.has_tables = true;
         let mut room = self.room();
-        room.push(table.0.0 << FRAME_SHIFT);
+        room.push(table.frame().0.0 << FRAME_SHIFT);
         let filled = room.filled();
         self.fill(filled);
     }

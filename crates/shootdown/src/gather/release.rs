@@ -1,15 +1,14 @@
 //! Letting go of what a gather holds, when its flush is complete.
 
-use super::{Gather, Held, UnlinkedTables, tables};
+use super::{Gather, Held, tables};
 use crate::{
-    addr::TableFrame,
-    call,
     counters::Counter,
     fix::Fix,
     frame::{FrameRun, FrameSink},
     machine::Machine,
     policy::{Policy, TableCustody},
-    walk,
+    table::UnlinkedTable,
+    walk::{self, WalksEnded},
 };
 
 /// Where others may be let run.
@@ -51,35 +50,32 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     }
 
     /// Takes custody of a table whose entry was recorded. If there is no room for it, it goes alone.
-    pub(super) fn hold_table(&mut self, table: TableFrame) {
+    pub(super) fn hold_table(&mut self, table: UnlinkedTable) {
         let m = self.m;
-        self.walks_may_go_on = true;
+        self.walks_ended = None;
         if !m.keeps(Fix::FlushBeforeFree) {
-            tables::free(m, table);
+            tables::free(m, table.quiesced(WalksEnded::new()));
         } else if M::Policy::TABLES == TableCustody::WithPages {
-            self.pages.push_table(table);
+            self.pages.push_table(&table);
         } else if self.tables.reserve(m) {
-            self.tables.push(table);
+            self.tables.push(&table);
         } else {
             if m.keeps(Fix::FlushWithoutRoom) {
                 self.flush_translations();
             }
-            if M::Policy::TABLES == TableCustody::Deferred {
-                m.count(Counter::Quiescence, 1);
-                call::rendezvous_all(m);
-            }
-            self.end_walks();
-            tables::free(m, table);
+            let proof =
+                if M::Policy::TABLES == TableCustody::Deferred { walk::quiesce_all(m) } else { self.end_walks() };
+            tables::free(m, table.quiesced(proof));
         }
     }
 
-    /// Waits for walks that take no lock, where nothing else does: a flush by interrupts has ended them, and who defers does.
-    fn end_walks(&mut self) {
-        let is_done = !self.walks_may_go_on || M::Policy::TABLES == TableCustody::Deferred;
-        if !is_done && self.m.keeps(Fix::QuiesceBeforeFree) {
-            walk::quiesce(self.m);
-        }
-        self.walks_may_go_on = false;
+    /// Waits for walks that take no lock, unless the flush has ended them.
+    fn end_walks(&mut self) -> WalksEnded {
+        let proof = self.walks_ended.unwrap_or_else(|| {
+            if self.m.keeps(Fix::QuiesceBeforeFree) { walk::quiesce(self.m) } else { WalksEnded::new() }
+        });
+        self.walks_ended = Some(proof);
+        proof
     }
 
     /// Takes what was delayed out of the reverse map.
@@ -95,29 +91,27 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     pub(super) fn release(&mut self, resched: Resched) {
         let (m, sink) = (self.m, self.sink);
         let mut chunk = Chunk { resched, n: 0 };
-        if self.pages.has_tables() || !self.tables.is_empty() {
-            self.end_walks();
-        }
-        if let Some(tables) = self.tables.take() {
+        let tables = self.tables.take();
+        if M::Policy::TABLES == TableCustody::Deferred {
+            if let Some(tables) = tables {
+                chunk.n = tables.count() as u64;
+                m.defer(tables);
+            }
+        } else if let Some(tables) = tables {
+            let proof = self.end_walks();
             chunk.n = tables.count() as u64;
-            let_go_of_tables(m, tables);
+            tables.free_quiescent(m, proof);
         }
+        // Only where tables are among the pages.
+        let proof = if self.pages.has_tables() { self.end_walks() } else { WalksEnded::new() };
         self.pages.drain(|held| {
             chunk.make_room(m, cost::<M>(&held));
             match held {
                 Held::Run(run, _) => release_run(m, sink, run),
-                Held::Table(table) => tables::free(m, table),
+                Held::Table(table) => tables::free(m, table.quiesced(proof)),
             }
         });
         chunk.end(m);
-    }
-}
-
-fn let_go_of_tables<M: Machine>(m: &M, tables: UnlinkedTables<M>) {
-    if M::Policy::TABLES == TableCustody::Deferred {
-        m.defer(tables);
-    } else {
-        tables.free(m);
     }
 }
 

@@ -2,10 +2,10 @@
 
 use crate::{
     addr::{Pfn, TableFrame},
-    call,
     counters::Counter,
     machine::Machine,
-    table,
+    table::{QuiescentTable, UnlinkedTable},
+    walk::{self, WalksEnded},
 };
 
 /// Page-table pages that no hardware walker reaches any more; a software walker that takes no lock may still be reading one.
@@ -29,8 +29,13 @@ impl<M: Machine> UnlinkedTables<M> {
     /// # Context
     /// When no software walker can be reading them. Does not sleep.
     pub fn free(self, m: &M) {
+        // Says the caller.
+        self.free_quiescent(m, WalksEnded::new());
+    }
+
+    pub(super) fn free_quiescent(self, m: &M, proof: WalksEnded) {
         for word in &self.batch.as_ref()[..self.n] {
-            free(m, TableFrame(Pfn(*word)));
+            free(m, UnlinkedTable::regain(TableFrame(Pfn(*word))).quiesced(proof));
         }
     }
 
@@ -40,17 +45,16 @@ impl<M: Machine> UnlinkedTables<M> {
     /// # Context
     /// As [`call::on_each`].
     pub fn free_after_rendezvous(self, m: &M) {
-        m.count(Counter::Quiescence, 1);
-        call::rendezvous_all(m);
-        self.free(m);
+        let proof = walk::quiesce_all(m);
+        self.free_quiescent(m, proof);
     }
 
     fn has_room(&self) -> bool {
         self.n < self.batch.as_ref().len()
     }
 
-    fn push(&mut self, table: TableFrame) {
-        self.batch.as_mut()[self.n] = table.0.0;
+    fn push(&mut self, table: &UnlinkedTable) {
+        self.batch.as_mut()[self.n] = table.frame().0.0;
         self.n += 1;
     }
 }
@@ -82,16 +86,11 @@ impl<M: Machine> Tables<M> {
     }
 
     /// Takes `table` in. Room for it was reserved.
-    pub(super) fn push(&mut self, table: TableFrame) {
+    pub(super) fn push(&mut self, table: &UnlinkedTable) {
         match &mut self.batch {
             Some(batch) => batch.push(table),
             None => unreachable!("no table may be held without room reserved for it"),
         }
-    }
-
-    /// Tells whether none are held.
-    pub(super) fn is_empty(&self) -> bool {
-        self.batch.as_ref().is_none_or(|batch| batch.n == 0)
     }
 
     /// Lets go of those that are held, if any are.
@@ -100,8 +99,8 @@ impl<M: Machine> Tables<M> {
     }
 }
 
-/// Frees a table that nothing reaches any more.
-pub(super) fn free<M: Machine>(m: &M, table: TableFrame) {
+/// Frees a table.
+pub(super) fn free<M: Machine>(m: &M, table: QuiescentTable) {
     m.count(Counter::TableReleased, 1);
-    table::destroy(m, table);
+    table.free(m);
 }

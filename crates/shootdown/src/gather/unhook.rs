@@ -230,10 +230,9 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         let (at, raw) = entry;
         self.make_room_for_table();
         self.become_live();
-        tables.clear(at, raw);
-        tables.entries_removed(at.table, 1);
+        let table = tables.unlink(at, raw, child);
         self.record(stale);
-        self.hold_table(child);
+        self.hold_table(table);
     }
 
     pub(super) fn stale_table(&self, page: Vpn, level: Level) -> Stale {

@@ -13,7 +13,7 @@ use crate::{
     share::Unsharing,
     stale::Stale,
     table::TablesGuard,
-    walk,
+    walk::{self, WalksEnded},
 };
 
 impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
@@ -112,20 +112,21 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         self.is_unsettled = false;
     }
 
-    fn end_owed_walks(&mut self) {
+    /// Waits for walks in tables that are to be used again, unless a flush has ended them.
+    pub(super) fn end_owed_walks(&mut self) -> WalksEnded {
         let m = self.m;
         let Some(n_more) = core::mem::take(&mut self.n_owed).checked_sub(1) else {
-            return;
+            return WalksEnded::new();
         };
         m.count(Counter::QuiescenceCoalesced, n_more);
         if !m.keeps(Fix::QuiesceBeforeReuse) {
-            return;
+            return WalksEnded::new();
         }
         if m.keeps(Fix::QuiesceForAllSharers) {
             // Those who walk for whoever has left the table before us are among them.
-            walk::quiesce(m);
+            walk::quiesce(m)
         } else {
-            walk::quiesce_space(m, self.space);
+            walk::quiesce_space(m, self.space)
         }
     }
 }

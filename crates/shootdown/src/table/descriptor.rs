@@ -109,7 +109,7 @@ pub(crate) fn create<M: Machine>(m: &M, level: Level) -> Result<TableFrame, NoFr
 ///
 /// # Panics
 /// If the page is no table, still has entries, or is reserved.
-pub(crate) fn destroy<M: Machine>(m: &M, table: TableFrame) {
+pub(super) fn destroy<M: Machine>(m: &M, table: TableFrame) {
     let descriptor = m.descriptor(table);
     assert!(!descriptor.is_reserved(m), "a reserved table is never freed");
     assert!(descriptor.n_entries(m) == 0, "a table with entries cannot be freed");

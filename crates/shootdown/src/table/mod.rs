@@ -1,14 +1,16 @@
 //! Page tables: the pages they are made of, finding and placing translations in them.
 //!
-//! `descriptor` owns the life of a table page; `tables` finds and maps under the page-table lock; `leaves` goes through a
+//! `descriptor` owns the life of a table page, `custody` its end; `tables` finds and maps under the page-table lock; `leaves` goes through a
 //! range. Taking translations
 //! *out* is not here but in [`gather`](crate::gather), since what comes out is still in somebody's TLB.
 
+mod custody;
 mod descriptor;
 mod leaves;
 mod tables;
 
-pub(crate) use descriptor::destroy;
+pub use custody::QuiescentTable;
+pub(crate) use custody::UnlinkedTable;
 pub use descriptor::{Descriptor, reserve};
 pub use leaves::Leaves;
 pub(crate) use leaves::Stretch;

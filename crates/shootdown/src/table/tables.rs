@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering::*;
 
-use super::{descriptor::create, leaves::Leaves};
+use super::{custody::UnlinkedTable, descriptor::create, leaves::Leaves};
 use crate::{
     addr::{EntryAt, Level, Pfn, TableFrame, Vpn, VpnRange},
     fix::Fix,
@@ -170,7 +170,7 @@ impl<M: Machine> TablesGuard<'_, M> {
         descriptor.n_entries(m) == 0 && !descriptor.is_reserved(m)
     }
 
-    pub(super) fn leaf(&self, at: EntryAt, page: Vpn, level: Level, raw: u64, frame: Pfn) -> Leaf<'_, M> {
+    pub(crate) fn leaf(&self, at: EntryAt, page: Vpn, level: Level, raw: u64, frame: Pfn) -> Leaf<'_, M> {
         Leaf { guard: self, at, page: page.align_down::<M::Format>(level), level, raw, frame }
     }
 
@@ -333,6 +333,16 @@ impl<M: Machine> TablesGuard<'_, M> {
         }
         m.store(At::Entry(at), 0, Release);
         raw
+    }
+}
+
+impl<M: Machine> TablesGuard<'_, M> {
+    /// Clears the pointer `raw` to a table.
+    #[track_caller]
+    pub(crate) fn unlink(&self, at: EntryAt, raw: u64, table: TableFrame) -> UnlinkedTable {
+        self.clear(at, raw);
+        self.entries_removed(at.table, 1);
+        UnlinkedTable(table)
     }
 }
 
