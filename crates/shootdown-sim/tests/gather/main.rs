@@ -3,6 +3,7 @@
 mod closed_forms;
 mod hooks;
 mod random;
+mod resize;
 mod variants;
 
 use std::cell::{Cell, RefCell};
