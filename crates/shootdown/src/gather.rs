@@ -22,7 +22,7 @@ pub use pages::MAX_BATCHES;
 use pages::{Held, Pages};
 pub(crate) use release::release_run;
 use tables::Tables;
-pub use tables::UnlinkedTables;
+pub use tables::{UnlinkedTables, WaitingTables};
 pub use unhook::{Rmap, Unhooked};
 
 use crate::{

@@ -91,7 +91,7 @@ pub struct PerCpu<M: Machine> {
     activity: Shared<M>,
     // How many asynchronous calls this CPU has made. This CPU's, with interrupts masked.
     n_calls: Own<M>,
-    // 1 while it walks tables without a lock, where walks are announced.
+    // One more than the epoch in which it has begun to walk tables without a lock, while it does, where walks are announced.
     walking: Shared<M>,
 }
 

@@ -9,18 +9,22 @@
 //! more: who unmaps a page clears its entry first, and then lets go of it. And who shares a page that he finds unpinned, as
 //! fork does, says so before he looks ([`Forking`]), since nothing else shows a pin that comes too late.
 
+mod fork;
+mod quiesce;
+
 use core::sync::atomic::Ordering::*;
+
+pub(crate) use fork::ForkCount;
+pub use fork::Forking;
+pub use quiesce::{Grace, WalksEnded, quiesce};
+pub(crate) use quiesce::{quiesce_all, quiesce_space};
 
 use crate::{
     addr::{EntryAt, Level, Pfn, TableFrame, Vpn, VpnRange},
-    call,
-    counters::Counter,
-    cpu::CpuSet,
     fix::Fix,
     format::{Attributes, Entry, EntryFormat},
-    machine::{At, Machine, Masked, Modify},
+    machine::{At, Machine, Masked},
     residency::Space,
-    word::Shared,
 };
 
 /// Who walks page tables without a lock, and how others find out.
@@ -124,7 +128,9 @@ impl<'m, M: Machine> Walking<'m, M> {
         assert!(m.walkers() != Walkers::None, "a lockless walk on a machine that has said that there are none");
         let masked = m.keeps(Fix::MaskWhileWalking).then(|| Masked::new(m));
         if m.walkers() == Walkers::Announced {
-            m.here().walking().store(m, 1, Relaxed);
+            // ORDER(walk/quiesce): whoever has begun this epoch has cleared his entries before.
+            let epoch = m.present().epoch().load(m, Acquire);
+            m.here().walking().store(m, epoch + 1, Relaxed);
             if m.keeps(Fix::FenceBeforeWalking) {
                 // ORDER(walk/quiesce): shown before the first entry is read; who wants to see walks ended has cleared the
                 // entry before he looks who walks. One of us sees the other. Needs the total order: store, then load, on
@@ -133,6 +139,11 @@ impl<'m, M: Machine> Walking<'m, M> {
             }
         }
         Walking { m, _masked: masked }
+    }
+
+    /// The epoch in which the walk has begun that a CPU shows, if it shows one.
+    fn epoch_of(shown: u64) -> Option<u64> {
+        shown.checked_sub(1)
     }
 
     /// Finds what a page of `space`, which this CPU has loaded, leads to. It may lead elsewhere, or nowhere, by the time
@@ -172,75 +183,6 @@ impl<M: Machine> Drop for Walking<'_, M> {
             self.m.here().walking().store(self.m, 0, Release);
         }
     }
-}
-
-/// The proof that lockless walks have ended which had begun before something was cleared: all of them, if it comes from
-/// [`quiesce`]; those of one address space, if it comes from [`Space::flush`].
-///
-/// Whoever wants to put something else into a table, and not only to free it, needs that before he goes on: to wait for it
-/// later, as with [`Machine::defer`], is no proof.
-#[derive(Clone, Copy, Debug)]
-pub struct WalksEnded(());
-
-impl WalksEnded {
-    /// For those who have seen to it.
-    pub(crate) const fn new() -> Self {
-        WalksEnded(())
-    }
-}
-
-/// Returns when every lockless walk has ended that had begun on another CPU when it was called: none of them has a pointer
-/// that was cleared before.
-///
-/// # Context
-/// As [`call::on_each`]; not in the middle of a walk.
-///
-/// # Ordering
-/// Pairs: `walk/quiesce`.
-#[doc(alias = "tlb_remove_table_sync_one")]
-pub fn quiesce<M: Machine>(m: &M) -> WalksEnded {
-    let mut others = m.present().load(m);
-    others.remove(m.cpu());
-    quiesce_on(m, &others)
-}
-
-/// The same by interrupting every other CPU, whoever the machine says walks: for tables that wait for any walker that masks
-/// interrupts.
-pub(crate) fn quiesce_all<M: Machine>(m: &M) -> WalksEnded {
-    m.count(Counter::Quiescence, 1);
-    call::rendezvous_all(m);
-    WalksEnded::new()
-}
-
-/// The same for CPUs that may have one address space loaded, and for no walk in another one.
-pub(crate) fn quiesce_space<M: Machine>(m: &M, space: &Space<M>) -> WalksEnded {
-    let mut resident = space.cpus.load(m, SeqCst);
-    resident.remove(m.cpu());
-    quiesce_on(m, &resident)
-}
-
-fn quiesce_on<M: Machine>(m: &M, cpus: &CpuSet<M::Cpus>) -> WalksEnded {
-    match m.walkers() {
-        Walkers::None => {}
-        Walkers::Unannounced => {
-            m.count(Counter::Quiescence, 1);
-            call::rendezvous(m, cpus);
-        }
-        Walkers::Announced => {
-            m.count(Counter::Quiescence, 1);
-            // ORDER(walk/quiesce): entries are cleared before anybody is asked whether he walks, see `Walking::begin`. A flush
-            // in between has done the same; not everybody comes from one.
-            m.fence(SeqCst);
-            call::rendezvous(m, &announced(m, cpus));
-        }
-    }
-    WalksEnded::new()
-}
-
-/// Those that show a walk.
-fn announced<M: Machine>(m: &M, cpus: &CpuSet<M::Cpus>) -> CpuSet<M::Cpus> {
-    // ORDER(walk/quiesce): who does not show it any more has read his last entry.
-    cpus.iter().filter(|cpu| m.per_cpu(*cpu).walking().load(m, Acquire) != 0).collect()
 }
 
 /// Finds a page of `space`, which this CPU has loaded, and pins its frame, without a lock.
@@ -370,72 +312,5 @@ fn descend<M: Machine>(m: &M, space: &Space<M>, page: Vpn) -> Result<(Option<Rea
                 level = level.below().ok_or(Refused::NotMapped)?;
             }
         }
-    }
-}
-
-/// How often forks of an address space have begun and ended, as a sequence: odd during one.
-pub(crate) struct ForkCount<M: Machine> {
-    sequence: Shared<M>,
-}
-
-impl<M: Machine> ForkCount<M> {
-    pub(crate) const fn new() -> Self {
-        ForkCount { sequence: Shared::ZERO }
-    }
-
-    pub(crate) fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
-        self.sequence.visit("space.forks", visitor);
-    }
-
-    fn before_pinning(&self, m: &M) -> Result<u64, Refused> {
-        // ORDER(pin/fork): the entries are read after this.
-        let sequence = self.sequence.load(m, Acquire);
-        if sequence.is_multiple_of(2) || !m.keeps(Fix::SayWhenForking) {
-            Ok(sequence)
-        } else {
-            Err(Refused::BeingForked)
-        }
-    }
-
-    fn is_after(&self, m: &M, was: u64) -> bool {
-        if !m.keeps(Fix::SayWhenForking) {
-            return true;
-        }
-        // ORDER(pin/fork): pinned before this is read; who forks has said so before he looks for pins. One of us sees the
-        // other. Needs the total order: store, then load, on both sides.
-        m.fence(SeqCst);
-        self.sequence.load(m, Relaxed) == was
-    }
-}
-
-/// A fork under way, or anything else that shares pages which it finds unpinned and makes them read-only: no lockless walk
-/// pins one meanwhile. Ends when it is dropped.
-#[doc(alias = "write_protect_seq")]
-#[must_use = "pages may be shared only while this lives"]
-pub struct Forking<'a, M: Machine> {
-    m: &'a M,
-    space: &'a Space<M>,
-}
-
-impl<'a, M: Machine> Forking<'a, M> {
-    /// Begins.
-    ///
-    /// # Context
-    /// Under a lock that keeps others from doing the same to this address space.
-    ///
-    /// # Ordering
-    /// Pairs: `pin/fork`.
-    pub fn begin(m: &'a M, space: &'a Space<M>) -> Self {
-        space.forks.sequence.update(m, Modify::Add(1), Relaxed);
-        // ORDER(pin/fork): said before pins are looked for, see `ForkCount::is_after`.
-        m.fence(SeqCst);
-        Forking { m, space }
-    }
-}
-
-impl<M: Machine> Drop for Forking<'_, M> {
-    fn drop(&mut self) {
-        // ORDER(pin/fork): entries are read-only, and flushed, before walks may pin again.
-        self.space.forks.sequence.update(self.m, Modify::Add(1), Release);
     }
 }

@@ -34,7 +34,7 @@ mod walk;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 100] = [
+pub static ALL: [&Scenario; 101] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -114,6 +114,7 @@ pub static ALL: [&Scenario; 100] = [
     &walk::INTERRUPTED,
     &walk::BROADCAST,
     &walk::ANNOUNCED,
+    &walk::DEFERRED,
     &walk::REUSED,
     &walk::FORKED,
     &everything::TICKS,

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::*;
 use shootdown::{
     Attributes, Counter, CpuId, Fix, Gather, Level, Machine, Pfn, Rmap, Vpn, VpnRange, call,
     page::{self, DropReference, References},
-    walk::{self, Forking, Pins, Purpose, Walkers},
+    walk::{self, Forking, Grace, Pins, Purpose, Walkers, Walking},
 };
 use shootdown_sim::smp::{Config, MemoryModel};
 
@@ -68,6 +68,43 @@ pub(super) static ANNOUNCED: Scenario = Scenario {
     ],
     ..BROADCAST
 };
+
+/// What is walked is a word: what a kernel does with it meanwhile makes no difference.
+pub(super) static DEFERRED: Scenario = Scenario {
+    name: "walk_deferred",
+    goal: "Something is freed after walks have ended that were under way, and one of them was not seen.",
+    method: "CPU 0 takes a word out, lets a time begin that walks take, and frees the word when that has passed; CPU 1 looks \
+             for it during a walk.",
+    machine: Config { memory: MemoryModel::Tso, ..TWO_CPUS },
+    setup: |m| {
+        call::arrive(m);
+        if m.cpu() == CpuId(0) {
+            m.scratch(LINK).store(m, 1, Relaxed);
+        }
+    },
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            m.scratch(LINK).store(m, 0, Relaxed);
+            let grace = Grace::begin(m);
+            m.spin(|m| grace.has_passed(m).then_some(()));
+            m.scratch(FREED).store(m, 1, Relaxed);
+        } else {
+            let walking = Walking::begin(m);
+            if m.scratch(LINK).load(m, Acquire) != 0 {
+                assert!(m.scratch(FREED).load(m, Relaxed) == 0, "what was found is freed");
+            }
+            drop(walking);
+        }
+    },
+    walkers: Walkers::Announced,
+    proves: &[Proof::of(Fix::FenceBeforeWalking, "panic")],
+    reaches: &[],
+    ..Scenario::BLANK
+};
+
+/// The words of `walk_deferred`: whether there is something, and whether it was freed.
+const LINK: usize = 0;
+const FREED: usize = 1;
 
 pub(super) static REUSED: Scenario = Scenario {
     name: "walk_reused_page",

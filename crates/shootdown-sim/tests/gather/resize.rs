@@ -191,5 +191,3 @@ fn without_walk_caches_in_mind_a_table_is_used_too_early() {
     gather.finish();
     assert!(!m.take_stale_accesses().is_empty());
 }
-
-

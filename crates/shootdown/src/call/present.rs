@@ -8,10 +8,15 @@ use crate::{
     fix::Fix,
     machine::{Invalidate, Machine, Masked},
     residency,
+    word::Shared,
 };
 
-/// The CPUs that take part. The kernel places one, see [`Machine::present`].
-pub struct Present<M: Machine>(CpuMask<M>);
+/// The CPUs that take part, and in which epoch they do. The kernel places one, see [`Machine::present`].
+pub struct Present<M: Machine> {
+    cpus: CpuMask<M>,
+    // Counts how often somebody has begun to wait for lockless walks without waiting.
+    epoch: Shared<M>,
+}
 
 impl<M: Machine> Default for Present<M> {
     fn default() -> Self {
@@ -22,17 +27,22 @@ impl<M: Machine> Default for Present<M> {
 impl<M: Machine> Present<M> {
     /// Says that no CPU takes part yet.
     pub const fn new() -> Self {
-        Present(CpuMask::new())
+        Present { cpus: CpuMask::new(), epoch: Shared::ZERO }
     }
 
     /// Shows the words to `visitor`.
     pub fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
-        self.0.visit("present", visitor);
+        self.cpus.visit("present", visitor);
+        self.epoch.visit("walk.epoch", visitor);
+    }
+
+    pub(crate) const fn epoch(&self) -> &Shared<M> {
+        &self.epoch
     }
 
     pub(crate) fn load(&self, m: &M) -> CpuSet<M::Cpus> {
         // ORDER(depart/post), ORDER(arrive/shootdown): whoever relies on it has ordered it after something else.
-        self.0.load(m, Relaxed)
+        self.cpus.load(m, Relaxed)
     }
 }
 
@@ -50,7 +60,7 @@ pub fn arrive<M: Machine>(m: &M) {
     let _masked = Masked::new(m);
     // ORDER(arrive/shootdown): we take part before our TLB is emptied. Who does not see us yet has changed its entries
     // before that. Needs the total order: store, then the walks that follow.
-    m.present().0.add(m, m.cpu(), SeqCst);
+    m.present().cpus.add(m, m.cpu(), SeqCst);
     m.here().reset(m);
     if m.keeps(Fix::WipeOnArrival) {
         m.invalidate(Invalidate::EveryTag);
@@ -73,7 +83,7 @@ pub fn depart<M: Machine>(m: &M) {
     residency::leave(m);
     // ORDER(depart/post): Relaxed, since the exchange that empties the inbox for the last time releases it. A sender whose
     // request that exchange does not take has changed the inbox after it, and acquired this.
-    m.present().0.remove(m, m.cpu(), Relaxed);
+    m.present().cpus.remove(m, m.cpu(), Relaxed);
     if m.keeps(Fix::AnswerOnDeparture) {
         drain(m, m.here().inbox());
     }

@@ -5,7 +5,7 @@ use crate::{
     counters::Counter,
     machine::Machine,
     table::{QuiescentTable, UnlinkedTable},
-    walk::{self, WalksEnded},
+    walk::{self, Grace, WalksEnded},
 };
 
 /// Page-table pages that no hardware walker reaches any more; a software walker that takes no lock may still be reading one.
@@ -49,6 +49,14 @@ impl<M: Machine> UnlinkedTables<M> {
         self.free_quiescent(m, proof);
     }
 
+    /// Lets them wait for the walks that may have begun by now, where walks are [announced](crate::walk::Walkers::Announced).
+    ///
+    /// # Context
+    /// As [`Grace::begin`].
+    pub fn wait(self, m: &M) -> WaitingTables<M> {
+        WaitingTables { grace: Grace::begin(m), tables: self }
+    }
+
     fn has_room(&self) -> bool {
         self.n < self.batch.as_ref().len()
     }
@@ -56,6 +64,34 @@ impl<M: Machine> UnlinkedTables<M> {
     fn push(&mut self, table: &UnlinkedTable) {
         self.batch.as_mut()[self.n] = table.frame().0.0;
         self.n += 1;
+    }
+}
+
+/// Page-table pages that are freed when the walks have ended that may be reading them. Nobody is interrupted for it; the
+/// kernel keeps them, and tries now and then.
+///
+/// Dropping it leaks them.
+#[must_use = "tables that are not freed leak"]
+pub struct WaitingTables<M: Machine> {
+    tables: UnlinkedTables<M>,
+    grace: Grace,
+}
+
+impl<M: Machine> WaitingTables<M> {
+    /// Frees them if the walks have ended, or gives them back.
+    ///
+    /// # Context
+    /// Any, but not in the middle of a walk. Does not sleep or wait.
+    ///
+    /// # Errors
+    /// Themselves: somebody is still walking.
+    pub fn try_free(self, m: &M) -> Result<(), Self> {
+        if self.grace.has_passed(m) {
+            self.tables.free(m);
+            Ok(())
+        } else {
+            Err(self)
+        }
     }
 }
 
