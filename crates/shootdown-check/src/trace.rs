@@ -311,8 +311,14 @@ fn speculates(hardware: &Hardware, cpu: CpuId, walk: Walk) -> String {
         Walk::ToCache { index } => format!("~ caches the table below root entry {index}"),
         Walk::ToTlb { page, from } => {
             let from = if from == WalkFrom::Cache { ", through the cached table" } else { "" };
-            match after.cpu(cpu).translations(page).next().filter(|_| is_possible) {
-                Some(to) => format!("~ caches page {} in frame {}{from}", page.0, to.frame.0),
+            let held = |hardware: &Hardware| hardware.cpu(cpu).translations(page);
+            // It may have had one of another size, which stays.
+            let is_new = |to: &Translation| held(hardware).all(|other| other != *to);
+            match held(&after).find(is_new).or_else(|| held(&after).next()).filter(|_| is_possible) {
+                Some(to) => {
+                    let size = if to.is_large { ", large" } else { "" };
+                    format!("~ caches page {} in frame {}{size}{from}", page.0, to.frame.0)
+                }
                 None => format!("~ walks to page {}{from}", page.0),
             }
         }

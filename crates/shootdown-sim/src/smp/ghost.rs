@@ -1,14 +1,14 @@
 //! What the machine knows that no real one does: who may reach what, and whether nothing got lost.
 
-use shootdown::{CpuId, Entry, EntryAt, EntryFormat, Level, Pfn, TableFrame, Vpn, VpnRange, arch::tiny::Tiny};
+use shootdown::{CpuId, EntryAt, EntryFormat, Level, Pfn, TableFrame, Vpn, VpnRange, arch::tiny::Tiny};
 
 use super::{
-    frame::{Frame, FrameKind},
+    frame::{Frame, FrameKind, led_to},
     hardware::Hardware,
     operation::Location,
     tlb::{Standing, Translation},
     violation::Violation,
-    walk::translation,
+    walk::{table_in, translation},
 };
 
 impl Hardware {
@@ -46,7 +46,7 @@ impl Hardware {
         if place.kind == FrameKind::Free {
             return Err(Violation::DoubleFree { frame });
         }
-        if place.kind != kind {
+        if place.kind.is_table() != kind.is_table() {
             return Err(Violation::WrongFree { frame });
         }
         *place = Frame::default();
@@ -95,15 +95,12 @@ impl Hardware {
     /// What loads of `cpu` find in the tables, its own stores included.
     fn leaf_seen_by(&self, cpu: CpuId, root: TableFrame, page: Vpn) -> Option<Translation> {
         let read = |table: TableFrame, level: Level| {
-            let raw = self.peek_from(cpu, Location::Entry(EntryAt { table, index: page.index::<Tiny>(level) }));
-            (raw, Tiny::decode(raw, level))
+            self.peek_from(cpu, Location::Entry(EntryAt { table, index: page.index::<Tiny>(level) }))
         };
-        let (_, Entry::Table(table)) = read(root, Tiny::ROOT) else {
-            return None;
-        };
-        match read(table, Level::LEAF) {
-            (raw, Entry::Leaf(frame)) if Tiny::attributes(raw).user => Some(translation(raw, frame)),
-            (_, Entry::Leaf(_) | Entry::Table(_) | Entry::Absent) => None,
+        let at_root = read(root, Tiny::ROOT);
+        match table_in(at_root) {
+            Some(table) => translation(read(TableFrame(table), Level::LEAF), Level::LEAF, page),
+            None => translation(at_root, Tiny::ROOT, page),
         }
     }
 
@@ -162,11 +159,10 @@ impl Hardware {
 
     /// The entries in memory that lead to `frame`.
     fn entries_to(&self, frame: Pfn) -> impl Iterator<Item = u64> + '_ {
-        let tables = self.frames.iter().filter(|table| table.kind == FrameKind::Table);
-        let entries = tables.flat_map(|table| table.entries).map(u64::from);
-        entries.filter(move |raw| match Tiny::decode(*raw, Level::LEAF) {
-            Entry::Leaf(to) | Entry::Table(TableFrame(to)) => to == frame,
-            Entry::Absent => false,
+        let tables = self.frames.iter().filter(|table| table.kind.is_table());
+        tables.flat_map(move |table| {
+            let entries = table.entries.into_iter().map(u64::from);
+            entries.filter(move |raw| led_to(*raw, table.level()).contains(&frame.0))
         })
     }
 }

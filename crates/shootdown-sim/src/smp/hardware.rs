@@ -2,10 +2,11 @@
 
 use std::{
     hash::{Hash, Hasher},
+    ops::Range,
     sync::atomic::Ordering::{self, Relaxed, SeqCst},
 };
 
-use shootdown::{CpuId, Entry, EntryAt, EntryFormat, Invalidate, Level, Modify, Pfn, TableFrame, arch::tiny::Tiny};
+use shootdown::{CpuId, EntryAt, EntryFormat, Invalidate, Modify, Pfn, TableFrame, arch::tiny::Tiny};
 
 use super::{
     ENTRIES, FRAMES, MAX_CPUS, MAX_DEPTH,
@@ -13,7 +14,7 @@ use super::{
     broadcast::InFlight,
     config::{Config, MemoryModel, TlbModel},
     cpu::Cpu,
-    frame::{Frame, FrameKind, MaybeFrame},
+    frame::{Frame, FrameKind, MaybeFrame, led_to},
     operation::{Location, Needs, Operation, releases},
     violation::Violation,
     words::Words,
@@ -121,12 +122,19 @@ impl Hardware {
         match location {
             Location::Word(word) => self.words.set(word, value),
             Location::Entry(at) => {
-                self.frame_mut(at.table.0).entries[at.index] = u8::try_from(value).expect("an entry is one byte");
-                if let Entry::Leaf(frame) | Entry::Table(TableFrame(frame)) = Tiny::decode(value, Level::LEAF)
-                    && let Some(frame) = self.frames.get_mut(frame.0 as usize)
-                {
-                    frame.was_mapped = true;
-                }
+                let table = self.frame_mut(at.table.0);
+                table.entries[at.index] = u8::try_from(value).expect("an entry is one byte");
+                let level = table.level();
+                self.note_mapped(led_to(value, level));
+            }
+        }
+    }
+
+    /// Notes that some entry leads to these frames, as far as there are such.
+    fn note_mapped(&mut self, frames: Range<u64>) {
+        for frame in frames {
+            if let Some(frame) = self.frames.get_mut(frame as usize) {
+                frame.was_mapped = true;
             }
         }
     }
@@ -134,7 +142,7 @@ impl Hardware {
     /// Checks that code that goes to `at` goes to a word, or to an entry of a table.
     fn check_entry(&self, cpu: CpuId, at: Location) -> Result<(), Violation> {
         match at {
-            Location::Entry(at) if self.frame(at.table.0).kind != FrameKind::Table => {
+            Location::Entry(at) if !self.frame(at.table.0).kind.is_table() => {
                 Err(Violation::EntryOfNoTable { cpu, frame: at.table.0 })
             }
             _ => Ok(()),
@@ -417,6 +425,7 @@ impl Hardware {
     }
 
     fn load_root(&mut self, cpu: CpuId, root: Option<TableFrame>) {
+        root.into_iter().for_each(|root| self.note_root(root));
         let has_tags = self.config.has_tags;
         let here = self.cpu_mut(cpu);
         here.root = root.map_or(MaybeFrame::NONE, |table| MaybeFrame::of(table.0));
@@ -426,6 +435,7 @@ impl Hardware {
     }
 
     fn load_tagged(&mut self, cpu: CpuId, root: TableFrame, tag: u8, keeps: bool) -> Result<(), Violation> {
+        self.note_root(root);
         let here = self.cpu_mut(cpu);
         (here.tag, here.root) = (tag, MaybeFrame::of(root.0));
         let was = std::mem::replace(&mut here.roots[usize::from(tag)], here.root);
@@ -439,6 +449,16 @@ impl Hardware {
             return Err(Violation::WalkerInFreedTable { cpu, table });
         }
         if here.runs_user { self.check_standing_of_all(cpu) } else { Ok(()) }
+    }
+
+    /// Notes that a table is a root, so that its leaves are large.
+    fn note_root(&mut self, root: TableFrame) {
+        let table = self.frame_mut(root.0);
+        if table.kind == FrameKind::Table {
+            table.kind = FrameKind::Root;
+            let entries = table.entries;
+            entries.into_iter().for_each(|raw| self.note_mapped(led_to(u64::from(raw), Tiny::ROOT)));
+        }
     }
 
     fn kick(&mut self, targets: u64) {

@@ -62,7 +62,7 @@ pub enum Violation {
         /// The frame.
         frame: Pfn,
     },
-    /// A walker found a translation to a frame that is not a data frame.
+    /// A walker found a translation to a frame that is not a data frame, or a large one that begins at an odd frame.
     MappedNoData {
         /// The CPU.
         cpu: CpuId,

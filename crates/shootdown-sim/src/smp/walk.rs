@@ -149,9 +149,10 @@ impl Hardware {
     }
 
     fn check_data(&self, cpu: CpuId, page: Vpn, found: Found) -> Result<(), Violation> {
-        let frame = found.translation.frame;
+        let Translation { frame, is_large, .. } = found.translation;
+        let is_aligned = !is_large || frame.0 % ENTRIES as u64 == page.0 % ENTRIES as u64;
         match self.frames.get(frame.0 as usize) {
-            Some(place) if place.kind == FrameKind::Data => Ok(()),
+            Some(place) if place.kind == FrameKind::Data && is_aligned => Ok(()),
             _ => Err(Violation::MappedNoData { cpu, page, frame }),
         }
     }
@@ -160,60 +161,87 @@ impl Hardware {
     /// has and the root has not.
     pub(super) fn walks(&self, cpu: CpuId, page: Vpn) -> impl Iterator<Item = Walked> + '_ {
         let index = page.index::<Tiny>(Tiny::ROOT);
-        let at_root = self.table_from_root(cpu, index);
-        let cached = self.cpu(cpu).tlb().tables(index).filter(move |table| at_root != Ok(Some(*table)));
-        let from_root = at_root.and_then(|table| self.leaf_below(cpu, page, table));
-        std::iter::once(from_root).chain(cached.map(move |table| self.leaf_below(cpu, page, Some(table))))
+        let at_root = self.root_entry(cpu, index);
+        let table = at_root.ok().and_then(table_in);
+        let cached = self.cpu(cpu).tlb().tables(index).filter(move |cached| Some(*cached) != table);
+        let from_root = at_root.and_then(|raw| self.leaf_from(cpu, page, raw));
+        std::iter::once(from_root).chain(cached.map(move |table| self.leaf_below(cpu, page, table)))
     }
 
     fn table_from_root(&self, cpu: CpuId, index: usize) -> Result<Option<Pfn>, Violation> {
-        let Some(root) = self.cpu(cpu).root() else {
-            return Ok(None);
-        };
-        match self.walker_reads(cpu, EntryAt { table: TableFrame(root), index }, Tiny::ROOT)?.1 {
-            Entry::Table(table) => Ok(Some(table.0)),
-            Entry::Absent | Entry::Leaf(_) => Ok(None),
-        }
+        self.root_entry(cpu, index).map(table_in)
     }
 
     /// What a walk of `cpu` to `page` comes to.
     fn find_leaf(&self, cpu: CpuId, page: Vpn, from: WalkFrom) -> Walked {
         let index = page.index::<Tiny>(Tiny::ROOT);
-        let table = match from {
-            WalkFrom::Root => self.table_from_root(cpu, index)?,
-            WalkFrom::Cache => self.cpu(cpu).tlb().tables(index).next(),
-        };
-        self.leaf_below(cpu, page, table)
-    }
-
-    fn leaf_below(&self, cpu: CpuId, page: Vpn, table: Option<Pfn>) -> Walked {
-        let Some(table) = table else {
-            return Ok(None);
-        };
-        let at = EntryAt { table: TableFrame(table), index: page.index::<Tiny>(Level::LEAF) };
-        match self.walker_reads(cpu, at, Level::LEAF)? {
-            (raw, Entry::Leaf(frame)) if Tiny::attributes(raw).user => {
-                let is_accessed = !self.config.sets_accessed || Tiny::attributes(raw).accessed;
-                Ok(Some(Found { at, translation: translation(raw, frame), is_accessed }))
+        match from {
+            WalkFrom::Root => self.leaf_from(cpu, page, self.root_entry(cpu, index)?),
+            WalkFrom::Cache => {
+                let cached = self.cpu(cpu).tlb().tables(index).next();
+                cached.map_or(Ok(None), |table| self.leaf_below(cpu, page, table))
             }
-            (_, Entry::Leaf(_) | Entry::Absent | Entry::Table(_)) => Ok(None),
         }
     }
 
-    fn walker_reads(&self, cpu: CpuId, at: EntryAt, level: Level) -> Result<(u64, Entry), Violation> {
-        let Some(frame) = self.frames.get(at.table.0.0 as usize).filter(|frame| frame.kind == FrameKind::Table) else {
+    /// What a walk to `page` comes to that has read `raw` in the root: what is not a table may be a large leaf.
+    fn leaf_from(&self, cpu: CpuId, page: Vpn, raw: u64) -> Walked {
+        match (table_in(raw), self.cpu(cpu).root()) {
+            (Some(table), _) => self.leaf_below(cpu, page, table),
+            (None, Some(root)) => Ok(self.found(root, Tiny::ROOT, page, raw)),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn leaf_below(&self, cpu: CpuId, page: Vpn, table: Pfn) -> Walked {
+        let at = EntryAt { table: TableFrame(table), index: page.index::<Tiny>(Level::LEAF) };
+        self.walker_reads(cpu, at).map(|raw| self.found(table, Level::LEAF, page, raw))
+    }
+
+    /// What a walk to `page` has found that has read `raw` in a table of this level.
+    fn found(&self, table: Pfn, level: Level, page: Vpn, raw: u64) -> Option<Found> {
+        let translation = translation(raw, level, page)?;
+        let at = EntryAt { table: TableFrame(table), index: page.index::<Tiny>(level) };
+        let is_accessed = !self.config.sets_accessed || Tiny::attributes(raw).accessed;
+        Some(Found { at, translation, is_accessed })
+    }
+
+    /// What a walker of `cpu` reads in the root, or nothing if none is loaded.
+    fn root_entry(&self, cpu: CpuId, index: usize) -> Result<u64, Violation> {
+        let root = self.cpu(cpu).root().map(TableFrame);
+        root.map_or(Ok(0), |table| self.walker_reads(cpu, EntryAt { table, index }))
+    }
+
+    fn walker_reads(&self, cpu: CpuId, at: EntryAt) -> Result<u64, Violation> {
+        let Some(frame) = self.frames.get(at.table.0.0 as usize).filter(|frame| frame.kind.is_table()) else {
             return Err(Violation::WalkedNoTable { cpu, frame: at.table.0 });
         };
-        let raw = match self.config.walker_forwards {
+        Ok(match self.config.walker_forwards {
             true => self.peek_from(cpu, Location::Entry(at)),
             false => u64::from(frame.entries[at.index]),
-        };
-        Ok((raw, Tiny::decode(raw, level)))
+        })
     }
 }
 
-/// What a TLB remembers of the leaf `raw`.
-pub(super) fn translation(raw: u64, frame: Pfn) -> Translation {
+/// The table that an entry of the root points at.
+pub(super) fn table_in(raw: u64) -> Option<Pfn> {
+    match Tiny::decode(raw, Tiny::ROOT) {
+        Entry::Table(table) => Some(table.0),
+        Entry::Leaf(_) | Entry::Absent => None,
+    }
+}
+
+/// What a TLB remembers of `page` from an entry of this level, if that is a leaf that user mode may use.
+pub(super) fn translation(raw: u64, level: Level, page: Vpn) -> Option<Translation> {
     let attributes = Tiny::attributes(raw);
-    Translation { frame, is_writable: attributes.writable, is_dirty: attributes.dirty, standing: Standing::Good }
+    match Tiny::decode(raw, level) {
+        Entry::Leaf(first) if attributes.user => Some(Translation {
+            frame: Pfn(first.0 + page.0 % level.pages::<Tiny>()),
+            is_large: level != Level::LEAF,
+            is_writable: attributes.writable,
+            is_dirty: attributes.dirty,
+            standing: Standing::Good,
+        }),
+        Entry::Leaf(_) | Entry::Table(_) | Entry::Absent => None,
+    }
 }
