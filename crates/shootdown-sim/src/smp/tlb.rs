@@ -231,6 +231,11 @@ impl Tlb {
         pages.flat_map(|page| self.of_page(page).map(move |translation| (page, translation)))
     }
 
+    /// Tells whether it has one for `page` that is not of this one's size.
+    pub(super) fn has_other_size(&self, page: Vpn, translation: Translation) -> bool {
+        self.of_page(page).any(|other| other.is_large != translation.is_large)
+    }
+
     /// The tables that it has pointers to from this root entry.
     pub(super) fn tables(&self, index: usize) -> impl Iterator<Item = Pfn> + use<> {
         self.tables[index].iter()

@@ -87,7 +87,7 @@ impl Hardware {
     /// Takes a leaf that a walk found into the TLB. Reading it, checking it and setting its accessed bit are one locked
     /// operation.
     pub(super) fn fill(&mut self, cpu: CpuId, page: Vpn, found: Found) -> Result<(), Violation> {
-        self.check_data(cpu, page, found)?;
+        self.check_found(cpu, page, found, self.cpu(cpu).tlb())?;
         if !found.is_accessed {
             self.mark(cpu, found.at, |attributes| Attributes { accessed: true, ..attributes });
         }
@@ -140,7 +140,7 @@ impl Hardware {
             for walked in self.walks(cpu, page) {
                 // Where there are accessed bits, to set one is something that happens.
                 if let Some(found) = walked?.filter(|found| found.is_accessed) {
-                    self.check_data(cpu, page, found)?;
+                    self.check_found(cpu, page, found, &tlb)?;
                     tlb.remember(TlbModel::MaySets, page, found.translation);
                 }
             }
@@ -148,7 +148,11 @@ impl Hardware {
         Ok(tlb)
     }
 
-    fn check_data(&self, cpu: CpuId, page: Vpn, found: Found) -> Result<(), Violation> {
+    /// Checks a leaf that `tlb` is about to take in.
+    fn check_found(&self, cpu: CpuId, page: Vpn, found: Found, tlb: &Tlb) -> Result<(), Violation> {
+        if self.config.forbids_two_sizes && tlb.has_other_size(page, found.translation) {
+            return Err(Violation::TwoSizes { cpu, page });
+        }
         let Translation { frame, is_large, .. } = found.translation;
         let is_aligned = !is_large || frame.0 % ENTRIES as u64 == page.0 % ENTRIES as u64;
         match self.frames.get(frame.0 as usize) {

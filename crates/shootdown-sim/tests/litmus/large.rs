@@ -243,3 +243,58 @@ fn a_large_leaf_keeps_both_of_its_frames() {
     );
     assert_eq!(end(&[&other[..], &[Operation::LoadRoot(Some(never_loaded))]].concat()), Ok(()));
 }
+
+/// For an entry that was this and becomes that: what goes wrong where two sizes are an error, if this is how it is done while
+/// another CPU uses both pages. Where they are none nothing may.
+fn change_size(config: Config, from: u64, steps: &[Operation]) -> Vec<Violation> {
+    let cpus: [&[Operation]; 2] = [steps, &[READ, READ_BUDDY]];
+    assert_eq!(explore(config, from, &cpus).violations, []);
+    explore(Config { forbids_two_sizes: true, ..config }, from, &cpus).violations
+}
+
+fn is_two_sizes(violations: &[Violation]) -> bool {
+    assert!(violations.iter().all(|violation| matches!(violation, Violation::TwoSizes { .. })), "{violations:?}");
+    !violations.is_empty()
+}
+
+/// AMD erratum 383; Arm ARM, "break-before-make": there the size must not change in one step, neither way.
+#[test]
+fn two_sizes_at_once_are_a_violation_where_they_are_forbidden() {
+    for (from, to) in [(small(), large(Attributes::USER_READ)), (large(Attributes::USER_READ), small())] {
+        assert!(is_two_sizes(&change_size(machine(Sc), from, &[store(ROOT_ENTRY, to)])));
+        // What comes after it comes too late.
+        let late = [store(ROOT_ENTRY, to), Operation::Broadcast(None, Invalidate::All), Operation::Complete];
+        assert!(is_two_sizes(&change_size(machine(Sc), from, &late)));
+    }
+    for config in models() {
+        let mut hardware = prepare(Config { forbids_two_sizes: true, ..config }, small(), Attributes::USER_READ);
+        let collapse = [READ_BUDDY, store(ROOT_ENTRY, large(Attributes::USER_READ)), READ_BUDDY];
+        let found = perform(&mut hardware, &collapse);
+        // Exact fills use what is there; in a may-set it is there too that a walk could have gone to the new entry.
+        let first =
+            if config.tlb == TlbModel::Fills { Ok(()) } else { Err(Violation::TwoSizes { cpu: CPU, page: PAGE }) };
+        assert_eq!(found, first);
+    }
+}
+
+/// Arm ARM, "break-before-make": the old entry is cleared, invalidated and completed, and then comes the new one.
+#[test]
+fn an_entry_that_is_broken_before_it_is_made_has_one_size_at_a_time() {
+    let to_large = (small(), large(Attributes::USER_READ));
+    let to_small = (large(Attributes::USER_READ), small());
+    let config = Config { caches_walks: true, ..machine(Sc) };
+    let breaks = |(from, to): (u64, u64), between: &[Operation]| {
+        let steps = [&[store(ROOT_ENTRY, 0)], between, &[store(ROOT_ENTRY, to)]].concat();
+        is_two_sizes(&change_size(config, from, &steps))
+    };
+    let complete = Operation::Complete;
+    let [leaf, buddy_leaf] = [PAGE, BUDDY].map(|page| Operation::Broadcast(None, Invalidate::Leaf(page, HINT)));
+    let [walk, buddy_walk] = [PAGE, BUDDY].map(|page| Operation::Broadcast(None, Invalidate::Walk(page, HINT)));
+    assert!(!breaks(to_small, &[leaf, complete]), "one invalidation for a large leaf");
+    assert!(!breaks(to_large, &[walk, buddy_walk, complete]), "one for each small one");
+    assert!(breaks(to_large, &[walk, complete]), "the other page stays");
+    assert!(breaks(to_large, &[leaf, buddy_leaf, complete]), "what the walk cache leads to comes back");
+    for not_enough in [&[][..], &[leaf], &[INVALIDATE_LEAF, complete]] {
+        assert!(breaks(to_small, not_enough), "{not_enough:?}");
+    }
+}
