@@ -3,6 +3,7 @@
 use shootdown::{CpuId, EntryAt, EntryFormat, Level, Pfn, TableFrame, Vpn, VpnRange, arch::tiny::Tiny};
 
 use super::{
+    FRAMES,
     frame::{Frame, FrameKind, led_to},
     hardware::Hardware,
     operation::Location,
@@ -24,8 +25,17 @@ impl Hardware {
         Ok(())
     }
 
+    /// Takes what a leaf of this level maps back, whether it was taken as one or frame by frame.
+    pub(super) fn free_data(&mut self, first: Pfn, level: Level) -> Result<(), Violation> {
+        let n_frames = level.pages::<Tiny>();
+        if !first.0.is_multiple_of(n_frames) || first.0 + n_frames > FRAMES as u64 {
+            return Err(Violation::WrongFree { frame: first });
+        }
+        (first.0..first.0 + n_frames).map(Pfn).try_for_each(|frame| self.free_data_frame(frame))
+    }
+
     /// Takes a data frame back. No CPU that runs user code may be able to go there; others must forget it before they do.
-    pub(super) fn free_data(&mut self, frame: Pfn) -> Result<(), Violation> {
+    fn free_data_frame(&mut self, frame: Pfn) -> Result<(), Violation> {
         if self.is_dirt_lost(frame) {
             return Err(Violation::LostStore { frame });
         }

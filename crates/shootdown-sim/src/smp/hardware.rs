@@ -6,7 +6,7 @@ use std::{
     sync::atomic::Ordering::{self, Relaxed, SeqCst},
 };
 
-use shootdown::{CpuId, EntryAt, EntryFormat, Invalidate, Modify, Pfn, TableFrame, arch::tiny::Tiny};
+use shootdown::{CpuId, EntryAt, EntryFormat, Invalidate, Level, Modify, Pfn, TableFrame, arch::tiny::Tiny};
 
 use super::{
     ENTRIES, FRAMES, MAX_CPUS, MAX_DEPTH,
@@ -346,9 +346,9 @@ impl Hardware {
             Operation::AskClock => return Ok(u64::from(outcome)),
             Operation::AllocTable if outcome != 0 => {}
             Operation::AllocTable => return Ok(self.allocate_table(cpu)),
-            Operation::AllocFrame => return Ok(self.allocate(FrameKind::Data)),
+            Operation::AllocFrame(level) => return Ok(self.allocate(FrameKind::Data, level)),
             Operation::FreeTable(table) => self.free_table(table.0)?,
-            Operation::FreeFrame(frame) => self.free_data(frame)?,
+            Operation::FreeFrame(first, level) => self.free_data(first, level)?,
             Operation::AllocBatch => return Ok(u64::from(outcome == 0)),
             Operation::Access(page, access) => return self.access(cpu, page, access, usize::from(outcome)),
             Operation::Choose(_) => return Ok(u64::from(outcome)),
@@ -470,7 +470,7 @@ impl Hardware {
 
     /// Takes a table and zeroes it, with stores as any others.
     fn allocate_table(&mut self, cpu: CpuId) -> u64 {
-        let number = self.allocate(FrameKind::Table);
+        let number = self.allocate(FrameKind::Table, Level::LEAF);
         if self.config.memory != MemoryModel::Sc
             && let Some(table) = number.checked_sub(1).map(|frame| TableFrame(Pfn(frame)))
         {
@@ -482,12 +482,17 @@ impl Hardware {
         number
     }
 
-    /// The lowest free frame's number plus one: which frame it is must not depend on anything else.
-    fn allocate(&mut self, kind: FrameKind) -> u64 {
-        let Some(number) = self.frames.iter().position(|frame| frame.kind == FrameKind::Free) else {
+    /// Takes the lowest free frame, or aligned frames of a higher level that are all free. Returns the first number plus
+    /// one: which frames they are must not depend on anything else.
+    fn allocate(&mut self, kind: FrameKind, level: Level) -> u64 {
+        let n_frames = level.pages::<Tiny>() as usize;
+        let mut aligned = (0..).step_by(n_frames).zip(self.frames.chunks_exact_mut(n_frames));
+        let Some((first, frames)) =
+            aligned.find(|(_, frames)| frames.iter().all(|frame| frame.kind == FrameKind::Free))
+        else {
             return 0;
         };
-        self.frames[number] = Frame { kind, ..Frame::default() };
-        number as u64 + 1
+        frames.fill(Frame { kind, ..Frame::default() });
+        first + 1
     }
 }

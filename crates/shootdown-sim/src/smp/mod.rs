@@ -6,7 +6,7 @@
 //! Nothing here knows the protocol: what the library's words mean is the library's business.
 //!
 //! The geometry is that of [`Tiny`]: two levels of two entries. What differs between architectures is in [`Config`].
-//! `tests/litmus.rs` holds the machine to what manuals and published models allow and forbid.
+//! `tests/litmus` holds the machine to what manuals and published models allow and forbid.
 //!
 //! **Memory.** Loads are performed in program order. Stores reach memory at once, in order, or in order for each place
 //! ([`MemoryModel`]); words and entries alike. Changes in one step are at once, or those of words late ([`Config`]). Owned words, user data and the ghosts' accounts are not buffered.

@@ -100,7 +100,7 @@ pub enum Violation {
         /// The frame.
         frame: Pfn,
     },
-    /// A table was given back as data, or data as a table.
+    /// A table was given back as data, data as a table, or one frame after another that are no pair as a large one.
     WrongFree {
         /// The frame.
         frame: Pfn,

@@ -46,10 +46,9 @@ fn prepare(config: Config, root_entry: u64, attributes: Attributes) -> Hardware 
     for operation in [
         Operation::AllocTable,
         Operation::AllocTable,
-        Operation::AllocFrame,
-        Operation::AllocFrame,
-        Operation::AllocFrame,
-        Operation::AllocFrame,
+        Operation::AllocFrame(LARGE),
+        Operation::AllocFrame(Level::LEAF),
+        Operation::AllocFrame(Level::LEAF),
         store(LEAF, leaf(SINGLES[0], attributes)),
         store(BUDDY_LEAF, leaf(SINGLES[1], attributes)),
         store(ROOT_ENTRY, root_entry),
@@ -211,10 +210,68 @@ fn both_frames_of_a_large_leaf_must_be_data_and_begin_at_an_even_one() {
         perform(&mut hardware, &[freed, &[access]].concat())
     };
     let no_data = |page, frame| Err(Violation::MappedNoData { cpu: CPU, page, frame });
-    assert_eq!(touch(PAGE, PAIR[0], &[Operation::FreeFrame(PAIR[1])]), Ok(()));
-    assert_eq!(touch(BUDDY, PAIR[0], &[Operation::FreeFrame(PAIR[1])]), no_data(BUDDY, PAIR[1]));
+    assert_eq!(touch(PAGE, PAIR[0], &[Operation::FreeFrame(PAIR[1], Level::LEAF)]), Ok(()));
+    assert_eq!(touch(BUDDY, PAIR[0], &[Operation::FreeFrame(PAIR[1], Level::LEAF)]), no_data(BUDDY, PAIR[1]));
     assert_eq!(touch(PAGE, PAIR[1], &[]), no_data(PAGE, PAIR[1]));
     assert_eq!(touch(BUDDY, Pfn(7), &[]), no_data(BUDDY, Pfn(8)), "what a root holds before it is zeroed");
+}
+
+#[test]
+fn a_pair_of_frames_begins_at_the_lowest_even_number_at_which_both_are_free() {
+    let mut hardware = Hardware::new(machine(Sc), 0);
+    let mut take = |operation| hardware.step(CPU, operation, 0).expect("this is no violation").checked_sub(1);
+    let (single, pair) = (Operation::AllocFrame(Level::LEAF), Operation::AllocFrame(LARGE));
+    let taken = [Operation::AllocTable, pair, single, pair, pair, single, single].map(&mut take);
+    assert_eq!(taken, [Some(0), Some(2), Some(1), Some(4), None, Some(6), None]);
+    let leave_a_hole = [Operation::FreeFrame(Pfn(5), Level::LEAF), Operation::FreeFrame(PAIR[0], LARGE), pair];
+    assert_eq!(leave_a_hole.map(take).last(), Some(&Some(2)));
+}
+
+/// SDM §4.10.5: the whole page must have gone before any of it is used for something else.
+#[test]
+fn a_pair_of_frames_may_not_be_freed_under_a_cpu_that_translates_either_page() {
+    let free = Operation::FreeFrame(PAIR[0], LARGE);
+    let unhook_and_free = |hardware: &mut Hardware, between: &[Operation]| {
+        perform(hardware, &[&[store(ROOT_ENTRY, 0)], between, &[free]].concat())?;
+        hardware.check_end()
+    };
+    for (access, page, frame) in [(READ, PAGE, PAIR[0]), (READ_BUDDY, BUDDY, PAIR[1])] {
+        let touched = || {
+            let mut hardware = prepare(models()[0], large(Attributes::USER_READ), Attributes::USER_READ);
+            perform(&mut hardware, &[access]).expect("this is no violation");
+            hardware
+        };
+        let stale = Err(Violation::StaleAtFree { cpu: CPU, page, frame });
+        assert_eq!(unhook_and_free(&mut touched(), &[]), stale);
+        assert_eq!(unhook_and_free(&mut touched(), &[INVALIDATE_LEAF]), Ok(()));
+        let resumed = [Operation::StopUser, store(ROOT_ENTRY, 0), free, Operation::ResumeUser];
+        assert_eq!(perform(&mut touched(), &resumed), Err(Violation::StaleInUse { cpu: CPU, page, frame }));
+    }
+    let mut hardware = prepare(models()[0], large(Attributes::USER_WRITE), Attributes::USER_READ);
+    perform(&mut hardware, &[Operation::Access(BUDDY, Access::Write)]).expect("this is no violation");
+    let forgotten = [INVALIDATE_LEAF, Operation::NoteDirty(PAIR[0])];
+    assert_eq!(unhook_and_free(&mut hardware, &forgotten), Err(Violation::LostStore { frame: PAIR[1] }));
+}
+
+/// A page that is split leaves two frames, and two frames that follow each other can become one page.
+#[test]
+fn a_pair_of_frames_is_freed_as_one_or_one_by_one_but_as_what_it_is() {
+    let free = |frees: &[(Pfn, Level)]| {
+        let mut hardware = prepare(models()[0], small(), Attributes::USER_READ);
+        perform(
+            &mut hardware,
+            &frees.iter().map(|(first, level)| Operation::FreeFrame(*first, *level)).collect::<Vec<_>>(),
+        )
+    };
+    let [first, second] = PAIR;
+    assert_eq!(free(&[(first, LARGE)]), Ok(()));
+    assert_eq!(free(&[(second, Level::LEAF), (first, Level::LEAF)]), Ok(()));
+    assert_eq!(free(&[(SINGLES[0], LARGE)]), Ok(()));
+    assert_eq!(free(&[(second, Level::LEAF), (first, LARGE)]), Err(Violation::DoubleFree { frame: second }));
+    assert_eq!(free(&[(ROOT.0, LARGE)]), Err(Violation::WrongFree { frame: ROOT.0 }));
+    for no_pair in [second, Pfn(6)] {
+        assert_eq!(free(&[(no_pair, LARGE)]), Err(Violation::WrongFree { frame: no_pair }));
+    }
 }
 
 /// Of a root that nobody has loaded nobody knows that its leaves are large, so loading it must tell.
@@ -229,7 +286,7 @@ fn a_large_leaf_keeps_both_of_its_frames() {
     assert_eq!(end(&write_both), Ok(()), "the entry is dirty");
     let unhook = [store(ROOT_ENTRY, 0), INVALIDATE_LEAF];
     assert_eq!(end(&unhook), Err(Violation::Leaked { frame: PAIR[0] }));
-    let one_left = [&unhook[..], &[Operation::FreeFrame(PAIR[0])]].concat();
+    let one_left = [&unhook[..], &[Operation::FreeFrame(PAIR[0], Level::LEAF)]].concat();
     assert_eq!(end(&one_left), Err(Violation::Leaked { frame: PAIR[1] }));
     let undone = [&write_both[..], &[store(ROOT_ENTRY, large(Attributes::USER_WRITE))]].concat();
     assert_eq!(end(&undone), Err(Violation::LostStore { frame: PAIR[0] }));

@@ -54,9 +54,9 @@ fn prepare(config: Config, attributes: Option<Attributes>) -> Hardware {
     for operation in [
         Operation::AllocTable,
         Operation::AllocTable,
-        Operation::AllocFrame,
+        Operation::AllocFrame(Level::LEAF),
         Operation::AllocTable,
-        Operation::AllocFrame,
+        Operation::AllocFrame(Level::LEAF),
         store(ROOT_ENTRY, Tiny::table(TABLE)),
         store(LEAF, attributes.map_or(0, |attributes| leaf(DATA, attributes))),
         store(OTHER_LEAF, leaf(OTHER_DATA, Attributes::USER_READ)),
