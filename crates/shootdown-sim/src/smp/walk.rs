@@ -40,9 +40,21 @@ impl Hardware {
                 is_news.then_some(Act::Walk { cpu, walk: Walk::ToCache { index } })
             }));
         }
-        for page in (0..PAGES as u64).map(Vpn) {
-            let from_root = self.find_leaf(cpu, page, WalkFrom::Root);
-            let from_cache = self.find_leaf(cpu, page, WalkFrom::Cache);
+        for index in 0..ENTRIES {
+            self.push_walks_to_leaves(cpu, index, acts);
+        }
+    }
+
+    fn push_walks_to_leaves(&self, cpu: CpuId, index: usize, acts: &mut Vec<Act>) {
+        let at_root = self.root_entry(cpu, index);
+        let cached = self.cpu(cpu).tlb().tables(index).next();
+        // Asked before each act, and mostly there is nothing.
+        if at_root == Ok(0) && cached.is_none() {
+            return;
+        }
+        for page in (index * ENTRIES..(index + 1) * ENTRIES).map(|page| Vpn(page as u64)) {
+            let from_root = at_root.and_then(|raw| self.leaf_from(cpu, page, raw));
+            let from_cache = cached.map_or(Ok(None), |table| self.leaf_below(cpu, page, table));
             if self.is_news(cpu, page, from_root) {
                 acts.push(Act::Walk { cpu, walk: Walk::ToTlb { page, from: WalkFrom::Root } });
             }
@@ -190,11 +202,10 @@ impl Hardware {
 
     /// What a walk to `page` comes to that has read `raw` in the root: what is not a table may be a large leaf.
     fn leaf_from(&self, cpu: CpuId, page: Vpn, raw: u64) -> Walked {
-        match (table_in(raw), self.cpu(cpu).root()) {
-            (Some(table), _) => self.leaf_below(cpu, page, table),
-            (None, Some(root)) => Ok(self.found(root, Tiny::ROOT, page, raw)),
-            (None, None) => Ok(None),
+        if let Some(table) = table_in(raw) {
+            return self.leaf_below(cpu, page, table);
         }
+        Ok(self.cpu(cpu).root().and_then(|root| self.found(root, Tiny::ROOT, page, raw)))
     }
 
     fn leaf_below(&self, cpu: CpuId, page: Vpn, table: Pfn) -> Walked {
