@@ -34,6 +34,7 @@ const fn of_violation(violation: &Violation) -> &'static str {
         Violation::EntryOfNoTable { .. } => "I3",
         Violation::StaleAfterReturn { .. } | Violation::RevokedInUse { .. } => "I4",
         Violation::LostStore { .. } => "I5",
+        Violation::TwoSizes { .. } => "I14",
         Violation::DoubleFree { .. } | Violation::WrongFree { .. } | Violation::Leaked { .. } => "I17",
         // A translation that leads to another frame than it should.
         _ => "I1",
@@ -54,7 +55,7 @@ fn hyphenated(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use shootdown::{CpuId, Pfn};
+    use shootdown::{CpuId, Pfn, Vpn};
 
     use super::*;
     use crate::failure::Doom;
@@ -63,6 +64,8 @@ mod tests {
     fn a_kind_is_the_variants_name() {
         let walker = Violation::WalkerInFreedTable { cpu: CpuId(0), table: Pfn(2) };
         assert_eq!(Failure::Violation(walker).kind(), "walker-in-freed-table");
+        let sizes = Failure::Violation(Violation::TwoSizes { cpu: CpuId(0), page: Vpn(1) });
+        assert_eq!((sizes.kind().as_str(), sizes.invariant()), ("two-sizes", "I14"));
         assert_eq!(Failure::Doomed(Doom::LostKick).kind(), "lost-kick");
     }
 }

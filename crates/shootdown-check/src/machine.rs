@@ -249,25 +249,30 @@ impl Sim {
     /// The same, or nothing if there is none left.
     #[track_caller]
     pub fn try_alloc_frame(&self) -> Option<Frame> {
-        let number = self.perform(Operation::AllocFrame).checked_sub(1)?;
+        self.take_frame(Level::LEAF)
+    }
+
+    #[track_caller]
+    fn take_frame(&self, level: Level) -> Option<Frame> {
+        let number = self.perform(Operation::AllocFrame(level)).checked_sub(1)?;
         // SAFETY:
-        // - The reference is ours to give up: the machine has just marked the frame as data that nobody else has, and
-        //   hands it out no second time before `free_frame`.
-        // - Every frame number is aligned to the leaf level.
+        // - The reference is ours to give up: the machine has just marked what a leaf of `level` maps as data that nobody
+        //   else has, and hands it out no second time before `free_frame`.
+        // - It takes frames of a level at numbers that are aligned to it.
         #[expect(unsafe_code, reason = "custody of simulated frames begins here")]
-        Some(unsafe { Frame::claim(Pfn(number), Level::LEAF) })
+        Some(unsafe { Frame::claim(Pfn(number), level) })
     }
 
     /// Gives a frame back on behalf of its owner, a driver or a file, who knows it by its number.
     #[track_caller]
     pub fn free_frame_of_owner(&self, frame: Pfn) {
-        self.perform(Operation::FreeFrame(frame));
+        self.perform(Operation::FreeFrame(frame, Level::LEAF));
     }
 
     /// Gives a frame of user data back; the machine then checks that nothing can reach it.
     #[track_caller]
     pub fn free_frame(&self, frame: Frame) {
-        self.perform(Operation::FreeFrame(frame.pfn()));
+        self.perform(Operation::FreeFrame(frame.pfn(), frame.level()));
     }
 }
 
@@ -481,16 +486,15 @@ unsafe impl Machine for Sim {
     }
 }
 
-// SAFETY: as for `Machine`; `AllocFrame` takes a free frame, all of which are aligned to the only level that frames have
-// here, and each has a place of its own.
+// SAFETY: as for `Machine`; `AllocFrame` takes free frames, aligned to their level, and each has a place of its own.
 #[expect(unsafe_code, reason = "the trait is unsafe to implement")]
 unsafe impl Frames for Sim {
-    fn alloc_frame(&self, _: Level) -> Result<Frame, NoFrame> {
-        self.try_alloc_frame().ok_or(NoFrame)
+    fn alloc_frame(&self, level: Level) -> Result<Frame, NoFrame> {
+        self.take_frame(level).ok_or(NoFrame)
     }
 
     fn free_frame(&self, frame: Frame) {
-        self.perform(Operation::FreeFrame(frame.pfn()));
+        self.perform(Operation::FreeFrame(frame.pfn(), frame.level()));
     }
 
     fn page(&self, frame: Pfn) -> &PageState<Self> {

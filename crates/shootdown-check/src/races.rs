@@ -167,11 +167,11 @@ impl Races {
             Operation::Fence(order) => self.fence(actor, order),
             Operation::OwnGet(word) => self.read(actor, word)?,
             Operation::OwnSet(word, _) => self.write(actor, word)?,
-            Operation::FreeTable(_) | Operation::FreeFrame(_) => {
+            Operation::FreeTable(_) | Operation::FreeFrame(..) => {
                 self.allocator.join(&self.actors[actor.index()].now);
                 self.pass_time(actor);
             }
-            Operation::AllocTable | Operation::AllocFrame => {
+            Operation::AllocTable | Operation::AllocFrame(_) => {
                 self.actors[actor.index()].now.join(&self.allocator);
             }
             _ => self.hear_of_masks(actor, operation),

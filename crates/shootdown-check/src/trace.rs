@@ -6,7 +6,7 @@
 
 use std::{fmt, panic::Location as Source};
 
-use shootdown::{CpuId, Invalidate, Modify, TableFrame, Vpn};
+use shootdown::{CpuId, EntryFormat, Invalidate, Level, Modify, Pfn, TableFrame, Vpn, arch::tiny::Tiny};
 use shootdown_sim::smp::{Access, Act, Evicted, Hardware, Location, Operation, Translation, Walk, WalkFrom};
 
 use crate::{
@@ -251,12 +251,10 @@ fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) 
         Operation::Kick(targets) => format!("kicks {}", cpus(targets)),
         Operation::AskClock if result == 0 => "has not waited for long".to_owned(),
         Operation::AskClock => "has waited for too long".to_owned(),
-        Operation::AllocTable | Operation::AllocFrame => match result.checked_sub(1) {
-            Some(frame) => format!("takes frame {frame}"),
-            None => "finds no frame".to_owned(),
-        },
+        Operation::AllocTable => takes(result, Level::LEAF),
+        Operation::AllocFrame(level) => takes(result, level),
         Operation::FreeTable(TableFrame(frame)) => format!("frees table {}", frame.0),
-        Operation::FreeFrame(frame) => format!("frees frame {}", frame.0),
+        Operation::FreeFrame(first, level) => format!("frees {}", frames(first, level)),
         Operation::Choose(n) => format!("goes way {result} of {n}"),
         Operation::AllocBatch if result == 0 => "is refused a batch".to_owned(),
         Operation::AllocBatch => "takes a batch".to_owned(),
@@ -271,6 +269,23 @@ fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) 
         | Operation::NoteDirty(_)
         | Operation::Promise(_)
         | Operation::Idle => format!("{operation:?}"),
+    }
+}
+
+fn takes(result: u64, level: Level) -> String {
+    match result.checked_sub(1) {
+        Some(first) => format!("takes {}", frames(Pfn(first), level)),
+        None if level == Level::LEAF => "finds no frame".to_owned(),
+        None => "finds no frames that follow each other".to_owned(),
+    }
+}
+
+/// What a leaf of this level maps.
+fn frames(first: Pfn, level: Level) -> String {
+    const { assert!(Tiny::ROOT.pages::<Tiny>() == 2) };
+    match level {
+        Level::LEAF => format!("frame {}", first.0),
+        _ => format!("frames {} and {}", first.0, first.0 + 1),
     }
 }
 
@@ -311,8 +326,14 @@ fn speculates(hardware: &Hardware, cpu: CpuId, walk: Walk) -> String {
         Walk::ToCache { index } => format!("~ caches the table below root entry {index}"),
         Walk::ToTlb { page, from } => {
             let from = if from == WalkFrom::Cache { ", through the cached table" } else { "" };
-            match after.cpu(cpu).translations(page).next().filter(|_| is_possible) {
-                Some(to) => format!("~ caches page {} in frame {}{from}", page.0, to.frame.0),
+            let held = |hardware: &Hardware| hardware.cpu(cpu).translations(page);
+            // It may have had one of another size, which stays.
+            let is_new = |to: &Translation| held(hardware).all(|other| other != *to);
+            match held(&after).find(is_new).or_else(|| held(&after).next()).filter(|_| is_possible) {
+                Some(to) => {
+                    let size = if to.is_large { ", large" } else { "" };
+                    format!("~ caches page {} in frame {}{size}{from}", page.0, to.frame.0)
+                }
                 None => format!("~ walks to page {}{from}", page.0),
             }
         }

@@ -59,8 +59,10 @@ impl Hardware {
                 ways.push(way);
             }
         };
-        let mut may_walk = true;
-        for translation in self.cpu(cpu).tlb().of_page(page) {
+        let mut held = self.cpu(cpu).tlb().of_page(page).peekable();
+        // A may-set may as well hold nothing.
+        let mut may_walk = held.peek().is_none() || self.config.tlb == TlbModel::MaySets;
+        for translation in held {
             let way = match access {
                 Access::Read => Some(Way::Remembered(translation)),
                 // A remembered translation that forbids it faults, whatever memory says by now (SDM 3A §4.10.4.3, rev 75).
@@ -68,8 +70,8 @@ impl Hardware {
                 Access::Write => translation.is_dirty.then_some(Way::Remembered(translation)),
             };
             way.into_iter().for_each(&mut add);
-            // A may-set may as well hold nothing.
-            may_walk = way.is_none() || self.config.tlb == TlbModel::MaySets;
+            // One of each size may be held, and either may be used.
+            may_walk |= way.is_none();
         }
         if may_walk {
             self.walks(cpu, page).for_each(|walked| match walked {

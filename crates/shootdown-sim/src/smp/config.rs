@@ -60,6 +60,10 @@ pub struct Config {
     pub sets_dirty: bool,
     /// A fault drops what led to it from the TLB and the walk cache (SDM 3A §4.10.4.1, rev 75).
     pub faults_forget: bool,
+    /// It is an error that a TLB takes in a translation while it has one of another size for the same page: AMD erratum
+    /// 383 (Revision Guide for family 10h, 41322), and arm64, where that is a TLB conflict abort or worse (Arm ARM DDI 0487,
+    /// "break-before-make"). Otherwise either may be used.
+    pub forbids_two_sizes: bool,
     /// A kick is lost if its target has interrupts masked, as on Alpha's EV7 (see `INCIDENTS.md`, R-AL1). Otherwise it
     /// stays pending.
     pub loses_masked_kicks: bool,
@@ -90,6 +94,7 @@ impl Config {
             sets_accessed: false,
             sets_dirty: true,
             faults_forget: false,
+            forbids_two_sizes: false,
             loses_masked_kicks: false,
             has_clock: false,
             ticks: false,

@@ -1,6 +1,8 @@
 //! Frames of memory, as far as translations care.
 
-use shootdown::Pfn;
+use std::ops::Range;
+
+use shootdown::{Entry, EntryFormat, Level, Pfn, TableFrame, arch::tiny::Tiny};
 
 use super::{ENTRIES, FRAMES};
 
@@ -41,6 +43,14 @@ pub(super) enum FrameKind {
     Data,
     /// A page-table page.
     Table,
+    /// A page-table page that some CPU has loaded as a root: before, nobody could know that its leaves are large.
+    Root,
+}
+
+impl FrameKind {
+    pub(super) const fn is_table(self) -> bool {
+        matches!(self, FrameKind::Table | FrameKind::Root)
+    }
 }
 
 /// One frame.
@@ -62,6 +72,14 @@ impl Frame {
     /// All of it in so many bits.
     pub(super) const BITS: u32 = 8 * ENTRIES as u32 + 5;
 
+    /// The level of its entries, if it is a table.
+    pub(super) const fn level(&self) -> Level {
+        match self.kind {
+            FrameKind::Root => Tiny::ROOT,
+            FrameKind::Free | FrameKind::Data | FrameKind::Table => Level::LEAF,
+        }
+    }
+
     pub(super) fn bits(&self) -> u64 {
         const { assert!(Self::BITS <= 64) };
         let Frame { kind, entries, was_mapped, is_written, is_noted_dirty } = self;
@@ -69,5 +87,14 @@ impl Frame {
         let ghosts = [was_mapped, is_written, is_noted_dirty].into_iter();
         let ghosts = ghosts.fold(0, |bits, ghost| bits << 1 | u64::from(*ghost));
         entries << 5 | ghosts << 2 | *kind as u64
+    }
+}
+
+/// The numbers of the frames that an entry of this level leads to: of a large leaf those that follow the first, too.
+pub(super) fn led_to(raw: u64, level: Level) -> Range<u64> {
+    match Tiny::decode(raw, level) {
+        Entry::Leaf(first) => first.0..first.0 + level.pages::<Tiny>(),
+        Entry::Table(TableFrame(table)) | Entry::SharedTable(TableFrame(table)) => table.0..table.0 + 1,
+        Entry::Absent => 0..0,
     }
 }

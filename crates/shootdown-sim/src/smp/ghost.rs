@@ -1,14 +1,15 @@
 //! What the machine knows that no real one does: who may reach what, and whether nothing got lost.
 
-use shootdown::{CpuId, Entry, EntryAt, EntryFormat, Level, Pfn, TableFrame, Vpn, VpnRange, arch::tiny::Tiny};
+use shootdown::{CpuId, EntryAt, EntryFormat, Level, Pfn, TableFrame, Vpn, VpnRange, arch::tiny::Tiny};
 
 use super::{
-    frame::{Frame, FrameKind},
+    FRAMES,
+    frame::{Frame, FrameKind, led_to},
     hardware::Hardware,
     operation::Location,
     tlb::{Standing, Translation},
     violation::Violation,
-    walk::translation,
+    walk::{table_in, translation},
 };
 
 impl Hardware {
@@ -24,8 +25,17 @@ impl Hardware {
         Ok(())
     }
 
+    /// Takes what a leaf of this level maps back, whether it was taken as one or frame by frame.
+    pub(super) fn free_data(&mut self, first: Pfn, level: Level) -> Result<(), Violation> {
+        let n_frames = level.pages::<Tiny>();
+        if !first.0.is_multiple_of(n_frames) || first.0 + n_frames > FRAMES as u64 {
+            return Err(Violation::WrongFree { frame: first });
+        }
+        (first.0..first.0 + n_frames).map(Pfn).try_for_each(|frame| self.free_data_frame(frame))
+    }
+
     /// Takes a data frame back. No CPU that runs user code may be able to go there; others must forget it before they do.
-    pub(super) fn free_data(&mut self, frame: Pfn) -> Result<(), Violation> {
+    fn free_data_frame(&mut self, frame: Pfn) -> Result<(), Violation> {
         if self.is_dirt_lost(frame) {
             return Err(Violation::LostStore { frame });
         }
@@ -46,7 +56,7 @@ impl Hardware {
         if place.kind == FrameKind::Free {
             return Err(Violation::DoubleFree { frame });
         }
-        if place.kind != kind {
+        if place.kind.is_table() != kind.is_table() {
             return Err(Violation::WrongFree { frame });
         }
         *place = Frame::default();
@@ -95,13 +105,12 @@ impl Hardware {
     /// What loads of `cpu` find in the tables, its own stores included.
     fn leaf_seen_by(&self, cpu: CpuId, root: TableFrame, page: Vpn) -> Option<Translation> {
         let read = |table: TableFrame, level: Level| {
-            let raw = self.peek_from(cpu, Location::Entry(EntryAt { table, index: page.index::<Tiny>(level) }));
-            (raw, Tiny::decode(raw, level))
+            self.peek_from(cpu, Location::Entry(EntryAt { table, index: page.index::<Tiny>(level) }))
         };
-        let table = read(root, Tiny::ROOT).1.table()?;
-        match read(table, Level::LEAF) {
-            (raw, Entry::Leaf(frame)) if Tiny::attributes(raw).user => Some(translation(raw, frame)),
-            _ => None,
+        let at_root = read(root, Tiny::ROOT);
+        match table_in(at_root) {
+            Some(table) => translation(read(TableFrame(table), Level::LEAF), Level::LEAF, page),
+            None => translation(at_root, Tiny::ROOT, page),
         }
     }
 
@@ -160,11 +169,10 @@ impl Hardware {
 
     /// The entries in memory that lead to `frame`.
     fn entries_to(&self, frame: Pfn) -> impl Iterator<Item = u64> + '_ {
-        let tables = self.frames.iter().filter(|table| table.kind == FrameKind::Table);
-        let entries = tables.flat_map(|table| table.entries).map(u64::from);
-        entries.filter(move |raw| match Tiny::decode(*raw, Level::LEAF) {
-            Entry::Leaf(to) | Entry::Table(TableFrame(to)) | Entry::SharedTable(TableFrame(to)) => to == frame,
-            Entry::Absent => false,
+        let tables = self.frames.iter().filter(|table| table.kind.is_table());
+        tables.flat_map(move |table| {
+            let entries = table.entries.into_iter().map(u64::from);
+            entries.filter(move |raw| led_to(*raw, table.level()).contains(&frame.0))
         })
     }
 }

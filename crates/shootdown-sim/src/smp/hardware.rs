@@ -2,10 +2,11 @@
 
 use std::{
     hash::{Hash, Hasher},
+    ops::Range,
     sync::atomic::Ordering::{self, Relaxed, SeqCst},
 };
 
-use shootdown::{CpuId, Entry, EntryAt, EntryFormat, Invalidate, Level, Modify, Pfn, TableFrame, arch::tiny::Tiny};
+use shootdown::{CpuId, EntryAt, EntryFormat, Invalidate, Level, Modify, Pfn, TableFrame, arch::tiny::Tiny};
 
 use super::{
     ENTRIES, FRAMES, MAX_CPUS, MAX_DEPTH,
@@ -13,7 +14,7 @@ use super::{
     broadcast::InFlight,
     config::{Config, MemoryModel, TlbModel},
     cpu::Cpu,
-    frame::{Frame, FrameKind, MaybeFrame},
+    frame::{Frame, FrameKind, MaybeFrame, led_to},
     operation::{Location, Needs, Operation, releases},
     violation::Violation,
     words::Words,
@@ -121,14 +122,19 @@ impl Hardware {
         match location {
             Location::Word(word) => self.words.set(word, value),
             Location::Entry(at) => {
-                self.frame_mut(at.table.0).entries[at.index] = u8::try_from(value).expect("an entry is one byte");
-                let to = match Tiny::decode(value, Level::LEAF) {
-                    Entry::Leaf(frame) => Some(frame),
-                    entry => entry.table().map(|table| table.0),
-                };
-                if let Some(frame) = to.and_then(|frame| self.frames.get_mut(frame.0 as usize)) {
-                    frame.was_mapped = true;
-                }
+                let table = self.frame_mut(at.table.0);
+                table.entries[at.index] = u8::try_from(value).expect("an entry is one byte");
+                let level = table.level();
+                self.note_mapped(led_to(value, level));
+            }
+        }
+    }
+
+    /// Notes that some entry leads to these frames, as far as there are such.
+    fn note_mapped(&mut self, frames: Range<u64>) {
+        for frame in frames {
+            if let Some(frame) = self.frames.get_mut(frame as usize) {
+                frame.was_mapped = true;
             }
         }
     }
@@ -136,7 +142,7 @@ impl Hardware {
     /// Checks that code that goes to `at` goes to a word, or to an entry of a table.
     fn check_entry(&self, cpu: CpuId, at: Location) -> Result<(), Violation> {
         match at {
-            Location::Entry(at) if self.frame(at.table.0).kind != FrameKind::Table => {
+            Location::Entry(at) if !self.frame(at.table.0).kind.is_table() => {
                 Err(Violation::EntryOfNoTable { cpu, frame: at.table.0 })
             }
             _ => Ok(()),
@@ -340,9 +346,9 @@ impl Hardware {
             Operation::AskClock => return Ok(u64::from(outcome)),
             Operation::AllocTable if outcome != 0 => {}
             Operation::AllocTable => return Ok(self.allocate_table(cpu)),
-            Operation::AllocFrame => return Ok(self.allocate(FrameKind::Data)),
+            Operation::AllocFrame(level) => return Ok(self.allocate(FrameKind::Data, level)),
             Operation::FreeTable(table) => self.free_table(table.0)?,
-            Operation::FreeFrame(frame) => self.free_data(frame)?,
+            Operation::FreeFrame(first, level) => self.free_data(first, level)?,
             Operation::AllocBatch => return Ok(u64::from(outcome == 0)),
             Operation::Access(page, access) => return self.access(cpu, page, access, usize::from(outcome)),
             Operation::Choose(_) => return Ok(u64::from(outcome)),
@@ -419,6 +425,7 @@ impl Hardware {
     }
 
     fn load_root(&mut self, cpu: CpuId, root: Option<TableFrame>) {
+        root.into_iter().for_each(|root| self.note_root(root));
         let has_tags = self.config.has_tags;
         let here = self.cpu_mut(cpu);
         here.root = root.map_or(MaybeFrame::NONE, |table| MaybeFrame::of(table.0));
@@ -428,6 +435,7 @@ impl Hardware {
     }
 
     fn load_tagged(&mut self, cpu: CpuId, root: TableFrame, tag: u8, keeps: bool) -> Result<(), Violation> {
+        self.note_root(root);
         let here = self.cpu_mut(cpu);
         (here.tag, here.root) = (tag, MaybeFrame::of(root.0));
         let was = std::mem::replace(&mut here.roots[usize::from(tag)], here.root);
@@ -443,6 +451,16 @@ impl Hardware {
         if here.runs_user { self.check_standing_of_all(cpu) } else { Ok(()) }
     }
 
+    /// Notes that a table is a root, so that its leaves are large.
+    fn note_root(&mut self, root: TableFrame) {
+        let table = self.frame_mut(root.0);
+        if table.kind == FrameKind::Table {
+            table.kind = FrameKind::Root;
+            let entries = table.entries;
+            entries.into_iter().for_each(|raw| self.note_mapped(led_to(u64::from(raw), Tiny::ROOT)));
+        }
+    }
+
     fn kick(&mut self, targets: u64) {
         for (number, cpu) in self.cpus.iter_mut().enumerate() {
             let is_lost = self.config.loses_masked_kicks && cpu.is_masked;
@@ -452,7 +470,7 @@ impl Hardware {
 
     /// Takes a table and zeroes it, with stores as any others.
     fn allocate_table(&mut self, cpu: CpuId) -> u64 {
-        let number = self.allocate(FrameKind::Table);
+        let number = self.allocate(FrameKind::Table, Level::LEAF);
         if self.config.memory != MemoryModel::Sc
             && let Some(table) = number.checked_sub(1).map(|frame| TableFrame(Pfn(frame)))
         {
@@ -464,12 +482,17 @@ impl Hardware {
         number
     }
 
-    /// The lowest free frame's number plus one: which frame it is must not depend on anything else.
-    fn allocate(&mut self, kind: FrameKind) -> u64 {
-        let Some(number) = self.frames.iter().position(|frame| frame.kind == FrameKind::Free) else {
+    /// Takes the lowest free frame, or aligned frames of a higher level that are all free. Returns the first number plus
+    /// one: which frames they are must not depend on anything else.
+    fn allocate(&mut self, kind: FrameKind, level: Level) -> u64 {
+        let n_frames = level.pages::<Tiny>() as usize;
+        let mut aligned = (0..).step_by(n_frames).zip(self.frames.chunks_exact_mut(n_frames));
+        let Some((first, frames)) =
+            aligned.find(|(_, frames)| frames.iter().all(|frame| frame.kind == FrameKind::Free))
+        else {
             return 0;
         };
-        self.frames[number] = Frame { kind, ..Frame::default() };
-        number as u64 + 1
+        frames.fill(Frame { kind, ..Frame::default() });
+        first + 1
     }
 }

@@ -6,12 +6,13 @@
 //! Nothing here knows the protocol: what the library's words mean is the library's business.
 //!
 //! The geometry is that of [`Tiny`]: two levels of two entries. What differs between architectures is in [`Config`].
-//! `tests/litmus.rs` holds the machine to what manuals and published models allow and forbid.
+//! `tests/litmus` holds the machine to what manuals and published models allow and forbid.
 //!
 //! **Memory.** Loads are performed in program order. Stores reach memory at once, in order, or in order for each place
 //! ([`MemoryModel`]); words and entries alike. Changes in one step are at once, or those of words late ([`Config`]). Owned words, user data and the ghosts' accounts are not buffered.
 //!
-//! **Translations.** Each CPU has one TLB entry for each page and one cached table pointer for each root entry.
+//! **Translations.** Each CPU has one TLB entry of each size for each page and one cached table pointer for each root
+//! entry. A leaf of the root is large: it maps its two pages to two frames that follow each other.
 //! While a root is loaded its walker may at any time read an entry of the root into the walk cache, and read a leaf
 //! into the TLB, through the cached pointer or from the root; so a walk may be cut in half at any place, and a lazy CPU
 //! walks too. Each of these is something that happens, or the machine keeps account of all that may have happened

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::{self, *};
 
-use shootdown::{EntryAt, Invalidate, Modify, Pfn, TableFrame, Vpn, VpnRange};
+use shootdown::{EntryAt, Invalidate, Level, Modify, Pfn, TableFrame, Vpn, VpnRange};
 
 use super::config::{Config, MemoryModel};
 
@@ -78,10 +78,11 @@ pub enum Operation {
     AllocTable,
     /// Gives a table back.
     FreeTable(TableFrame),
-    /// Takes a frame as data; the result is its number plus one, or 0.
-    AllocFrame,
-    /// Gives a data frame back.
-    FreeFrame(Pfn),
+    /// Takes what a leaf of this level maps as data: a frame, or frames that follow each other from an aligned number on.
+    /// The result is the first number plus one, or 0.
+    AllocFrame(Level),
+    /// Gives the data frames back that a leaf of this level maps, from this one on.
+    FreeFrame(Pfn, Level),
     /// Asks for scratch memory; the result is 1 if it was given.
     AllocBatch,
     /// User code touches a page; the result is 1, or 0 for a fault, which is no violation.
@@ -154,7 +155,7 @@ impl Operation {
             | Operation::LoadRoot(_)
             | Operation::LoadTagged { .. }
             | Operation::FreeTable(_)
-            | Operation::FreeFrame(_)
+            | Operation::FreeFrame(..)
             | Operation::Access(..) => true,
             _ => false,
         }

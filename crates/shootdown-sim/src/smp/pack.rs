@@ -89,7 +89,8 @@ impl Frame {
         let kind = match head & 3 {
             0 => FrameKind::Free,
             1 => FrameKind::Data,
-            _ => FrameKind::Table,
+            2 => FrameKind::Table,
+            _ => FrameKind::Root,
         };
         let entries = if has_entries { [(); ENTRIES].map(|()| read_byte(bytes)) } else { [0; ENTRIES] };
         *self = Frame { kind, entries, was_mapped, is_written, is_noted_dirty };
@@ -138,9 +139,9 @@ impl Cpu {
 pub(super) const NO_TRANSLATION: u8 = u8::MAX;
 
 pub(super) fn pack_translation(translation: Translation) -> u8 {
-    const { assert!(FRAMES <= 1 << 4) };
-    let Translation { frame, is_writable, is_dirty, standing } = translation;
-    frame.0 as u8 | pack_flags([is_writable, is_dirty]) << 4 | (standing as u8) << 6
+    const { assert!(FRAMES <= 1 << 3) };
+    let Translation { frame, is_large, is_writable, is_dirty, standing } = translation;
+    frame.0 as u8 | pack_flags([is_large, is_writable, is_dirty]) << 3 | (standing as u8) << 6
 }
 
 pub(super) fn unpack_translation(byte: u8) -> Option<Translation> {
@@ -150,8 +151,8 @@ pub(super) fn unpack_translation(byte: u8) -> Option<Translation> {
         2 => Standing::Freed,
         _ => return None,
     };
-    let [is_writable, is_dirty] = unpack_flags(byte >> 4);
-    Some(Translation { frame: Pfn(u64::from(byte & 0xf)), is_writable, is_dirty, standing })
+    let [is_large, is_writable, is_dirty] = unpack_flags(byte >> 3);
+    Some(Translation { frame: Pfn(u64::from(byte & 7)), is_large, is_writable, is_dirty, standing })
 }
 
 fn pack_flags<const N: usize>(flags: [bool; N]) -> u8 {

@@ -1,8 +1,13 @@
 //! What a CPU remembers of the tables: translations of pages, and pointers to tables.
 //!
 //! For each page there is a set of translations, and for each root entry a set of tables. Where fills are explicit
-//! ([`TlbModel::Fills`]) a set has one member at most, which is what the TLB holds. Where it is only known what may
-//! have been filled ([`TlbModel::MaySets`]) it has every member that the TLB may hold.
+//! ([`TlbModel::Fills`]) a set has what the TLB holds: one table, one translation of each size. Where it is only known
+//! what may have been filled ([`TlbModel::MaySets`]) it has every member that the TLB may hold.
+//!
+//! A large translation is kept page by page, and each page's may come and go without the other's, as if each were an
+//! entry of its own: CPUs may have several for one large page (SDM 3A §4.10.2.3, rev 75). One entry for both does nothing
+//! that two cannot do, which come one right after the other. Only invalidations find them together, whatever page they
+//! name (§4.10.4.1).
 
 use std::hash::{Hash, Hasher};
 
@@ -21,6 +26,8 @@ use super::{
 pub struct Translation {
     /// Where the page was when a walk read its entry.
     pub frame: Pfn,
+    /// The entry was a leaf above level 1, and this is its part for one page.
+    pub is_large: bool,
     /// Stores were allowed.
     pub is_writable: bool,
     /// The dirty bit was set, so that stores need not set it.
@@ -43,22 +50,24 @@ pub enum Standing {
 const PRESENT: u16 = 1 << 15;
 const WRITABLE: u16 = 1 << 14;
 const DIRTY: u16 = 1 << 13;
+const LARGE: u16 = 1 << 12;
 const STANDING_SHIFT: u32 = 8;
 const FRAME: u16 = 0xff;
 
 impl Translation {
     /// Tells whether everything that goes through this one goes through `other` too, without a trace that `other` would
-    /// leave.
+    /// leave. Its size is nothing that it permits.
     pub(super) fn is_within(&self, other: &Translation) -> bool {
         self.frame == other.frame && (!self.is_writable || (other.is_writable && (!self.is_dirty || other.is_dirty)))
     }
 
     /// All of it in 16 bits, never 0.
     const fn bits(self) -> u16 {
-        let Translation { frame, is_writable, is_dirty, standing } = self;
+        let Translation { frame, is_large, is_writable, is_dirty, standing } = self;
         PRESENT
             | if is_writable { WRITABLE } else { 0 }
             | if is_dirty { DIRTY } else { 0 }
+            | if is_large { LARGE } else { 0 }
             | (standing as u16) << STANDING_SHIFT
             | frame.0 as u16
     }
@@ -72,8 +81,13 @@ impl Translation {
             1 => Standing::Revoked,
             _ => Standing::Freed,
         };
-        let (is_writable, is_dirty) = (bits & WRITABLE != 0, bits & DIRTY != 0);
-        Some(Translation { frame: Pfn((bits & FRAME) as u64), is_writable, is_dirty, standing })
+        Some(Translation {
+            frame: Pfn((bits & FRAME) as u64),
+            is_large: bits & LARGE != 0,
+            is_writable: bits & WRITABLE != 0,
+            is_dirty: bits & DIRTY != 0,
+            standing,
+        })
     }
 }
 
@@ -98,13 +112,6 @@ impl Translations {
         self.0.into_iter().map_while(Translation::from_bits)
     }
 
-    /// Makes a set of one.
-    fn of(translation: Translation) -> Self {
-        let mut set = Self::EMPTY;
-        set.insert(translation);
-        set
-    }
-
     fn insert(&mut self, translation: Translation) {
         // Descending, so that empty places, which are 0, come last.
         let bits = translation.bits();
@@ -119,7 +126,15 @@ impl Translations {
     }
 
     fn map(&mut self, change: impl Fn(Translation) -> Translation) {
-        let changed = self.iter().map(change);
+        self.filter_map(|translation| Some(change(translation)));
+    }
+
+    fn retain(&mut self, is_kept: impl Fn(&Translation) -> bool) {
+        self.filter_map(|translation| Some(translation).filter(&is_kept));
+    }
+
+    fn filter_map(&mut self, change: impl Fn(Translation) -> Option<Translation>) {
+        let changed = self.iter().filter_map(change);
         *self = changed.fold(Self::EMPTY, |mut set, translation| {
             set.insert(translation);
             set
@@ -216,6 +231,11 @@ impl Tlb {
         pages.flat_map(|page| self.of_page(page).map(move |translation| (page, translation)))
     }
 
+    /// Tells whether it has one for `page` that is not of this one's size.
+    pub(super) fn has_other_size(&self, page: Vpn, translation: Translation) -> bool {
+        self.of_page(page).any(|other| other.is_large != translation.is_large)
+    }
+
     /// The tables that it has pointers to from this root entry.
     pub(super) fn tables(&self, index: usize) -> impl Iterator<Item = Pfn> + use<> {
         self.tables[index].iter()
@@ -247,13 +267,14 @@ impl Tlb {
         }
     }
 
-    /// Remembers a translation, in place of what was there if that is how the model is.
+    /// Remembers a translation, in place of what was there of its size if that is how the model is. What was there of
+    /// another size stays: an access may use either (SDM 3A §4.10.2.3, rev 75).
     pub(super) fn remember(&mut self, model: TlbModel, page: Vpn, translation: Translation) {
         let set = &mut self.pages[page.0 as usize];
-        match model {
-            TlbModel::Fills => *set = Translations::of(translation),
-            TlbModel::MaySets => set.insert(translation),
+        if model == TlbModel::Fills {
+            set.retain(|other| other.is_large != translation.is_large);
         }
+        set.insert(translation);
     }
 
     /// Remembers a pointer, in place of what was there if that is how the model is.
@@ -287,7 +308,7 @@ impl Tlb {
 
     pub(super) fn evict(&mut self, what: Evicted) {
         match what {
-            Evicted::Translation(page) => self.forget_page(page),
+            Evicted::Translation(page) => self.pages[page.0 as usize] = Translations::EMPTY,
             Evicted::Pointer(index) => self.forget_tables(index),
         }
     }
@@ -300,7 +321,7 @@ impl Tlb {
     }
 
     pub(super) fn forget(&mut self, what: Invalidate) {
-        // The level does not matter here: every translation in this TLB is that of one base page.
+        // The hint does not matter here: whatever translates the page goes, of either size.
         match what {
             Invalidate::Leaf(page, _) => self.forget_page(page),
             Invalidate::Walk(page, _) => self.forget_path(page),
@@ -308,9 +329,11 @@ impl Tlb {
         }
     }
 
+    /// Forgets what translates `page`, and of what is large all of it.
     pub(super) fn forget_page(&mut self, page: Vpn) {
-        if let Some(set) = self.pages.get_mut(page.0 as usize) {
-            *set = Translations::EMPTY;
+        let same_entry = Tiny::ROOT.span::<Tiny>(page);
+        for (other, set) in (0..).map(Vpn).zip(&mut self.pages).filter(|(other, _)| same_entry.contains(*other)) {
+            set.retain(|translation| other != page && !translation.is_large);
         }
     }
 
@@ -325,14 +348,14 @@ mod tests {
     use super::*;
 
     fn translation(frame: u64, is_writable: bool, standing: Standing) -> Translation {
-        Translation { frame: Pfn(frame), is_writable, is_dirty: false, standing }
+        Translation { frame: Pfn(frame), is_large: false, is_writable, is_dirty: false, standing }
     }
 
     #[test]
     fn a_translation_is_what_its_bits_say() {
         for standing in [Standing::Good, Standing::Revoked, Standing::Freed] {
-            for is_writable in [false, true] {
-                let to = translation(7, is_writable, standing);
+            for (is_writable, is_large) in [(false, false), (false, true), (true, false), (true, true)] {
+                let to = Translation { is_large, ..translation(7, is_writable, standing) };
                 assert_eq!(Translation::from_bits(to.bits()), Some(to));
             }
         }
@@ -360,6 +383,22 @@ mod tests {
         assert_eq!(tlb.of_page(Vpn(1)).count(), 2);
         tlb.mark_freed(Pfn(3));
         assert!(tlb.translations().eq([(Vpn(1), translation(3, true, Standing::Freed))]));
+    }
+
+    #[test]
+    fn a_fill_takes_the_place_of_what_has_its_size() {
+        let (small, large) = (
+            translation(1, false, Standing::Good),
+            Translation { is_large: true, ..translation(2, false, Standing::Good) },
+        );
+        let mut tlb = Tlb::EMPTY;
+        for to in [small, large, Translation { frame: Pfn(3), ..small }, Translation { frame: Pfn(4), ..large }] {
+            tlb.remember(TlbModel::Fills, Vpn(0), to);
+        }
+        assert_eq!(
+            tlb.of_page(Vpn(0)).map(|to| (to.frame.0, to.is_large)).collect::<Vec<_>>(),
+            [(4, true), (3, false)]
+        );
     }
 
     #[test]

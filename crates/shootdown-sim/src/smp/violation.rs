@@ -62,7 +62,7 @@ pub enum Violation {
         /// The frame.
         frame: Pfn,
     },
-    /// A walker found a translation to a frame that is not a data frame.
+    /// A walker found a translation to a frame that is not a data frame, or a large one that begins at an odd frame.
     MappedNoData {
         /// The CPU.
         cpu: CpuId,
@@ -70,6 +70,13 @@ pub enum Violation {
         page: Vpn,
         /// The frame.
         frame: Pfn,
+    },
+    /// A TLB took in a translation while it had one of another size for the same page, on a machine where that is an error.
+    TwoSizes {
+        /// The CPU.
+        cpu: CpuId,
+        /// The page translated.
+        page: Vpn,
     },
     /// Code went to an entry of a frame that is no table, or a store to it came late.
     EntryOfNoTable {
@@ -93,7 +100,7 @@ pub enum Violation {
         /// The frame.
         frame: Pfn,
     },
-    /// A table was given back as data, or data as a table.
+    /// A table was given back as data, data as a table, or one frame after another that are no pair as a large one.
     WrongFree {
         /// The frame.
         frame: Pfn,
@@ -134,6 +141,9 @@ impl fmt::Display for Violation {
             }
             Violation::MappedNoData { cpu, page, frame } => {
                 write!(f, "CPU {} finds page {} mapped to frame {}, which holds no data", cpu.0, page.0, frame.0)
+            }
+            Violation::TwoSizes { cpu, page } => {
+                write!(f, "CPU {} has translations of two sizes for page {}", cpu.0, page.0)
             }
             Violation::EntryOfNoTable { cpu, frame } => {
                 write!(f, "CPU {} goes to an entry of frame {}, which is no table", cpu.0, frame.0)

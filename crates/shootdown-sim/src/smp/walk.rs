@@ -40,9 +40,21 @@ impl Hardware {
                 is_news.then_some(Act::Walk { cpu, walk: Walk::ToCache { index } })
             }));
         }
-        for page in (0..PAGES as u64).map(Vpn) {
-            let from_root = self.find_leaf(cpu, page, WalkFrom::Root);
-            let from_cache = self.find_leaf(cpu, page, WalkFrom::Cache);
+        for index in 0..ENTRIES {
+            self.push_walks_to_leaves(cpu, index, acts);
+        }
+    }
+
+    fn push_walks_to_leaves(&self, cpu: CpuId, index: usize, acts: &mut Vec<Act>) {
+        let at_root = self.root_entry(cpu, index);
+        let cached = self.cpu(cpu).tlb().tables(index).next();
+        // Asked before each act, and mostly there is nothing.
+        if at_root == Ok(0) && cached.is_none() {
+            return;
+        }
+        for page in (index * ENTRIES..(index + 1) * ENTRIES).map(|page| Vpn(page as u64)) {
+            let from_root = at_root.and_then(|raw| self.leaf_from(cpu, page, raw));
+            let from_cache = cached.map_or(Ok(None), |table| self.leaf_below(cpu, page, table));
             if self.is_news(cpu, page, from_root) {
                 acts.push(Act::Walk { cpu, walk: Walk::ToTlb { page, from: WalkFrom::Root } });
             }
@@ -87,7 +99,7 @@ impl Hardware {
     /// Takes a leaf that a walk found into the TLB. Reading it, checking it and setting its accessed bit are one locked
     /// operation.
     pub(super) fn fill(&mut self, cpu: CpuId, page: Vpn, found: Found) -> Result<(), Violation> {
-        self.check_data(cpu, page, found)?;
+        self.check_found(cpu, page, found, self.cpu(cpu).tlb())?;
         if !found.is_accessed {
             self.mark(cpu, found.at, |attributes| Attributes { accessed: true, ..attributes });
         }
@@ -140,7 +152,7 @@ impl Hardware {
             for walked in self.walks(cpu, page) {
                 // Where there are accessed bits, to set one is something that happens.
                 if let Some(found) = walked?.filter(|found| found.is_accessed) {
-                    self.check_data(cpu, page, found)?;
+                    self.check_found(cpu, page, found, &tlb)?;
                     tlb.remember(TlbModel::MaySets, page, found.translation);
                 }
             }
@@ -148,10 +160,15 @@ impl Hardware {
         Ok(tlb)
     }
 
-    fn check_data(&self, cpu: CpuId, page: Vpn, found: Found) -> Result<(), Violation> {
-        let frame = found.translation.frame;
+    /// Checks a leaf that `tlb` is about to take in.
+    fn check_found(&self, cpu: CpuId, page: Vpn, found: Found, tlb: &Tlb) -> Result<(), Violation> {
+        if self.config.forbids_two_sizes && tlb.has_other_size(page, found.translation) {
+            return Err(Violation::TwoSizes { cpu, page });
+        }
+        let Translation { frame, is_large, .. } = found.translation;
+        let is_aligned = !is_large || frame.0 % ENTRIES as u64 == page.0 % ENTRIES as u64;
         match self.frames.get(frame.0 as usize) {
-            Some(place) if place.kind == FrameKind::Data => Ok(()),
+            Some(place) if place.kind == FrameKind::Data && is_aligned => Ok(()),
             _ => Err(Violation::MappedNoData { cpu, page, frame }),
         }
     }
@@ -160,58 +177,83 @@ impl Hardware {
     /// has and the root has not.
     pub(super) fn walks(&self, cpu: CpuId, page: Vpn) -> impl Iterator<Item = Walked> + '_ {
         let index = page.index::<Tiny>(Tiny::ROOT);
-        let at_root = self.table_from_root(cpu, index);
-        let cached = self.cpu(cpu).tlb().tables(index).filter(move |table| at_root != Ok(Some(*table)));
-        let from_root = at_root.and_then(|table| self.leaf_below(cpu, page, table));
-        std::iter::once(from_root).chain(cached.map(move |table| self.leaf_below(cpu, page, Some(table))))
+        let at_root = self.root_entry(cpu, index);
+        let table = at_root.ok().and_then(table_in);
+        let cached = self.cpu(cpu).tlb().tables(index).filter(move |cached| Some(*cached) != table);
+        let from_root = at_root.and_then(|raw| self.leaf_from(cpu, page, raw));
+        std::iter::once(from_root).chain(cached.map(move |table| self.leaf_below(cpu, page, table)))
     }
 
     fn table_from_root(&self, cpu: CpuId, index: usize) -> Result<Option<Pfn>, Violation> {
-        let Some(root) = self.cpu(cpu).root() else {
-            return Ok(None);
-        };
-        let (_, entry) = self.walker_reads(cpu, EntryAt { table: TableFrame(root), index }, Tiny::ROOT)?;
-        Ok(entry.table().map(|table| table.0))
+        self.root_entry(cpu, index).map(table_in)
     }
 
     /// What a walk of `cpu` to `page` comes to.
     fn find_leaf(&self, cpu: CpuId, page: Vpn, from: WalkFrom) -> Walked {
         let index = page.index::<Tiny>(Tiny::ROOT);
-        let table = match from {
-            WalkFrom::Root => self.table_from_root(cpu, index)?,
-            WalkFrom::Cache => self.cpu(cpu).tlb().tables(index).next(),
-        };
-        self.leaf_below(cpu, page, table)
-    }
-
-    fn leaf_below(&self, cpu: CpuId, page: Vpn, table: Option<Pfn>) -> Walked {
-        let Some(table) = table else {
-            return Ok(None);
-        };
-        let at = EntryAt { table: TableFrame(table), index: page.index::<Tiny>(Level::LEAF) };
-        match self.walker_reads(cpu, at, Level::LEAF)? {
-            (raw, Entry::Leaf(frame)) if Tiny::attributes(raw).user => {
-                let is_accessed = !self.config.sets_accessed || Tiny::attributes(raw).accessed;
-                Ok(Some(Found { at, translation: translation(raw, frame), is_accessed }))
+        match from {
+            WalkFrom::Root => self.leaf_from(cpu, page, self.root_entry(cpu, index)?),
+            WalkFrom::Cache => {
+                let cached = self.cpu(cpu).tlb().tables(index).next();
+                cached.map_or(Ok(None), |table| self.leaf_below(cpu, page, table))
             }
-            _ => Ok(None),
         }
     }
 
-    fn walker_reads(&self, cpu: CpuId, at: EntryAt, level: Level) -> Result<(u64, Entry), Violation> {
-        let Some(frame) = self.frames.get(at.table.0.0 as usize).filter(|frame| frame.kind == FrameKind::Table) else {
+    /// What a walk to `page` comes to that has read `raw` in the root: what is not a table may be a large leaf.
+    fn leaf_from(&self, cpu: CpuId, page: Vpn, raw: u64) -> Walked {
+        if let Some(table) = table_in(raw) {
+            return self.leaf_below(cpu, page, table);
+        }
+        Ok(self.cpu(cpu).root().and_then(|root| self.found(root, Tiny::ROOT, page, raw)))
+    }
+
+    fn leaf_below(&self, cpu: CpuId, page: Vpn, table: Pfn) -> Walked {
+        let at = EntryAt { table: TableFrame(table), index: page.index::<Tiny>(Level::LEAF) };
+        self.walker_reads(cpu, at).map(|raw| self.found(table, Level::LEAF, page, raw))
+    }
+
+    /// What a walk to `page` has found that has read `raw` in a table of this level.
+    fn found(&self, table: Pfn, level: Level, page: Vpn, raw: u64) -> Option<Found> {
+        let translation = translation(raw, level, page)?;
+        let at = EntryAt { table: TableFrame(table), index: page.index::<Tiny>(level) };
+        let is_accessed = !self.config.sets_accessed || Tiny::attributes(raw).accessed;
+        Some(Found { at, translation, is_accessed })
+    }
+
+    /// What a walker of `cpu` reads in the root, or nothing if none is loaded.
+    fn root_entry(&self, cpu: CpuId, index: usize) -> Result<u64, Violation> {
+        let root = self.cpu(cpu).root().map(TableFrame);
+        root.map_or(Ok(0), |table| self.walker_reads(cpu, EntryAt { table, index }))
+    }
+
+    fn walker_reads(&self, cpu: CpuId, at: EntryAt) -> Result<u64, Violation> {
+        let Some(frame) = self.frames.get(at.table.0.0 as usize).filter(|frame| frame.kind.is_table()) else {
             return Err(Violation::WalkedNoTable { cpu, frame: at.table.0 });
         };
-        let raw = match self.config.walker_forwards {
+        Ok(match self.config.walker_forwards {
             true => self.peek_from(cpu, Location::Entry(at)),
             false => u64::from(frame.entries[at.index]),
-        };
-        Ok((raw, Tiny::decode(raw, level)))
+        })
     }
 }
 
-/// What a TLB remembers of the leaf `raw`.
-pub(super) fn translation(raw: u64, frame: Pfn) -> Translation {
+/// The table that an entry of the root points at.
+pub(super) fn table_in(raw: u64) -> Option<Pfn> {
+    Tiny::decode(raw, Tiny::ROOT).table().map(|table| table.0)
+}
+
+/// What a TLB remembers of `page` from an entry of this level, if that is a leaf that user mode may use.
+pub(super) fn translation(raw: u64, level: Level, page: Vpn) -> Option<Translation> {
     let attributes = Tiny::attributes(raw);
-    Translation { frame, is_writable: attributes.writable, is_dirty: attributes.dirty, standing: Standing::Good }
+    match Tiny::decode(raw, level) {
+        Entry::Leaf(first) if attributes.user => Some(Translation {
+            frame: Pfn(first.0 + page.0 % level.pages::<Tiny>()),
+            is_large: level != Level::LEAF,
+            is_writable: attributes.writable,
+            is_dirty: attributes.dirty,
+            standing: Standing::Good,
+        }),
+        Entry::Leaf(_) | Entry::Table(_) | Entry::SharedTable(_) | Entry::Absent => None,
+    }
 }

@@ -29,7 +29,7 @@ fn mapped() -> Hardware {
     for operation in [
         Operation::AllocTable,
         Operation::AllocTable,
-        Operation::AllocFrame,
+        Operation::AllocFrame(Level::LEAF),
         store(LEAF, Tiny::leaf(DATA, Level::LEAF, Attributes::USER_WRITE)),
         store(root_entry, Tiny::table(TABLE)),
         Operation::LoadRoot(Some(ROOT)),
@@ -64,7 +64,7 @@ fn unhook() -> (CpuId, Operation) {
 }
 
 const fn free() -> (CpuId, Operation) {
-    on(CPU, Operation::FreeFrame(DATA))
+    on(CPU, Operation::FreeFrame(DATA, Level::LEAF))
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_promise_covers_what_others_can_still_find_in_memory() {
     for operation in [
         Operation::AllocTable,
         Operation::AllocTable,
-        Operation::AllocFrame,
+        Operation::AllocFrame(Level::LEAF),
         store(LEAF, Tiny::leaf(DATA, Level::LEAF, Attributes::USER_READ)),
         store(EntryAt { table: ROOT, index: 0 }, Tiny::table(TABLE)),
     ] {
@@ -182,7 +182,7 @@ fn a_store_must_be_known_to_somebody_who_can_write_it_back() {
 #[test]
 fn what_was_mapped_is_mapped_at_the_end_or_was_freed() {
     assert_eq!(perform(&[unhook()]), Err(Violation::Leaked { frame: DATA }));
-    assert_eq!(perform(&[on(CPU, Operation::AllocFrame)]), Ok(()), "what was never mapped is somebody's");
+    assert_eq!(perform(&[on(CPU, Operation::AllocFrame(Level::LEAF))]), Ok(()), "what was never mapped is somebody's");
 }
 
 #[test]

@@ -29,16 +29,17 @@ const OTHER_LEAF: Location = Location::Entry(EntryAt { table: OTHER_TABLE, index
 pub(crate) const FLAG: Location = Location::Word(WordId(0));
 
 pub(crate) const READ: Operation = Operation::Access(PAGE, Access::Read);
-const WRITE: Operation = Operation::Access(PAGE, Access::Write);
+pub(crate) const WRITE: Operation = Operation::Access(PAGE, Access::Write);
 pub(crate) const INVALIDATE_LEAF: Operation =
     Operation::Invalidate(Invalidate::Leaf(PAGE, shootdown::Hint::at(Level::LEAF)));
-const INVALIDATE_WALK: Operation = Operation::Invalidate(Invalidate::Walk(PAGE, shootdown::Hint::at(Level::LEAF)));
+pub(crate) const INVALIDATE_WALK: Operation =
+    Operation::Invalidate(Invalidate::Walk(PAGE, shootdown::Hint::at(Level::LEAF)));
 
 pub(crate) fn store(at: Location, value: u64) -> Operation {
     Operation::Store(at, value, Relaxed)
 }
 
-fn leaf(frame: Pfn, attributes: Attributes) -> u64 {
+pub(crate) fn leaf(frame: Pfn, attributes: Attributes) -> u64 {
     Tiny::leaf(frame, Level::LEAF, attributes)
 }
 
@@ -53,9 +54,9 @@ fn prepare(config: Config, attributes: Option<Attributes>) -> Hardware {
     for operation in [
         Operation::AllocTable,
         Operation::AllocTable,
-        Operation::AllocFrame,
+        Operation::AllocFrame(Level::LEAF),
         Operation::AllocTable,
-        Operation::AllocFrame,
+        Operation::AllocFrame(Level::LEAF),
         store(ROOT_ENTRY, Tiny::table(TABLE)),
         store(LEAF, attributes.map_or(0, |attributes| leaf(DATA, attributes))),
         store(OTHER_LEAF, leaf(OTHER_DATA, Attributes::USER_READ)),
@@ -80,7 +81,7 @@ pub(crate) fn explore(config: Config, attributes: Option<Attributes>, cpus: &[&[
 
 /// May-sets allow what fills and evictions allow. A law that can be broken is broken as soon as it can, and by whichever
 /// CPU can do it first.
-fn assert_same(may_sets: &Outcomes, fills: &Outcomes) {
+pub(crate) fn assert_same(may_sets: &Outcomes, fills: &Outcomes) {
     let kind = |violation: &Violation| std::mem::discriminant(violation);
     assert_eq!(may_sets.violations.is_empty(), fills.violations.is_empty());
     let is_known = |violation| fills.violations.iter().any(|other| kind(other) == kind(violation));
