@@ -104,11 +104,7 @@ pub(super) const MUTATIONS: &[Incident] = &[
     incident("M36", "A purge looks at free blocks only", NotYet("kernel mappings")),
     incident("M37", "A device is not told that it may do more", NotYet("secondary TLBs")),
     incident("M38", "A wait that was queued counts as one that is over", NotYet("secondary TLBs")),
-    incident(
-        "M39",
-        "A huge leaf is replaced by a table in one step",
-        NotYet("leaves of several sizes in the explorer"),
-    ),
+    incident("M39", "A huge leaf is replaced by a table in one step", Shown("split", Fix::BreakBeforeMake)),
     incident(
         "M40",
         "Each of many unsharings waits for walkers by itself",

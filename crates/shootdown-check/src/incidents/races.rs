@@ -8,10 +8,8 @@ use super::{
     incident,
 };
 
-const NO_LOCKLESS: &str = "lockless walkers";
 const NO_KERNEL: &str = "kernel mappings";
 const NO_SECONDARY: &str = "secondary TLBs";
-const NO_HUGE: &str = "leaves of several sizes in the explorer";
 
 /// The races.
 pub(super) const RACES: &[Incident] = &[
@@ -164,29 +162,29 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-THP1",
         "A lockless walker takes a page whose table was collapsed meanwhile (70cbc3cc78a9)",
-        NotYet(NO_LOCKLESS),
+        Shown("retract_walk", Fix::LookAgainAtTable),
     ),
     incident(
         "R-THP2",
         "A collapsed table is put to another use under a lockless walker (2ba99c5e0881)",
-        NotYet(NO_LOCKLESS),
+        Shown("collapse_walk", Fix::QuiesceBeforeReuse),
     ),
     incident(
         "R-THP3",
         "A table is retracted with some of the locks only (8d3c106e19e8, f268f6cf875f)",
-        NotApplicable("one lock an address space"),
+        Holds("retract_fault"),
     ),
     incident(
         "R-THPCOW",
         "Mapping counts are changed one by one under somebody who asks whether a page is exclusive (CVE-2020-29368)",
-        NotYet(NO_HUGE),
+        NotApplicable("a large page is split only while nobody else has it"),
     ),
     incident(
         "R-FORKPIN",
         "A page is pinned without a lock while fork makes it shared (57efa1fe5957)",
         Shown("walk_forked_page", Fix::SayWhenForking),
     ),
-    incident("R-PAESPLIT", "An entry of two words is read in halves", NotApplicable("entries are single words")),
+    incident("R-PAESPLIT", "An entry of two words is read in halves", Shown("walk_two_words", Fix::MaskWhileWalking)),
     incident(
         "R-NMI",
         "An interrupt touches user memory in the middle of a switch",
@@ -337,7 +335,7 @@ pub(super) const RACES: &[Incident] = &[
     incident(
         "R-SPLIT383",
         "Two sizes of one page are in TLBs at once (AMD erratum 383, Arm break-before-make)",
-        NotYet(NO_HUGE),
+        Shown("split", Fix::BreakBeforeMake),
     ),
     incident(
         "R-ADLEAK",

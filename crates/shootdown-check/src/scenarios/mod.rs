@@ -17,6 +17,7 @@ mod pending;
 mod reclaim;
 mod refused_batch;
 mod relocate;
+mod resize;
 mod script;
 mod share;
 pub mod soak;
@@ -34,7 +35,7 @@ mod walk;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 101] = [
+pub static ALL: [&Scenario; 108] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -115,6 +116,7 @@ pub static ALL: [&Scenario; 101] = [
     &walk::BROADCAST,
     &walk::ANNOUNCED,
     &walk::DEFERRED,
+    &walk::TWO_WORDS,
     &walk::REUSED,
     &walk::FORKED,
     &everything::TICKS,
@@ -123,6 +125,12 @@ pub static ALL: [&Scenario; 101] = [
     &everything::THREE_CPUS_WITH_MAY_SETS,
     &two_flushers_3cpu::TWO_FLUSHERS_3CPU,
     &models::UNMAP_LEAVE_3CPU,
+    &resize::COLLAPSE,
+    &resize::COLLAPSE_UNDER_WALK,
+    &resize::COLLAPSE_PINNED,
+    &resize::RETRACT,
+    &resize::RETRACT_UNDER_FAULT,
+    &resize::SPLIT,
     &share::flush::LEAVE,
     &share::flush::LEAVE_BY_BROADCAST,
     &share::flush::LAZY,

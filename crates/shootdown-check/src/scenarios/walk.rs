@@ -75,7 +75,7 @@ pub(super) static DEFERRED: Scenario = Scenario {
     goal: "Something is freed after walks have ended that were under way, and one of them was not seen.",
     method: "CPU 0 takes a word out, lets a time begin that walks take, and frees the word when that has passed; CPU 1 looks \
              for it during a walk.",
-    machine: Config { memory: MemoryModel::Tso, ..TWO_CPUS },
+    machine: TWO_LATE_CPUS,
     setup: |m| {
         call::arrive(m);
         if m.cpu() == CpuId(0) {
@@ -105,6 +105,46 @@ pub(super) static DEFERRED: Scenario = Scenario {
 /// The words of `walk_deferred`: whether there is something, and whether it was freed.
 const LINK: usize = 0;
 const FREED: usize = 1;
+
+/// Where entries are wider than what a CPU reads at once, as on x86 with PAE: who puts another one there has cleared the half
+/// that says whether it is present, and has seen walks ended.
+pub(super) static TWO_WORDS: Scenario = Scenario {
+    name: "walk_two_words",
+    goal: "An entry of two words is read in halves, one of the old entry and one of the new.",
+    method: "CPU 0 clears the first word of an entry, waits for walks, and puts another entry there, second word first; CPU 1 \
+             reads both, and the first once more.",
+    machine: TWO_CPUS,
+    setup: |m| {
+        call::arrive(m);
+        if m.cpu() == CpuId(0) {
+            m.scratch(LOW).store(m, 1, Relaxed);
+            m.scratch(HIGH).store(m, 1, Relaxed);
+        }
+    },
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            m.scratch(LOW).store(m, 0, Release);
+            walk::quiesce(m);
+            m.scratch(HIGH).store(m, 2, Relaxed);
+            m.scratch(LOW).store(m, 2, Release);
+        } else {
+            let walking = Walking::begin(m);
+            let low = m.scratch(LOW).load(m, Acquire);
+            let high = m.scratch(HIGH).load(m, Acquire);
+            let is_present = low != 0 && m.scratch(LOW).load(m, Acquire) != 0;
+            assert!(!is_present || low == high, "an entry was read that never was");
+            drop(walking);
+        }
+    },
+    walkers: Walkers::Unannounced,
+    proves: &[Proof::of(Fix::MaskWhileWalking, "panic")],
+    reaches: &[Reach::Counted(Counter::Quiescence)],
+    ..Scenario::BLANK
+};
+
+/// The words of `walk_two_words`.
+const LOW: usize = 0;
+const HIGH: usize = 1;
 
 pub(super) static REUSED: Scenario = Scenario {
     name: "walk_reused_page",

@@ -6,6 +6,7 @@ mod alpha;
 mod bounded_queue;
 mod early_free;
 mod one_batch;
+mod retract;
 mod script;
 mod shared_tables;
 mod user_count;
@@ -15,7 +16,7 @@ use super::share::split;
 use crate::scenario::Scenario;
 
 /// All models.
-pub static ALL: [&Scenario; 12] = [
+pub static ALL: [&Scenario; 13] = [
     &ack_counter::ACK_COUNTER,
     &bounded_queue::BOUNDED_QUEUE,
     &early_free::EARLY_FREE,
@@ -24,6 +25,7 @@ pub static ALL: [&Scenario; 12] = [
     &shared_tables::REFERENCES,
     &shared_tables::TOO_LATE,
     &split::TOO_EARLY,
+    &retract::TWO_HOLDS,
     &alpha::LOCK,
     &alpha::LOCK_AND_POLL,
     &alpha::SEVENTH_CALLER,

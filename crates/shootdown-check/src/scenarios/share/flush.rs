@@ -57,10 +57,13 @@ pub(in super::super) static LEAVE_BY_BROADCAST: Scenario = Scenario {
 pub(in super::super) static LAZY: Scenario = Scenario {
     name: "unshare_lazy",
     goal: "A lazy CPU is not told of a table that was left, since it was not freed; when it is, the CPU is nobody's who has it.",
-    method: "As unshare; CPU 1 has the address space that leaves the table loaded lazily.",
+    method: "As unshare; CPU 1 has the address space that leaves the table loaded lazily, and CPU 0 has loaded neither.",
     setup: |m| {
-        (LEAVE.setup)(m);
-        if m.cpu() == CpuId(1) {
+        call::arrive(m);
+        if m.cpu() == CpuId(0) {
+            create_sharers(m, 2, &[PAGE_0]);
+        } else {
+            leaver(m).switch_to(m);
             become_lazy(m);
         }
     },

@@ -42,7 +42,7 @@ pub(in super::super) static INTERRUPTED: Scenario = Scenario {
         }
     },
     walkers: Walkers::Unannounced,
-    proves: &[Proof::of(Fix::MaskWhileWalking, "panic")],
+    proves: &[Proof::narrow(Fix::MaskWhileWalking, "panic")],
     reaches: &[Reach::Counted(Counter::QuiescenceImplied)],
     ..Scenario::BLANK
 };
@@ -54,7 +54,7 @@ pub(in super::super) static BROADCAST: Scenario = Scenario {
     machine: TWO_BROADCASTING_CPUS,
     broadcasts: true,
     proves: &[
-        Proof::of(Fix::MaskWhileWalking, "panic"),
+        Proof::narrow(Fix::MaskWhileWalking, "panic"),
         Proof::of(Fix::QuiesceBeforeReuse, "panic"),
         Proof::of(Fix::ProveByInterrupt, "panic"),
     ],
