@@ -62,6 +62,8 @@ pub enum Counter {
     QuiescenceCoalesced,
     /// They were not, since a flush had interrupted everybody who could walk.
     QuiescenceImplied,
+    /// They are, by somebody who goes on meanwhile: an epoch was begun.
+    QuiescenceDeferred,
     /// A page left its gather after the flush.
     PageReleased,
     /// A page-table page left its gather after the flush.
@@ -70,7 +72,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, in order.
-    pub const ALL: [Counter; 31] = [
+    pub const ALL: [Counter; 32] = [
         Counter::Gather,
         Counter::BatchRefused,
         Counter::Flush,
@@ -100,6 +102,7 @@ impl Counter {
         Counter::QuiescenceNotLast,
         Counter::QuiescenceCoalesced,
         Counter::QuiescenceImplied,
+        Counter::QuiescenceDeferred,
         Counter::PageReleased,
         Counter::TableReleased,
     ];
@@ -140,6 +143,7 @@ impl Counter {
             Counter::QuiescenceNotLast => "quiescences-not-last",
             Counter::QuiescenceCoalesced => "quiescences-coalesced",
             Counter::QuiescenceImplied => "quiescences-implied",
+            Counter::QuiescenceDeferred => "quiescences-deferred",
             Counter::PageReleased => "pages-released",
             Counter::TableReleased => "tables-released",
         }

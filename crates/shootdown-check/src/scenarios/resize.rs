@@ -57,7 +57,7 @@ pub(super) static COLLAPSE_UNDER_WALK: Scenario = Scenario {
             free(m, collapse(m));
         } else {
             let walking = Walking::begin(m);
-            let _ = walking.find(m.user_space(), PAGE_0);
+            _ = walking.find(m.user_space(), PAGE_0);
         }
     },
     proves: &[

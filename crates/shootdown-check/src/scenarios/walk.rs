@@ -98,7 +98,7 @@ pub(super) static DEFERRED: Scenario = Scenario {
     },
     walkers: Walkers::Announced,
     proves: &[Proof::of(Fix::FenceBeforeWalking, "panic")],
-    reaches: &[],
+    reaches: &[Reach::Counted(Counter::QuiescenceDeferred)],
     ..Scenario::BLANK
 };
 

@@ -116,6 +116,7 @@ impl Grace {
     #[must_use]
     pub fn begin<M: Machine>(m: &M) -> Grace {
         assert!(m.walkers() == Walkers::Announced, "walks that nobody shows cannot be waited for without an interrupt");
+        m.count(Counter::QuiescenceDeferred, 1);
         // ORDER(walk/quiesce): entries are cleared before anybody is asked whether he walks, see `Walking::begin`.
         m.fence(SeqCst);
         // ORDER(walk/quiesce): who reads the new epoch walks tables as they are now.
