@@ -14,7 +14,7 @@ fn nothing_goes_wrong() {
 }
 
 /// What a few thousand operations come by. The other steps are for what is seldom, or what these operations do not do.
-const VISIBLE: [Fix; 14] = [
+const VISIBLE: [Fix; 16] = [
     Fix::FlushBeforeFree,
     Fix::WaitForAcks,
     Fix::FlushRemote,
@@ -28,7 +28,9 @@ const VISIBLE: [Fix; 14] = [
     Fix::MaskWhileSwitching,
     Fix::DropAllWhenBehind,
     Fix::CatchUp,
-    Fix::FenceBeforeWalking,
+    Fix::RecordUnshared,
+    Fix::FlushUnsharedAsFreed,
+    Fix::GiveBackOffer,
 ];
 
 #[test]

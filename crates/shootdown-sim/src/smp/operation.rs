@@ -180,8 +180,9 @@ impl Operation {
             (
                 Operation::Complete
                 | Operation::Kick(_)
-                // The allocator takes locks.
+                // The allocator takes locks: whoever has the frame next finds what was done with it before.
                 | Operation::AllocTable
+                | Operation::FreeTable(_)
                 // May have to set a dirty bit.
                 | Operation::Access(_, Access::Write),
                 _,

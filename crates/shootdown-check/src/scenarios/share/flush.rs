@@ -46,10 +46,7 @@ pub(in super::super) static LEAVE_BY_BROADCAST: Scenario = Scenario {
     method: "As unshare, on a machine that broadcasts.",
     machine: Config { caches_walks: true, ..TWO_BROADCASTING_CPUS },
     broadcasts: true,
-    proves: &[
-        Proof::of(Fix::RecordUnshared, "stale-at-free"),
-        Proof::of(Fix::FlushUnsharedAsFreed, "walker-in-freed-table"),
-    ],
+    proves: &[Proof::of(Fix::RecordUnshared, "stale-at-free"), Proof::of(Fix::FlushUnsharedAsFreed, "stale-at-free")],
     reaches: &[Reach::Stale, Reach::Counted(Counter::Broadcast)],
     ..LEAVE
 };

@@ -3,12 +3,17 @@
 //! Each CPU does one thing after the other to the pages of one address space, and uses them in between. What it does next
 //! is a choice of the machine's, so a schedule says it, too.
 
+mod shared;
+mod sizes;
+
 use shootdown::{
-    Attributes, CpuId, Gather, Level, Machine, Masked, Pfn, Reclaim, Rmap, Stale, Tagging, Vpn, VpnRange, call,
-    flush_kernel,
+    Attributes, CpuId, Gather, Level, Machine, Masked, Pfn, Reclaim, Rmap, Space, Stale, Tagging, Unhooked, Vpn,
+    VpnRange,
+    arch::tiny::Tiny,
+    call, flush_kernel,
     page::{self, DropReference, References},
     residency,
-    walk::{self, Forking, Pins, Purpose, Walkers},
+    walk::{self, Forking, Pinned, Pins, Purpose, Walkers},
 };
 use shootdown_sim::smp::{Access, Config, PAGES, TlbModel};
 
@@ -22,7 +27,8 @@ use crate::{machine::Sim, scenario::Scenario};
 pub const OPERATIONS_PER_CPU: u64 = 8;
 
 /// All of them.
-pub static ALL: [&Scenario; 4] = [&SOAK, &TAGS, &MAY_SETS, &BROADCAST];
+pub static ALL: [&Scenario; 8] =
+    [&SOAK, &TAGS, &MAY_SETS, &BROADCAST, &sizes::SIZES, &sizes::BROADCAST, &shared::SHARED, &shared::BROADCAST];
 
 static SOAK: Scenario = Scenario {
     name: "soak",
@@ -144,16 +150,21 @@ fn unmap(m: &Sim) {
     let (space, pages) = (m.user_space(), pages(m));
     let mut gather = Gather::new(m, space, &DropReference);
     gather.unmap(pages, |unhooked| {
-        if !unhooked.attributes.dirty {
-            return Rmap::Now;
-        }
-        (0..unhooked.count).for_each(|index| m.note_dirty(Pfn(unhooked.frame.0 + index)));
-        Rmap::Delayed
+        note_dirty(m, unhooked);
+        if unhooked.attributes.dirty { Rmap::Delayed } else { Rmap::Now }
     });
     if m.choose(2) == 0 {
         gather.unhook_tables(&mut space.lock(m), pages, pages);
     }
     gather.finish();
+}
+
+/// Notes what was stored through translations that are gone.
+fn note_dirty(m: &Sim, unhooked: &Unhooked) {
+    if unhooked.attributes.dirty {
+        let n_frames = unhooked.count * unhooked.level.pages::<Tiny>();
+        (0..n_frames).for_each(|index| m.note_dirty(Pfn(unhooked.frame.0 + index)));
+    }
 }
 
 /// Takes permissions away, and flushes when the lock is released.
@@ -241,15 +252,19 @@ fn replace(m: &Sim) {
 }
 
 /// Pins a page without a lock, and keeps it until it pins the next.
-fn pin(m: &Sim, is_away: &mut bool, pinned: &mut Option<Pfn>) {
-    unpin(m, pinned);
+fn pin(m: &Sim, is_away: &mut bool, pinned: &mut Option<Pinned>) {
     come_back(m, is_away);
     let purpose = if m.choose(2) == 0 { Purpose::Read } else { Purpose::Write };
-    *pinned = walk::pin(m, m.user_space(), page(m), purpose, &References).ok().map(|pinned| pinned.frame);
+    pin_in(m, m.user_space(), purpose, pinned);
 }
 
-fn unpin(m: &Sim, pinned: &mut Option<Pfn>) {
-    pinned.take().into_iter().for_each(|frame| References.unpin(m, frame, Level::LEAF));
+fn pin_in(m: &Sim, space: &Space<Sim>, purpose: Purpose, pinned: &mut Option<Pinned>) {
+    unpin(m, pinned);
+    *pinned = walk::pin(m, space, page(m), purpose, &References).ok();
+}
+
+fn unpin(m: &Sim, pinned: &mut Option<Pinned>) {
+    pinned.take().into_iter().for_each(|pinned| References.unpin(m, pinned.frame, pinned.level));
 }
 
 /// Makes the pages that nobody has pinned read-only, as if they were shared.
