@@ -10,7 +10,9 @@
 //!   [`residency::enter_lazy`] and [`Space::flush`];
 //! * [`Gather`]: batched unmap that keeps custody of frames until their flush is complete;
 //! * [`call`]: cross-CPU calls that cannot deadlock each other, and the one way to wait;
-//! * page tables over an [`EntryFormat`]: [`TablesGuard`], [`Leaf`], [`Descriptor`].
+//! * page tables over an [`EntryFormat`]: [`TablesGuard`], [`Leaf`], [`Descriptor`];
+//! * [`walk`]: finding and pinning pages without a lock, and how others see that ended;
+//! * [`share`]: page tables that several address spaces have at once.
 //!
 //! The crate has no allocator, no statics, no atomics of its own and no clock. All state that CPUs share lives in machine
 //! words reached through the trait, which is what lets an explorer run this very code through every interleaving.
