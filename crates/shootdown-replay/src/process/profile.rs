@@ -1,7 +1,7 @@
 //! What a kernel does that is its own choice and not the law, as data.
 
 use shootdown::Strength;
-use shootdown_mm::{Exit, Habits, LastSharer};
+use shootdown_mm::{Exit, Habits, LargeTables, LastSharer};
 use shootdown_sim::sequential::Masks;
 
 /// A kernel whose behaviour a replay imitates.
@@ -28,6 +28,7 @@ const LINUX: Habits = Habits {
     relocation: Strength::Walk,
     exit: Exit::Flushes,
     last_sharer: LastSharer::KeepsPage,
+    large_tables: LargeTables::Own,
 };
 
 impl Profile {
