@@ -30,10 +30,10 @@ impl Reach {
 thread_local! {
     // Counters that library code on this thread has counted, a bit each. While a scenario is explored, code runs on one
     // thread only, the one that began the search, whatever others do; and it is run only when the search comes by.
-    static COUNTED: Cell<u32> = const { Cell::new(0) };
+    static COUNTED: Cell<u64> = const { Cell::new(0) };
 }
 
-const _: () = assert!(Counter::COUNT <= u32::BITS as usize);
+const _: () = assert!(Counter::COUNT <= u64::BITS as usize);
 
 /// Hears that the library has counted something.
 pub(crate) fn note(counter: Counter) {

@@ -23,6 +23,8 @@ pub(crate) struct Layout {
     pub(crate) areas: RangeMap<u64, Vma>,
     // Start and end of the heap, once it is known.
     brk: Option<Range<Vpn>>,
+    // Whether there ever was an area that may have tables together with others.
+    pub(crate) may_share_tables: bool,
 }
 
 impl Layout {
@@ -109,6 +111,7 @@ impl<M: Program> AddressSpace<M> {
             self.unmap_locked(m, areas, layout, range);
         }
         areas.add(m, self.id, range, &vma);
+        layout.may_share_tables |= vma.shared_tables::<M::Format>().is_some();
         layout.areas.insert(range.start.0..range.end.0, vma);
     }
 
@@ -123,10 +126,11 @@ impl<M: Program> AddressSpace<M> {
     #[must_use]
     pub fn translate(&self, m: &M, page: Vpn) -> Option<(shootdown::Pfn, Level)> {
         let tables = self.space(m).lock(m);
-        tables.find(page).map(|leaf| (leaf.frame(), leaf.level()))
+        let own = tables.find(page).map(|leaf| (leaf.frame(), leaf.level()));
+        own.or_else(|| tables.find_shared(page).map(|found| (found.frame, found.level)))
     }
 
-    /// Returns where the entry is that translates `page`, if one does.
+    /// Returns where the entry is that translates `page`, if one does, and not in a table that others have, too.
     #[must_use]
     pub fn entry_of(&self, m: &M, page: Vpn) -> Option<EntryAt> {
         let tables = self.space(m).lock(m);

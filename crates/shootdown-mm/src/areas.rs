@@ -12,7 +12,7 @@ use shootdown::{EntryFormat, Level, Mutex, MutexGuard, OneMemory, SpaceId, Vpn, 
 use crate::{
     address_space::Layout,
     storage::{ObjectId, ObjectPage},
-    vma::{Backing, Sharing, Vma},
+    vma::{Backing, Protection, Sharing, Vma},
 };
 
 /// What must be known of an area to find a page of its object there.
@@ -23,6 +23,8 @@ struct Area {
     origin: Vpn,
     level: Level,
     sharing: Sharing,
+    // Kept in step where tables may be shared. None while they are being left: then nobody takes one in.
+    protection: Option<Protection>,
 }
 
 impl Area {
@@ -64,10 +66,52 @@ impl ReverseMap {
         })
     }
 
+    /// Returns where else there may be a table that is right for the pages of `table`, which lie in an area of `space`: an area
+    /// has all of it, from the same part of the same object, and allows the same.
+    #[doc(alias = "page_table_shareable")]
+    pub(crate) fn tables_like(&self, space: SpaceId, table: VpnRange, vma: &Vma) -> impl Iterator<Item = Place> {
+        let Vma { protection, sharing, .. } = *vma;
+        let (level, n_pages) = (vma.level(), table.n_pages());
+        let wanted = vma.backing.in_object(table.start);
+        let areas = wanted.and_then(|(object, offset)| Some((self.objects.get(&object)?, offset)));
+        areas.into_iter().flat_map(move |(areas, offset)| {
+            areas.iter().filter_map(move |((other, start), area)| {
+                let first = area.origin.0.wrapping_add(offset);
+                let is_whole =
+                    *start <= first && first.is_multiple_of(n_pages) && first.checked_add(n_pages)? <= area.end;
+                let is_alike = (area.level, area.sharing, area.protection) == (level, sharing, Some(protection));
+                let is_it = (*other, first) == (space, table.start.0);
+                (is_whole && is_alike && !is_it).then_some(Place { space: *other, page: Vpn(first), sharing })
+            })
+        })
+    }
+
     fn add(&mut self, space: SpaceId, range: Range<u64>, vma: &Vma) {
+        self.put(space, range, vma, Some(vma.protection));
+    }
+
+    fn put(&mut self, space: SpaceId, range: Range<u64>, vma: &Vma, protection: Option<Protection>) {
         if let Backing::Object { object, origin } = vma.backing {
-            let area = Area { end: range.end, origin, level: vma.level(), sharing: vma.sharing };
+            let area = Area { end: range.end, origin, level: vma.level(), sharing: vma.sharing, protection };
             self.objects.entry(object).or_default().insert((space, range.start), area);
+        }
+    }
+
+    /// Says that nobody may take in a table of this part of an area, until it is [offered](Self::offer) again.
+    pub(crate) fn withhold(&mut self, space: SpaceId, range: VpnRange, vma: &Vma) {
+        self.replace(space, range, vma, None);
+    }
+
+    /// Says that an area is what `vma` says, and that its tables may be taken in.
+    pub(crate) fn offer(&mut self, space: SpaceId, range: VpnRange, vma: &Vma) {
+        self.replace(space, range, vma, Some(vma.protection));
+    }
+
+    fn replace(&mut self, space: SpaceId, range: VpnRange, vma: &Vma, protection: Option<Protection>) {
+        let range = range.start.0..range.end.0;
+        if let Some(object) = vma.object() {
+            self.remove(space, range.clone(), object);
+            self.put(space, range, vma, protection);
         }
     }
 
@@ -173,6 +217,34 @@ mod tests {
         map.remove(SpaceId(0), 0x50..0x51, OBJECT);
         assert_eq!(places(&map, 0x25), [Some((1, 0x115)), None, None]);
         assert_eq!(places(&map, 0x30), [None; 3]);
+    }
+
+    #[test]
+    fn a_table_is_looked_for_where_all_of_it_is_mapped_alike() {
+        const TABLE: u64 = 0x4_0000;
+        let shared = |first, at| vma(first, at, PageSize::Large(Level(2)));
+        let mut map = ReverseMap::default();
+        // Whole; not from its beginning; not to its end; at other entries of the table; with other permissions.
+        map.add(SpaceId(1), 3 * TABLE..5 * TABLE, &shared(0, 3 * TABLE));
+        map.add(SpaceId(2), 3 * TABLE + 0x200..5 * TABLE, &shared(0x200, 3 * TABLE + 0x200));
+        map.add(SpaceId(3), 3 * TABLE..4 * TABLE - 0x200, &shared(0, 3 * TABLE));
+        map.add(SpaceId(4), 3 * TABLE..5 * TABLE, &shared(0x200, 3 * TABLE));
+        let read_only = Protection { write: false, ..Protection::READ_WRITE };
+        map.add(SpaceId(5), 3 * TABLE..5 * TABLE, &Vma { protection: read_only, ..shared(0, 3 * TABLE) });
+        map.add(SpaceId(6), 0..2 * TABLE, &shared(0, 0));
+        let asks = shared(0, 7 * TABLE);
+        let places = |map: &ReverseMap, space, table: u64| -> alloc::vec::Vec<(u32, u64)> {
+            let table = VpnRange::from_len(Vpn(table * TABLE), TABLE);
+            map.tables_like(space, table, &asks).map(|at| (at.space.0, at.page.0 / TABLE)).collect()
+        };
+        assert_eq!(places(&map, SpaceId(9), 7), [(1, 3), (6, 0)]);
+        assert_eq!(places(&map, SpaceId(9), 8), [(1, 4), (2, 4), (6, 1)]);
+        map.withhold(SpaceId(1), VpnRange::from_len(Vpn(3 * TABLE), 0x200), &shared(0, 3 * TABLE));
+        map.add(SpaceId(9), 7 * TABLE..9 * TABLE, &asks);
+        assert_eq!(places(&map, SpaceId(9), 7), [(6, 0)], "not the place that asks, nor one that is being left");
+        assert_eq!(places(&map, SpaceId(9), 8), [(1, 4), (2, 4), (6, 1)]);
+        map.offer(SpaceId(1), VpnRange::new(Vpn(3 * TABLE), Vpn(5 * TABLE)), &shared(0, 3 * TABLE));
+        assert_eq!(places(&map, SpaceId(9), 7), [(1, 3), (6, 0)]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub enum Resolution {
     Copied,
     /// The page was there already and may now be written.
     Granted,
-    /// Another CPU had resolved it, or the TLB was behind.
+    /// Another CPU had resolved it, or an address space with the same table, or the TLB was behind.
     Spurious,
 }
 
@@ -99,8 +99,14 @@ impl<M: Program> AddressSpace<M> {
         page: Vpn,
         access: Access,
     ) -> Result<Resolution, Missing> {
+        let shared_tables = vma.shared_tables::<M::Format>();
+        if let Some(level) = shared_tables {
+            self.share_table(m, memory, (area, vma), level, page);
+        }
         let mut tables = self.space(m).lock(m);
         match tables.find(page) {
+            // Before a frame is taken for it.
+            None if shared_tables.is_some() && tables.find_shared(page).is_some() => Ok(Resolution::Spurious),
             None => {
                 bring_in(m, memory, &mut tables, vma, page, access)?;
                 if let PageSize::Run { n_pages } = vma.page_size {
@@ -220,10 +226,11 @@ pub(crate) fn place_objects<M: Program>(
     if attributes.writable {
         page::mark_dirty(m, pfn);
     }
-    tables.map(page, frame, attributes).map_err(|MapError { frame, .. }| {
+    tables.map(page, frame, attributes).or_else(|MapError { frame, .. }| {
         page::uncount_mappings(m, pfn, 1);
         page::drop_reference(m, frame);
-        OutOfMemory
+        // Where others have the table, too, one of them may have been faster.
+        tables.find_shared(page).map(|_| ()).ok_or(OutOfMemory)
     })
 }
 
@@ -265,9 +272,11 @@ fn fresh<M: Program, S>(
         (Backing::Object { object, origin }, sharing) => {
             let index = page.0.wrapping_sub(origin.0) / level.pages::<M::Format>();
             let frame = memory.object_page(m, ObjectPage { object, index }, level)?;
-            // A first store must be noticed to know the page dirty, so reading does not map it for writing.
-            let attributes = if writes && sharing == Sharing::Shared { written } else { read_only };
-            Ok((frame, attributes))
+            // A first store must be noticed to know the page dirty, so reading does not map it for writing; not where the table
+            // may be shared, in which nobody grants it later.
+            let is_noticed = vma.shared_tables::<M::Format>().is_none();
+            let may_write = vma.protection.write && sharing == Sharing::Shared && (writes || !is_noticed);
+            Ok((frame, if may_write { written } else { read_only }))
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 impl<M: Program> AddressSpace<M> {
     /// Makes a copy of this address space at `child`. When it returns, no CPU can write to a page that both now share.
     ///
-    /// Shared mappings are not filled in; the child finds their pages by faults.
+    /// Shared mappings are not filled in; the child finds their pages by faults, and their tables, where it shares these.
     ///
     /// # Context
     /// Task; takes the layout, the reverse map and the page-table locks.

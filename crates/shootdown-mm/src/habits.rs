@@ -13,6 +13,8 @@ pub struct Habits {
     pub exit: Exit,
     /// What happens when a private page is written that nobody shares any longer.
     pub last_sharer: LastSharer,
+    /// Whose the tables are that map large pages of an object.
+    pub large_tables: LargeTables,
 }
 
 /// What an address space without users does about TLBs when it is taken apart.
@@ -33,6 +35,16 @@ pub enum LastSharer {
     Copies,
 }
 
+/// Whose the tables are that map large pages of an object without storage, where several address spaces map the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LargeTables {
+    /// A fault makes one, unless this address space has it already.
+    Own,
+    /// A fault takes in what another address space has (Linux, of huge-page file systems), whatever the habits of that are.
+    #[doc(alias = "want_pmd_share")]
+    Shared,
+}
+
 impl Habits {
     /// As little as the law asks for.
     pub const LAWFUL: Habits = Habits {
@@ -40,5 +52,6 @@ impl Habits {
         relocation: Strength::Leaf,
         exit: Exit::Quietly,
         last_sharer: LastSharer::KeepsPage,
+        large_tables: LargeTables::Own,
     };
 }

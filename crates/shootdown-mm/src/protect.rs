@@ -7,6 +7,7 @@ use shootdown::{Attributes, Leaf, Vpn, VpnRange, page};
 
 use crate::{
     address_space::{AddressSpace, PageGather, Program},
+    memory::Memory,
     vma::{Protection, Sharing, Vma},
 };
 
@@ -14,8 +15,8 @@ impl<M: Program> AddressSpace<M> {
     /// Changes the protection of what is mapped in `range`; holes stay holes (`mprotect`).
     ///
     /// # Context
-    /// Task; takes the layout and the page-table lock.
-    pub fn protect(&self, m: &M, range: VpnRange, protection: Protection) {
+    /// Task; takes the layout, the reverse map and the page-table lock.
+    pub fn protect<S>(&self, m: &M, memory: &Memory<M, S>, range: VpnRange, protection: Protection) {
         if range.is_empty() {
             return;
         }
@@ -28,10 +29,13 @@ impl<M: Program> AddressSpace<M> {
             .collect();
         let mut gather = self.gather(m);
         for (area, vma) in changed {
-            self.protect_leaves(m, &mut gather, VpnRange::new(Vpn(area.start), Vpn(area.end)), &vma);
+            let pages = VpnRange::new(Vpn(area.start), Vpn(area.end));
+            self.leave_tables(m, &memory.areas, &mut gather, &layout, pages);
+            self.protect_leaves(m, &mut gather, pages, &vma);
             layout.areas.insert(area, vma);
         }
         gather.finish();
+        self.offer_tables(m, &memory.areas, &layout, range);
     }
 
     fn protect_leaves(&self, m: &M, gather: &mut PageGather<'_, M>, range: VpnRange, vma: &Vma) {
@@ -56,5 +60,9 @@ impl<M: Program> AddressSpace<M> {
 
 /// Whether a store needs no fault: neither to copy the page nor to notice that it gets dirty.
 fn may_stay_writable<M: Program>(leaf: &Leaf<'_, M>, vma: &Vma) -> bool {
-    leaf.attributes().writable || vma.sharing == Sharing::Private && page::is_exclusive(leaf)
+    match vma.sharing {
+        _ if leaf.attributes().writable => true,
+        Sharing::Private => page::is_exclusive(leaf),
+        Sharing::Shared => vma.shared_tables::<M::Format>().is_some(),
+    }
 }

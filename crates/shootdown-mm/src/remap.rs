@@ -60,11 +60,18 @@ impl<M: Program> AddressSpace<M> {
 
         let hold_rmap = || vma.object().map(|_| memory.areas.lock(m));
         let mut gather = self.gather(m);
+        // Here, to move what is in them; and there, so that nobody takes in a table that is being filled.
+        for range in [kept, new] {
+            self.leave_tables(m, &memory.areas, &mut gather, &layout, range);
+        }
         let strength = self.habits.relocation;
         let result = gather.relocate(kept, new.start, hold_rmap, |gather| gather.strengthen(strength));
         gather.finish();
         if result.is_ok() && keeping == Keep::Nothing {
             self.unmap_locked(m, &memory.areas, &mut layout, kept);
+        }
+        for range in [kept, new] {
+            self.offer_tables(m, &memory.areas, &layout, range);
         }
         result.map_err(|_| OutOfMemory)
     }

@@ -7,6 +7,7 @@ use crate::{
     areas::Areas,
     habits::Exit,
     memory::Memory,
+    share,
     storage::ObjectId,
     vma::{PageSize, Sharing, Vma},
 };
@@ -32,6 +33,7 @@ impl<M: Program> AddressSpace<M> {
             return;
         }
         let mut gather = self.gather(m);
+        self.leave_tables(m, areas, &mut gather, layout, range);
         unhook_areas(m, &mut gather, layout, range);
         gather.unhook_tables(&mut self.space(m).lock(m), range, layout.hole_around(range));
         gather.finish();
@@ -43,12 +45,28 @@ impl<M: Program> AddressSpace<M> {
     /// Drops the contents of `range`; the mappings stay (`MADV_DONTNEED`). Objects keep theirs.
     ///
     /// # Context
-    /// Task; takes the layout and the page-table lock.
-    pub fn discard(&self, m: &M, range: VpnRange) {
+    /// Task; takes the layout, the reverse map and the page-table lock.
+    pub fn discard<S>(&self, m: &M, memory: &Memory<M, S>, range: VpnRange) {
         let layout = self.layout.lock(m);
         let mut gather = self.gather(m);
+        self.leave_tables(m, &memory.areas, &mut gather, &layout, range);
         unhook_areas(m, &mut gather, &layout, range);
         gather.finish();
+        self.offer_tables(m, &memory.areas, &layout, range);
+    }
+
+    /// Begins to end an address space that no task will use any more: leaves the tables that others have, too, and gives none
+    /// away. [`destroy`](Self::destroy) does that by itself, later, if nobody has.
+    ///
+    /// # Context
+    /// As [`destroy`](Self::destroy).
+    pub fn begin_exit<S>(&self, m: &M, memory: &Memory<M, S>) {
+        let layout = self.layout.lock(m);
+        if share::may_have_shared_tables::<M>(&layout, EVERYTHING) {
+            let mut gather = self.gather(m);
+            self.leave_tables(m, &memory.areas, &mut gather, &layout, EVERYTHING);
+            gather.finish();
+        }
     }
 
     /// Ends the address space: unmaps everything, frees every table.
@@ -76,6 +94,7 @@ impl<M: Program> AddressSpace<M> {
 
     fn take_apart(&self, m: &M, areas: &Areas<M>, mut gather: PageGather<'_, M>) {
         let mut layout = self.layout.lock(m);
+        self.leave_tables(m, areas, &mut gather, &layout, EVERYTHING);
         unhook_areas(m, &mut gather, &layout, EVERYTHING);
         gather.unhook_tables(&mut self.space(m).lock(m), EVERYTHING, EVERYTHING);
         gather.finish();

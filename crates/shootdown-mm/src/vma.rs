@@ -1,6 +1,6 @@
 //! What a range of addresses is to be: who may do what there, and where its contents come from.
 
-use shootdown::{Attributes, Level, Vpn};
+use shootdown::{Attributes, EntryFormat, Level, Vpn};
 
 use crate::storage::ObjectId;
 
@@ -80,6 +80,14 @@ impl Backing {
         Backing::Object { object, origin: Vpn(at.0.wrapping_sub(first)) }
     }
 
+    /// Where in which object `page` is, in base pages from the object's page 0; wraps.
+    pub(crate) const fn in_object(self, page: Vpn) -> Option<(ObjectId, u64)> {
+        match self {
+            Backing::Anonymous => None,
+            Backing::Object { object, origin } => Some((object, page.0.wrapping_sub(origin.0))),
+        }
+    }
+
     /// The same contents, `distance` pages further up; wraps.
     pub(crate) const fn moved(self, distance: u64) -> Backing {
         match self {
@@ -134,6 +142,17 @@ impl Vma {
         match self.page_size {
             PageSize::Large(level) => level,
             PageSize::Base | PageSize::Run { .. } => Level::LEAF,
+        }
+    }
+
+    /// The level of the tables that address spaces which map the same may [have together](crate::habits::LargeTables): those
+    /// of large pages whose stores nobody needs to notice.
+    pub(crate) fn shared_tables<F: EntryFormat>(&self) -> Option<Level> {
+        match (self.page_size, self.sharing, self.object()) {
+            (PageSize::Large(level), Sharing::Shared, Some(object)) if !object.is_stored() && F::SHARED != 0 => {
+                (Level::LEAF < level && level < F::ROOT).then_some(level)
+            }
+            _ => None,
         }
     }
 

@@ -134,7 +134,7 @@ fn aged_pages_are_flushed_once_until_they_are_used_again() {
         let flushes = world.flushes_of(|world| world.space.age(&world.machine, pages(8), contents));
         assert_eq!(flushes, u64::from(contents == Contents::Kept), "{contents:?}: it was not used in between");
     }
-    world.space.discard(&world.machine, pages(1));
+    world.space.discard(&world.machine, &world.memory, pages(1));
     world.fault(HERE, Access::Write).expect("mapped");
     assert_eq!(world.flushes_of(|world| world.space.age(&world.machine, pages(8), Contents::Droppable)), 1);
 }
@@ -199,9 +199,9 @@ fn discarding_keeps_mapping_and_tables() {
     let world = World::new();
     world.map(pages(8), anonymous());
     world.space.populate(&world.machine, &world.memory, pages(8), Access::Write).expect("mapped");
-    assert_eq!(world.flushes_of(|world| world.space.discard(&world.machine, pages(8))), 1);
+    assert_eq!(world.flushes_of(|world| world.space.discard(&world.machine, &world.memory, pages(8))), 1);
     assert_eq!((world.machine.n_frames_freed(), world.machine.n_tables_freed()), (8, 0));
-    assert_eq!(world.flushes_of(|world| world.space.discard(&world.machine, pages(8))), 0);
+    assert_eq!(world.flushes_of(|world| world.space.discard(&world.machine, &world.memory, pages(8))), 0);
     assert_eq!(world.fault(HERE, Access::Write), Ok(Resolution::Mapped));
 }
 
@@ -210,14 +210,20 @@ fn protection_changes_flush_only_what_is_mapped() {
     let world = World::new();
     world.map(pages(8), anonymous());
     let read_only = Protection { read: true, write: false, execute: false };
-    assert_eq!(world.flushes_of(|world| world.space.protect(&world.machine, pages(8), read_only)), 0);
-    world.space.protect(&world.machine, pages(8), Protection::READ_WRITE);
+    assert_eq!(world.flushes_of(|world| world.space.protect(&world.machine, &world.memory, pages(8), read_only)), 0);
+    world.space.protect(&world.machine, &world.memory, pages(8), Protection::READ_WRITE);
     world.fault(HERE, Access::Write).expect("mapped");
-    assert_eq!(world.flushes_of(|world| world.space.protect(&world.machine, pages(8), read_only)), 1);
+    assert_eq!(world.flushes_of(|world| world.space.protect(&world.machine, &world.memory, pages(8), read_only)), 1);
     assert_eq!(world.fault(HERE, Access::Write), Err(FaultError::Denied(HERE)));
-    assert_eq!(world.flushes_of(|world| world.space.protect(&world.machine, pages(8), Protection::NONE)), 1);
+    assert_eq!(
+        world.flushes_of(|world| world.space.protect(&world.machine, &world.memory, pages(8), Protection::NONE)),
+        1
+    );
     assert_eq!(world.fault(HERE, Access::Read), Err(FaultError::Denied(HERE)));
-    assert_eq!(world.flushes_of(|world| world.space.protect(&world.machine, pages(8), Protection::READ_WRITE)), 0);
+    assert_eq!(
+        world.flushes_of(|world| world.space.protect(&world.machine, &world.memory, pages(8), Protection::READ_WRITE)),
+        0
+    );
     assert_eq!(world.fault(HERE, Access::Write), Ok(Resolution::Spurious), "an exclusive page is writable at once");
 }
 
@@ -287,7 +293,7 @@ fn a_run_of_base_pages_comes_at_once() {
         "there is no large page of zeroes"
     );
     let kept = world.frame(Vpn(HERE.0 + 3));
-    world.space.discard(&world.machine, VpnRange::from_len(Vpn(HERE.0 + 4), 1));
+    world.space.discard(&world.machine, &world.memory, VpnRange::from_len(Vpn(HERE.0 + 4), 1));
     world.fault(Vpn(HERE.0 + 4), Access::Write).expect("mapped");
     assert_eq!((n_mapped(), world.frame(Vpn(HERE.0 + 3))), (6, kept));
 }

@@ -82,12 +82,12 @@ impl<A: Architecture> World<A> {
                 model.retain(|page, _| !pages.contains(page));
             }
             3 => {
-                space.discard(machine, range);
+                space.discard(machine, memory, range);
                 model.range_mut(pages).for_each(|(_, (contents, _))| *contents = 0);
             }
             4 => {
                 let protection = [READ_ONLY, Protection::READ_WRITE, Protection::NONE][random.below(3) as usize];
-                space.protect(machine, range, protection);
+                space.protect(machine, memory, range, protection);
                 model.range_mut(pages).for_each(|(_, (_, now))| *now = protection);
             }
             5 if n_processes < 4 => {

@@ -122,7 +122,8 @@ fn replay_on<A: Architecture>(
         Placement::AsRecorded => MAX_CPUS,
         Placement::Spread { n_cpus } => usize::from(n_cpus),
     };
-    let machine = Sequential::<A>::new(n_cpus, &options.without).with_masks(options.profile.masks);
+    let Profile { masks, end_of_walks, .. } = options.profile;
+    let machine = Sequential::<A>::new(n_cpus, &options.without).with_masks(masks).with_end_of_walks(end_of_walks);
     let out_of_memory = |event| ReplayError::OutOfMemory { recording: workload.clone(), event };
     let simulation = Simulation::new(machine, options.placement, options.profile.habits, recording.root())
         .map_err(|_| out_of_memory(0))?;
@@ -207,7 +208,9 @@ impl<A: Architecture> Account<A> {
     /// Gives what the library counted since the last event to this one's cause; returns how many flush operations.
     fn attribute(&mut self, cause: Cause) -> u64 {
         let machine = self.simulation.machine();
-        let now = (machine.counter(Counter::FlushLocal), machine.counter(Counter::RemoteRequest));
+        // A request so that walks end is no flush.
+        let n_remote = machine.counter(Counter::RemoteRequest) - machine.counter(Counter::QuiescenceRequest);
+        let now = (machine.counter(Counter::FlushLocal), n_remote);
         let n_flushes = now.0 - self.counted.0;
         self.flushes[cause] += n_flushes;
         self.remote[cause] += now.1 - self.counted.1;
@@ -239,7 +242,10 @@ impl<A: Architecture> Account<A> {
             seconds: self.last_ns as f64 / 1e9,
             flushes: Compared { predicted: self.flushes, recorded: recorded.flushes },
             remote: Compared { predicted: self.remote, recorded: recorded.remote },
-            table_syncs: Compared { predicted: 0, recorded: recorded.table_syncs },
+            table_syncs: Compared {
+                predicted: machine.counter(Counter::QuiescenceRequest),
+                recorded: recorded.table_syncs,
+            },
             residual: self.residual.finish(),
             gathers: machine.counter(Counter::Gather),
             pages_freed: machine.n_frames_freed(),

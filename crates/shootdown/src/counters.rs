@@ -56,6 +56,8 @@ pub enum Counter {
     TableExclusive,
     /// Lockless walks were waited for.
     Quiescence,
+    /// A request was posted to another CPU for that.
+    QuiescenceRequest,
     /// They were not, for a table that was left, since several others have it.
     QuiescenceNotLast,
     /// They were not, for a table that was left, since it goes together with another one.
@@ -72,7 +74,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, in order.
-    pub const ALL: [Counter; 32] = [
+    pub const ALL: [Counter; 33] = [
         Counter::Gather,
         Counter::BatchRefused,
         Counter::Flush,
@@ -99,6 +101,7 @@ impl Counter {
         Counter::TableUnshared,
         Counter::TableExclusive,
         Counter::Quiescence,
+        Counter::QuiescenceRequest,
         Counter::QuiescenceNotLast,
         Counter::QuiescenceCoalesced,
         Counter::QuiescenceImplied,
@@ -140,6 +143,7 @@ impl Counter {
             Counter::TableUnshared => "tables-unshared",
             Counter::TableExclusive => "tables-exclusive",
             Counter::Quiescence => "quiescences",
+            Counter::QuiescenceRequest => "quiescence-requests",
             Counter::QuiescenceNotLast => "quiescences-not-last",
             Counter::QuiescenceCoalesced => "quiescences-coalesced",
             Counter::QuiescenceImplied => "quiescences-implied",

@@ -18,7 +18,7 @@
 use core::{mem, sync::atomic::Ordering::Relaxed};
 
 use crate::{
-    addr::{EntryAt, Level, Pfn, TableFrame, Vpn},
+    addr::{EntryAt, Level, TableFrame, Vpn},
     counters::Counter,
     fix::Fix,
     format::{Attributes, Entry, EntryFormat},
@@ -26,6 +26,7 @@ use crate::{
     gather::Gather,
     machine::{At, Machine, Modify},
     table::{Descriptor, MapError, MapErrorKind, TablesGuard},
+    walk::Found,
     word::Own,
 };
 
@@ -139,16 +140,25 @@ impl<'l, M: Machine> TablesGuard<'l, M> {
         Ok(())
     }
 
-    /// Returns the frame that `page` leads to in a shared table, and what that permits. Others who share the table may change
-    /// it as soon as this returns.
+    /// Returns what `page` leads to in a shared table. Others who share the table may change it as soon as this returns.
     #[must_use]
-    pub fn find_shared(&self, page: Vpn) -> Option<(Pfn, Attributes)> {
+    pub fn find_shared(&self, page: Vpn) -> Option<Found> {
         let (table, level) = self.shared_table(page)?;
         let _entries = self.descriptor(table).sharers().lock(self.machine());
         match self.entry(EntryAt { table, index: page.index::<M::Format>(level) }, level) {
-            (raw, Entry::Leaf(frame)) => Some((frame, M::Format::attributes(raw))),
+            (raw, Entry::Leaf(frame)) => {
+                let attributes = M::Format::attributes(raw);
+                Some(Found { page: page.align_down::<M::Format>(level), frame, level, attributes })
+            }
             _ => None,
         }
+    }
+
+    /// Tells whether nothing leads `page` to a table of `level` yet, and no leaf is in its place: then one may be
+    /// [taken in](Self::accept).
+    #[must_use]
+    pub fn lacks_table(&self, page: Vpn, level: Level) -> bool {
+        self.entry_above(page, Level(level.0 + 1)).is_none()
     }
 
     /// The shared table on the way to `page`, and its level.

@@ -91,7 +91,7 @@ fn what_was_stored_to_is_one_flush_a_table_and_one_more_if_tables_go() {
             let range = pages(n_tables * PER_TABLE);
             for object in [world.memory.new_object(&world.machine), world.memory.new_stored_object(&world.machine)] {
                 world.map(object, Sharing::Shared, range, access);
-                let flushes = world.flushes_of(|world| world.space.discard(&world.machine, range));
+                let flushes = world.flushes_of(|world| world.space.discard(&world.machine, &world.memory, range));
                 assert_eq!(flushes, n_flushes, "{n_tables} tables, {access:?}");
                 world.space.populate(&world.machine, &world.memory, range, access).expect("mapped");
                 let flushes = world.flushes_of(|world| world.space.unmap(&world.machine, &world.memory, range));
@@ -131,7 +131,7 @@ fn without_batch_pages_there_are_more_flushes_and_nothing_is_lost() {
     let object = world.memory.new_stored_object(&world.machine);
     world.map(object, Sharing::Shared, pages(PER_TABLE), Access::Write);
     world.machine.limit_batches(Some(0));
-    let flushes = world.flushes_of(|world| world.space.discard(&world.machine, pages(PER_TABLE)));
+    let flushes = world.flushes_of(|world| world.space.discard(&world.machine, &world.memory, pages(PER_TABLE)));
     assert_eq!(flushes, PER_TABLE.div_ceil(7));
     assert_eq!(world.machine.n_frames_freed(), 0, "the object has them");
     let flushes = world.flushes_of(|world| {

@@ -221,11 +221,11 @@ impl<A: Architecture> World<A> {
                 shows.retain(|page, _| !window(pages).contains(Vpn(*page)));
             }
             Act::Discard(pages) => {
-                space.discard(machine, window(pages));
+                space.discard(machine, memory, window(pages));
                 shows.range_mut(numbers(window(pages))).for_each(|(_, shown)| shown.copy = None);
             }
             Act::Protect(pages, protection) => {
-                space.protect(machine, window(pages), protection);
+                space.protect(machine, memory, window(pages), protection);
                 shows.range_mut(numbers(window(pages))).for_each(|(_, shown)| shown.may_write = protection.write);
             }
             Act::Move { from, to, keeping } => self.relocate(which, from, to, keeping),

@@ -95,7 +95,7 @@ const RANGE_BYTES: u64 = 2 << 20;
 type Counts = [u64; Counter::COUNT];
 
 /// Gives what the library counted to groups.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tally {
     grouping: Option<Grouping>,
     last: Counts,
@@ -104,7 +104,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn new(grouping: Option<Grouping>) -> Self {
-        Tally { grouping, ..Tally::default() }
+        Tally { grouping, last: [0; Counter::COUNT], groups: FxHashMap::default() }
     }
 
     pub(crate) const fn is_wanted(&self) -> bool {
@@ -121,7 +121,7 @@ impl Tally {
         };
         let now = Counter::ALL.map(|counter| machine.counter(counter));
         if now != self.last {
-            let counts = self.groups.entry(group).or_default();
+            let counts = self.groups.entry(group).or_insert([0; Counter::COUNT]);
             for (count, (now, last)) in counts.iter_mut().zip(now.into_iter().zip(self.last)) {
                 *count += now - last;
             }

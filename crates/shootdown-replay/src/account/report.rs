@@ -50,7 +50,7 @@ pub struct Report {
     pub flushes: Compared<ByCause<u64>>,
     /// Requests to other CPUs to flush, one for each target.
     pub remote: Compared<ByCause<u64>>,
-    /// Requests to other CPUs to synchronise with freed page tables.
+    /// Requests to other CPUs so that their walks of page tables end, one for each target.
     pub table_syncs: Compared<u64>,
     /// The flush operations once more, compared fault by fault and call by call.
     pub residual: Residual,

@@ -22,7 +22,7 @@ pub struct RecordedCounts {
     pub overtaken: ByCause<u64>,
     /// Requests to other CPUs to flush, one for each target.
     pub remote: ByCause<u64>,
-    /// Requests to other CPUs to synchronise with freed page tables, one for each target.
+    /// Requests to other CPUs so that their walks of page tables end, one for each target.
     pub table_syncs: u64,
 }
 

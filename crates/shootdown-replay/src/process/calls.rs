@@ -47,7 +47,7 @@ pub(crate) fn perform<A: Architecture>(
         Syscall::MMAP => return map(place, args, result as u64),
         Syscall::MUNMAP => space.unmap(machine, memory, addresses.pages(first, second)?),
         Syscall::MPROTECT | Syscall::PKEY_MPROTECT => {
-            space.protect(machine, addresses.pages(first, second)?, protection(third));
+            space.protect(machine, memory, addresses.pages(first, second)?, protection(third));
         }
         Syscall::MADVISE => return advise(place, addresses.pages(first, second)?, third),
         Syscall::MREMAP => return remap(place, args, result as u64),
@@ -152,9 +152,9 @@ fn populate<A: Architecture>(place: Place<'_, A>, range: VpnRange, access: Acces
 }
 
 fn advise<A: Architecture>(place: Place<'_, A>, range: VpnRange, advice: u64) -> Result<(), Unplayable> {
-    let Place { machine, space, .. } = place;
+    let Place { machine, memory, space, .. } = place;
     match advice {
-        MADV_DONTNEED => space.discard(machine, range),
+        MADV_DONTNEED => space.discard(machine, memory, range),
         MADV_FREE => space.age(machine, range, Contents::Droppable),
         MADV_COLD => space.age(machine, range, Contents::Kept),
         MADV_POPULATE_READ => return populate(place, range, Access::Read),

@@ -53,6 +53,11 @@ impl Cpus {
         }
     }
 
+    /// Whether CPUs are those of the recording.
+    pub(crate) fn are_recorded(&self) -> bool {
+        matches!(self.placement, Placement::AsRecorded)
+    }
+
     /// Whether a preempted task goes on running beside the one that took its recorded CPU.
     pub(crate) fn goes_on_when_preempted(&self) -> bool {
         matches!(self.placement, Placement::Spread { .. })

@@ -45,6 +45,8 @@ pub(crate) struct Simulation<A: Architecture> {
     processes: FxHashMap<SpaceId, Process<A>>,
     tasks: FxHashMap<TaskId, Task>,
     cpus: Cpus,
+    // How many CPUs take part, from CPU 0 on.
+    n_arrived: u16,
     habits: Habits,
     n_tasks: u64,
     n_spaces: u64,
@@ -65,10 +67,14 @@ impl<A: Architecture> Simulation<A> {
             processes: FxHashMap::default(),
             tasks: FxHashMap::default(),
             cpus,
+            n_arrived: 0,
             habits,
             n_tasks: 0,
             n_spaces: 0,
         };
+        if let Placement::Spread { n_cpus } = placement {
+            simulation.bring_up(n_cpus);
+        }
         let space = simulation.new_process(root)?;
         simulation.new_task(root, space);
         Ok(simulation)
@@ -111,8 +117,13 @@ impl<A: Architecture> Simulation<A> {
     /// Plays one event; tells whether it completed an `execve`.
     pub(crate) fn play(&mut self, event: &Event) -> Result<Played, Unplayable> {
         self.machine.set_time(event.at_ns);
+        if let EventKind::FlushTruth { .. } | EventKind::CallTruth { .. } = event.kind {
+            return Ok(Played::Usual);
+        }
+        if event.cpu.0 >= self.n_arrived && self.cpus.are_recorded() {
+            self.bring_up(event.cpu.0 + 1);
+        }
         match event.kind {
-            EventKind::FlushTruth { .. } | EventKind::CallTruth { .. } => return Ok(Played::Usual),
             EventKind::Switch { next, previous } => self.switch(event.actor, previous, next, event.cpu),
             _ => {
                 if let Some(task) = event.actor.task() {
@@ -285,9 +296,22 @@ impl<A: Architecture> Simulation<A> {
         let space = task.space;
         self.leave_process(space);
         self.go_lazy(cpu);
+        // Its end is recorded when all is torn down, which begins at once: broadcasts for shared tables come first.
+        if let Some(process) = self.processes.get(&space).filter(|process| process.n_tasks == 0) {
+            process.memory.begin_exit(&self.machine, &self.memory);
+        }
     }
 
     // CPUs.
+
+    /// Lets this many CPUs take part: calls to all reach those that the recording has shown, or all if there is a number.
+    fn bring_up(&mut self, n_cpus: u16) {
+        for cpu in self.n_arrived..n_cpus {
+            self.machine.act_on(CpuId(cpu));
+            self.machine.arrive();
+        }
+        self.n_arrived = n_cpus;
+    }
 
     /// Makes sure that the task is what its CPU runs, and lets that CPU act.
     fn run(&mut self, id: TaskId, recorded: RecordedCpu) {

@@ -52,6 +52,16 @@ pub enum Masks {
     },
 }
 
+/// What a machine takes for the proof that walks without a lock have ended, before a table that was shared is put to another
+/// use. Who is about to free one looks at flushes either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndOfWalks {
+    /// A flush that has interrupted every CPU that may walk there.
+    Flush,
+    /// A round of interrupts that is made for nothing else.
+    OwnRound,
+}
+
 /// What gathers have told a machine by way of hooks that it does nothing else with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heard {
@@ -96,6 +106,8 @@ pub struct Sequential<A: Architecture> {
     deferred: RefCell<Vec<UnlinkedTables<Sequential<A>>>>,
     heard: Cell<Heard>,
     masks: Masks,
+    walkers: Walkers,
+    end_of_walks: EndOfWalks,
     // What each CPU has begun to make all CPUs forget and not completed, on a machine that broadcasts.
     begun: Option<Vec<RefCell<Vec<Broadcast>>>>,
     now_ns: Cell<u64>,
@@ -105,7 +117,8 @@ pub struct Sequential<A: Architecture> {
 }
 
 impl<A: Architecture> Sequential<A> {
-    /// Makes a machine with `n_cpus` CPUs, exact masks, and without the fixes in `left_out`.
+    /// Makes a machine with `n_cpus` CPUs, exact masks, walkers that do not show it, and without the fixes in `left_out`. No
+    /// CPU [takes part](Self::arrive) in calls to all yet.
     ///
     /// # Panics
     /// If `n_cpus` is 0 or above [`MAX_CPUS`].
@@ -131,6 +144,8 @@ impl<A: Architecture> Sequential<A> {
             deferred: RefCell::default(),
             heard: Cell::default(),
             masks: Masks::Exact,
+            walkers: Walkers::Unannounced,
+            end_of_walks: EndOfWalks::Flush,
             begun: None,
             now_ns: Cell::new(0),
             next_trim_ns: RefCell::default(),
@@ -142,6 +157,18 @@ impl<A: Architecture> Sequential<A> {
     #[must_use]
     pub fn with_masks(self, masks: Masks) -> Self {
         Sequential { masks, ..self }
+    }
+
+    /// Returns the machine with these walkers; to be chosen before anything runs.
+    #[must_use]
+    pub fn with_walkers(self, walkers: Walkers) -> Self {
+        Sequential { walkers, ..self }
+    }
+
+    /// Returns the machine with another proof that walks have ended than a flush; to be chosen before anything runs.
+    #[must_use]
+    pub fn with_end_of_walks(self, end_of_walks: EndOfWalks) -> Self {
+        Sequential { end_of_walks, ..self }
     }
 
     /// Returns the machine with broadcasts in place of interrupts for flushes; to be chosen before anything runs. Each takes
@@ -167,6 +194,11 @@ impl<A: Architecture> Sequential<A> {
     pub fn act_on(&self, cpu: CpuId) {
         self.current.set(cpu);
         self.take_interrupt(cpu);
+    }
+
+    /// Lets the acting CPU take part in calls to all. It has loaded nothing yet.
+    pub fn arrive(&self) {
+        call::arrive(self);
     }
 
     /// Switches the acting CPU to `space`, and looks whether it brings stale translations along.
@@ -418,8 +450,14 @@ unsafe impl<A: Architecture> Machine for Sequential<A> {
         self.cpu_of(self.cpu()).is_masked.set(was != 0);
     }
 
+    #[inline]
     fn walkers(&self) -> Walkers {
-        Walkers::Unannounced
+        self.walkers
+    }
+
+    #[inline]
+    fn flushes_end_walks(&self) -> bool {
+        self.end_of_walks == EndOfWalks::Flush
     }
 
     fn kick(&self, to: &CpuSet<Cpus>) {

@@ -12,5 +12,5 @@ mod remembered;
 
 pub use architecture::Architecture;
 pub use frames::HUGE_LEVEL;
-pub use machine::{Heard, MAX_CPUS, Masks, Sequential, SequentialWord};
+pub use machine::{EndOfWalks, Heard, MAX_CPUS, Masks, Sequential, SequentialWord};
 pub use remembered::{StaleAccess, StaleKind, Writer};

@@ -68,6 +68,8 @@ pub enum Writer {
 struct Place {
     level: Cell<Level>,
     parent: Cell<Option<EntryAt>>,
+    // Whether it has ever hung at several places.
+    is_shared: Cell<bool>,
     // For a root that has been loaded: the address space it was loaded for.
     space: Cell<Option<SpaceId>>,
 }
@@ -125,6 +127,7 @@ impl<A: Architecture> Oracle<A> {
             places: Arena::new(|_| Place {
                 level: Cell::new(Level::LEAF),
                 parent: Cell::new(None),
+                is_shared: Cell::new(false),
                 space: Cell::new(None),
             }),
             cpus: (0..n_cpus).map(|_| RefCell::default()).collect(),
@@ -158,6 +161,7 @@ impl<A: Architecture> Oracle<A> {
         let place = self.place(table);
         place.level.set(level);
         place.parent.set(None);
+        place.is_shared.set(false);
         place.space.set(None);
     }
 
@@ -166,11 +170,18 @@ impl<A: Architecture> Oracle<A> {
         match self.place(table).parent.get() {
             None => self.place(table).parent.set(Some(at)),
             Some(first) if first == at => {}
-            Some(_) => self.more_parents.borrow_mut().push((table, at)),
+            Some(_) => {
+                self.place(table).is_shared.set(true);
+                self.more_parents.borrow_mut().push((table, at));
+            }
         }
     }
 
     fn hangs_no_longer_at(&self, table: TableFrame, at: EntryAt) {
+        if !self.place(table).is_shared.get() {
+            self.place(table).parent.set(None);
+            return;
+        }
         let mut more = self.more_parents.borrow_mut();
         let other = more.iter().position(|(of, other)| *of == table && *other == at);
         if let Some(other) = other {
@@ -226,12 +237,11 @@ impl<A: Architecture> Oracle<A> {
     }
 
     fn for_each_further_parent(&self, table: TableFrame, page: Vpn, note: &mut dyn FnMut(SpaceId, Vpn)) {
-        if self.more_parents.borrow().is_empty() {
+        if !self.place(table).is_shared.get() {
             return;
         }
-        let further = self.more_parents.borrow().clone();
-        for (_, at) in further.into_iter().filter(|(of, _)| *of == table) {
-            self.for_each_resolved(at, self.place(at.table).level.get(), &mut |space, base| {
+        for (_, at) in self.more_parents.borrow().iter().filter(|(of, _)| *of == table) {
+            self.for_each_resolved(*at, self.place(at.table).level.get(), &mut |space, base| {
                 note(space, Vpn(base.0 + page.0));
             });
         }

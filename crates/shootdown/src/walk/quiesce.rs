@@ -36,16 +36,19 @@ impl WalksEnded {
 /// Pairs: `walk/quiesce`.
 #[doc(alias = "tlb_remove_table_sync_one")]
 pub fn quiesce<M: Machine>(m: &M) -> WalksEnded {
+    quiesce_on(m, &others(m))
+}
+
+fn others<M: Machine>(m: &M) -> CpuSet<M::Cpus> {
     let mut others = m.present().load(m);
     others.remove(m.cpu());
-    quiesce_on(m, &others)
+    others
 }
 
 /// The same by interrupting every other CPU, whoever the machine says walks: for tables that wait for any walker that masks
 /// interrupts.
 pub(crate) fn quiesce_all<M: Machine>(m: &M) -> WalksEnded {
-    m.count(Counter::Quiescence, 1);
-    call::rendezvous_all(m);
+    interrupt(m, &others(m));
     WalksEnded::new()
 }
 
@@ -59,19 +62,21 @@ pub(crate) fn quiesce_space<M: Machine>(m: &M, space: &Space<M>) -> WalksEnded {
 fn quiesce_on<M: Machine>(m: &M, cpus: &CpuSet<M::Cpus>) -> WalksEnded {
     match m.walkers() {
         Walkers::None => {}
-        Walkers::Unannounced => {
-            m.count(Counter::Quiescence, 1);
-            call::rendezvous(m, cpus);
-        }
+        Walkers::Unannounced => interrupt(m, cpus),
         Walkers::Announced => {
-            m.count(Counter::Quiescence, 1);
             // ORDER(walk/quiesce): entries are cleared before anybody is asked whether he walks, see `Walking::begin`. A flush
             // in between has done the same; not everybody comes from one.
             m.fence(SeqCst);
-            call::rendezvous(m, &announced(m, cpus));
+            interrupt(m, &announced(m, cpus));
         }
     }
     WalksEnded::new()
+}
+
+fn interrupt<M: Machine>(m: &M, cpus: &CpuSet<M::Cpus>) {
+    m.count(Counter::Quiescence, 1);
+    m.count(Counter::QuiescenceRequest, cpus.len() as u64);
+    call::rendezvous(m, cpus);
 }
 
 /// Those that show a walk.
