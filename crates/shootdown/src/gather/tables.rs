@@ -43,7 +43,7 @@ impl<M: Machine> UnlinkedTables<M> {
     /// before.
     ///
     /// # Context
-    /// As [`call::on_each`].
+    /// As [`call::on_each`](crate::call::on_each).
     pub fn free_after_rendezvous(self, m: &M) {
         let proof = walk::quiesce_all(m);
         self.free_quiescent(m, proof);
