@@ -102,11 +102,13 @@ fn comparison(before: &Report, after: &Report) -> String {
     let rows = [
         ("flushes", before.flushes.predicted.total(), after.flushes.predicted.total()),
         ("remote requests", before.remote.predicted.total(), after.remote.predicted.total()),
+        ("table syncs", before.table_syncs.predicted, after.table_syncs.predicted),
         ("pages freed", before.pages_freed, after.pages_freed),
         ("tables freed", before.tables_freed, after.tables_freed),
         ("stale accesses", before.stale_accesses, after.stale_accesses),
     ];
-    for (name, before, after) in rows {
+    // Few programs share tables.
+    for (name, before, after) in rows.into_iter().filter(|row| *row != ("table syncs", 0, 0)) {
         table.add_row([name.to_owned(), thousands(before), thousands(after)]);
     }
     align_numbers(&mut table, 1..3);
@@ -163,8 +165,8 @@ fn footing(report: &Report, took: Duration) -> String {
         thousands(report.pages_freed),
         thousands(report.tables_freed),
         thousands(report.gathers),
-        report.table_syncs.predicted,
-        report.table_syncs.recorded,
+        thousands(report.table_syncs.predicted),
+        thousands(report.table_syncs.recorded),
         if is_like_for_like(report) { String::new() } else { format!(" on {}", report.recorded_machine) },
         events_per_second / 1e6,
     );

@@ -100,6 +100,11 @@ fn what_is_left_out_is_shown_before_and_after() {
     for words in ["kept  left out", "remote requests      37         0", "stale accesses        0"] {
         assert!(text.contains(words), "no {words:?} in {text}");
     }
+    assert!(!text.contains("\n table syncs"), "java shares no tables: {text}");
+    let text = stdout(&shootdown(&["pmdshare", "--without", "quiesce-once"]));
+    for words in ["table syncs        100     6,400", "table syncs 6,400 predicted, 96 recorded"] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
 }
 
 #[test]
