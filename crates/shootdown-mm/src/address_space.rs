@@ -113,6 +113,8 @@ impl<M: Program> AddressSpace<M> {
         areas.add(m, self.id, range, &vma);
         layout.may_share_tables |= vma.shared_tables::<M::Format>().is_some();
         layout.areas.insert(range.start.0..range.end.0, vma);
+        // It may be one area with its neighbours now.
+        self.offer_tables(m, areas, layout, range);
     }
 
     /// Returns the mapping that `page` lies in, and its range.

@@ -218,6 +218,40 @@ fn a_part_that_was_dropped_is_offered_again_as_a_whole() {
 }
 
 #[test]
+fn areas_that_are_put_together_give_tables_that_none_of_them_had() {
+    let world = World::new();
+    let (parent, child) = (world.process(SHARES), world.with_file());
+    let (first, rest) = (page(0, 0), VpnRange::new(page(0, 3), page(2, 0)));
+    world.map(&parent, VpnRange::new(first, rest.start), 0, Protection::READ_WRITE);
+    world.map(&parent, rest, 3 * HUGE, READ_ONLY);
+    let frame = world.touch(&parent, first);
+    parent.protect(&world.machine, &world.memory, rest, Protection::READ_WRITE);
+    assert_eq!(world.touch(&child, first), frame);
+    assert!(world.shares(&child, first));
+    // Taken apart and put together again.
+    world.rounds(&child, |world| child.unmap(&world.machine, &world.memory, rest));
+    assert_eq!(world.touch(&child, first), frame);
+    assert!(!world.shares(&child, first));
+    world.map(&child, rest, 3 * HUGE, Protection::READ_WRITE);
+    let third = world.with_file();
+    world.exit(parent);
+    assert_eq!(world.touch(&third, first), frame);
+    assert!(world.shares(&third, first) && world.shares(&child, first));
+    // Made longer, an area has all of the table.
+    world.exit(child);
+    let grown = world.process(SHARES);
+    world.map(&grown, VpnRange::new(first, rest.start), 0, Protection::READ_WRITE);
+    assert_eq!(world.touch(&grown, first), frame);
+    assert!(!world.shares(&grown, first));
+    grown.resize(&world.machine, &world.memory, VpnRange::new(first, rest.start), 2 * TABLE);
+    world.exit(third);
+    let last = world.with_file();
+    assert_eq!(world.touch(&last, first), frame);
+    assert!(world.shares(&last, first));
+    world.finish([grown, last]);
+}
+
+#[test]
 fn a_move_leaves_tables_and_has_them_where_it_goes() {
     let world = World::new();
     let (parent, child) = (world.with_file(), world.with_file());
