@@ -13,6 +13,7 @@ use shootdown::{
     Vpn, VpnRange,
     arch::tiny::Tiny,
     call::{Notice, Present, Slot, Waiting, Work},
+    kspace::KernelSpace,
     lock::Locked,
     tag::Context,
     walk::Walkers,
@@ -151,6 +152,12 @@ impl Sim {
     #[must_use]
     pub fn scratch(&self, index: usize) -> &'static Shared<Sim> {
         &PLACES.scratch[index]
+    }
+
+    /// Returns the place of kernel space.
+    #[must_use]
+    pub fn kernel(&self) -> &'static KernelSpace<Sim> {
+        &PLACES.kernel
     }
 
     /// Returns the lock of the only reverse map that scenarios have.

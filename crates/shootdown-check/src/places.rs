@@ -10,8 +10,10 @@ use std::sync::{
 };
 
 use shootdown::{
-    Descriptor, Own, PageState, PerCpu, Shared, Space, SpaceId, Word,
+    Descriptor, Own, PageState, PerCpu, Shared, Space, SpaceId, Vpn, VpnRange, Word,
+    arch::tiny::Tiny,
     call::{Present, Slot},
+    kspace::{KernelArea, KernelSpace},
     lock::Locked,
     tag::Context,
 };
@@ -21,6 +23,9 @@ use crate::machine::Sim;
 
 /// Address spaces there are.
 const SPACES: usize = 3;
+
+/// What the kernel maps, in scenarios that have that: the second root entry. It may grow by the first.
+const KERNEL_AREA: VpnRange = VpnRange::new(Vpn(2), Vpn(4));
 
 /// Words for scenarios' own use.
 const SCRATCH: usize = MAX_CPUS;
@@ -52,6 +57,7 @@ pub(crate) struct Places {
     pub(crate) pages: [PageState<Sim>; FRAMES],
     /// The lock of the only reverse map that scenarios have.
     pub(crate) rmap: Locked<Sim, ()>,
+    pub(crate) kernel: KernelSpace<Sim>,
     /// By address space and CPU.
     pub(crate) contexts: [[Context<Sim>; MAX_CPUS]; SPACES],
     pub(crate) present: Present<Sim>,
@@ -73,6 +79,7 @@ impl Places {
             descriptors: [const { Descriptor::new() }; FRAMES],
             pages: [const { PageState::new() }; FRAMES],
             rmap: Locked::new(()),
+            kernel: KernelSpace::new(KernelArea::at::<Tiny>(KERNEL_AREA).expect("it is one slot")),
             contexts: [const { [const { Context::new() }; MAX_CPUS] }; SPACES],
             present: Present::new(),
             scratch: [const { Shared::ZERO }; SCRATCH],
@@ -97,6 +104,7 @@ impl Places {
             page.visit(&mut |name, word| adopt(names, &frame.to_string(), name, word));
         }
         self.rmap.visit(&mut |name, word| adopt(names, "rmap", name, word), |(), _| {});
+        self.kernel.visit(&mut |name, word| adopt(names, "kernel", name, word));
         self.present.visit(&mut |name, word| adopt(names, "all", name, word));
         for (index, word) in self.scratch.iter().enumerate() {
             word.visit("scratch", &mut |name, word| adopt(names, &index.to_string(), name, word));

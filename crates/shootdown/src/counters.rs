@@ -66,6 +66,8 @@ pub enum Counter {
     QuiescenceImplied,
     /// They are, by somebody who goes on meanwhile: an epoch was begun.
     QuiescenceDeferred,
+    /// Pages of kernel space were mapped.
+    KernelMapped,
     /// A page left its gather after the flush.
     PageReleased,
     /// A page-table page left its gather after the flush.
@@ -74,7 +76,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, in order.
-    pub const ALL: [Counter; 33] = [
+    pub const ALL: [Counter; 34] = [
         Counter::Gather,
         Counter::BatchRefused,
         Counter::Flush,
@@ -106,6 +108,7 @@ impl Counter {
         Counter::QuiescenceCoalesced,
         Counter::QuiescenceImplied,
         Counter::QuiescenceDeferred,
+        Counter::KernelMapped,
         Counter::PageReleased,
         Counter::TableReleased,
     ];
@@ -148,6 +151,7 @@ impl Counter {
             Counter::QuiescenceCoalesced => "quiescences-coalesced",
             Counter::QuiescenceImplied => "quiescences-implied",
             Counter::QuiescenceDeferred => "quiescences-deferred",
+            Counter::KernelMapped => "kernel-mappings",
             Counter::PageReleased => "pages-released",
             Counter::TableReleased => "tables-released",
         }

@@ -260,11 +260,25 @@ pub enum Fix {
     ///
     /// Without: a TLB has translations of two sizes for one page at a time (AMD erratum 383; Arm's break-before-make).
     BreakBeforeMake,
+    /// A kernel address is free when a flush is complete that was begun after it was unmapped.
+    ///
+    /// Without: it is mapped again while CPUs remember what was there before.
+    FlushBeforeReuse,
+    /// New slots of kernel space are in every root before an address in them is handed out.
+    ///
+    /// Without: a CPU that runs on a root which lacks the slot has a fault where the kernel has none (what Alpha, x86-32 and
+    /// arm32 had handlers, walks over all roots, and counters for).
+    FillRootsBeforeUse,
+    /// Who maps something for the kernel waits until his walker finds it.
+    ///
+    /// Without: this CPU's own next access has a fault, and in the kernel nobody tries again (the `dsb` of arm64's
+    /// `set_pte`).
+    FenceAfterKernelMap,
 }
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 55] = [
+    pub const ALL: [Fix; 58] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -320,6 +334,9 @@ impl Fix {
         Fix::GiveBackOffer,
         Fix::LookAgainAtTable,
         Fix::BreakBeforeMake,
+        Fix::FlushBeforeReuse,
+        Fix::FillRootsBeforeUse,
+        Fix::FenceAfterKernelMap,
     ];
 
     /// Returns the name used on command lines and in reports.
@@ -381,6 +398,9 @@ impl Fix {
             Fix::GiveBackOffer => "give-back-offer",
             Fix::LookAgainAtTable => "look-again-at-table",
             Fix::BreakBeforeMake => "break-before-make",
+            Fix::FlushBeforeReuse => "flush-before-reuse",
+            Fix::FillRootsBeforeUse => "fill-roots-before-use",
+            Fix::FenceAfterKernelMap => "fence-after-kernel-map",
         }
     }
 

@@ -212,8 +212,10 @@ fn drop_everything<M: Machine>(m: &M, here: &PerCpu<M>, space: SpaceId) {
 /// # Ordering
 /// As [`Space::flush`], for the entries that all address spaces share. A CPU that arrives meanwhile empties its TLB.
 /// Pairs: `arrive/shootdown`; where the machine broadcasts, `edit/broadcast`.
+///
+/// Where every CPU was interrupted it is also the proof that lockless walks have ended.
 #[doc(alias = "flush_tlb_kernel_range")]
-pub fn flush_kernel<M: Machine>(m: &M, stale: Stale) {
+pub fn flush_kernel<M: Machine>(m: &M, stale: Stale) -> Option<WalksEnded> {
     m.count(Counter::Flush, 1);
     // ORDER(arrive/shootdown): whoever has changed the entries does not look who takes part before they are changed for
     // everybody. Needs the total order: store, then load, on both sides. And our own walker, which does not look into the
@@ -226,9 +228,10 @@ pub fn flush_kernel<M: Machine>(m: &M, stale: Stale) {
         // Also what CPUs remember under tags that are not loaded: a page that all address spaces share is dropped in all.
         m.scope(|m| invalidations.broadcast(m, None));
         complete_broadcasts(m);
-    } else {
-        call::run_on_all(m, Operation::FlushKernel(invalidations));
+        return (!m.keeps(Fix::ProveByInterrupt)).then(WalksEnded::new);
     }
+    call::run_on_all(m, Operation::FlushKernel(invalidations));
+    Some(WalksEnded::new())
 }
 
 /// Does on this CPU what [`flush_kernel`] asks. Interrupts are masked.

@@ -74,6 +74,10 @@ pub trait EntryFormat: 'static {
     /// The pages the library may map: all that a root table translates, unless some of its entries are for others.
     const REACH: VpnRange = VpnRange::from_len(Vpn(0), 1 << (Self::INDEX_BITS * Self::LEVELS as u32));
 
+    /// The pages that only the kernel may map, in whole root entries, and by way of [`kspace`](crate::kspace) alone: named by
+    /// their canonical addresses. None where the library has nothing to do with them.
+    const KERNEL: VpnRange = VpnRange::new(Vpn(0), Vpn(0));
+
     /// The bit that makes a pointer to a table one to a [shared table](Entry::SharedTable): one that hardware does not look
     /// at. 0 where tables are not shared.
     const SHARED: u64 = 0;

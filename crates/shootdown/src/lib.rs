@@ -12,6 +12,7 @@
 //! * [`call`]: cross-CPU calls that cannot deadlock each other, and the one way to wait;
 //! * page tables over an [`EntryFormat`]: [`TablesGuard`], [`Leaf`], [`Descriptor`];
 //! * [`walk`]: finding and pinning pages without a lock, and how others see that ended;
+//! * [`kspace`]: what every address space has of the kernel, and addresses that are not used again too early;
 //! * [`share`]: page tables that several address spaces have at once.
 //!
 //! The crate has no allocator, no statics, no atomics of its own and no clock. All state that CPUs share lives in machine
@@ -30,6 +31,7 @@ mod format;
 mod frame;
 pub mod gather;
 mod invalidations;
+pub mod kspace;
 pub mod lock;
 mod machine;
 mod mutex;

@@ -19,6 +19,7 @@ use crate::{
     cpu::{CpuId, CpuMask},
     fix::Fix,
     frame::NoFrame,
+    kspace::Link,
     lock::Locked,
     machine::{Machine, Masked, Strength},
     reclaim::Account,
@@ -281,6 +282,8 @@ pub struct Space<M: Machine> {
     // What reclaim owes.
     pub(crate) reclaimed: Account<M>,
     pub(crate) forks: ForkCount<M>,
+    // Its place among those that have the kernel's slots.
+    pub(crate) kernel_link: Link<M>,
     tables: Locked<M, Tables<M>>,
 }
 
@@ -296,6 +299,7 @@ impl<M: Machine> Space<M> {
             gathers: Shared::ZERO,
             reclaimed: Account::new(),
             forks: ForkCount::new(),
+            kernel_link: Link::new(),
             tables: Locked::new(Tables::new()),
         }
     }
@@ -309,6 +313,7 @@ impl<M: Machine> Space<M> {
         self.gathers.visit("space.gathers", visitor);
         self.reclaimed.visit(visitor);
         self.forks.visit(visitor);
+        self.kernel_link.visit(visitor);
         self.tables.visit(visitor, |tables, visitor| tables.visit(visitor));
     }
 
@@ -327,7 +332,13 @@ impl<M: Machine> Space<M> {
     /// # Errors
     /// [`NoFrame`] if there is no frame for the root.
     pub fn create(&self, m: &M) -> Result<(), NoFrame> {
+        self.create_with(m, |_| {})
+    }
+
+    /// The same; `prepare` completes the root before anybody can have it.
+    pub(crate) fn create_with(&self, m: &M, prepare: impl FnOnce(TableFrame)) -> Result<(), NoFrame> {
         let root = self.lock(m).create_root()?;
+        prepare(root);
         self.retired.store(m, 0, Relaxed);
         // Whoever is told of the address space is told after this.
         self.root.store(m, root.0.0 + 1, Relaxed);
@@ -341,8 +352,13 @@ impl<M: Machine> Space<M> {
     /// CPU that has it loaded lazily. Interrupts as they come; does not sleep.
     ///
     /// # Panics
-    /// If a CPU still uses the address space, or the root table still has entries.
+    /// If a CPU still uses the address space, the root table still has entries, or it was [created in](Space::create_in) kernel
+    /// space and is not [destroyed in](Space::destroy_in) it.
     pub fn destroy(&self, m: &M) {
+        assert!(
+            !self.kernel_link.is_in(m),
+            "an address space with the kernel's slots is destroyed, and is still listed"
+        );
         // By interrupts on every machine: a lazy CPU's walker would go on reading the root.
         let walks_ended = self.flush_by_interrupts(m, Stale::EVERYTHING);
         if m.broadcasts() {

@@ -246,10 +246,18 @@ pub(super) const RACES: &[Incident] = &[
     ),
     incident("R-PTDUMP", "A walker of kernel tables meets one that is being freed", NotYet(NO_KERNEL)),
     // Kernel mappings.
-    incident("R-VM1", "A kernel address is handed out before every root reaches it", NotYet(NO_KERNEL)),
+    incident(
+        "R-VM1",
+        "A kernel address is handed out before every root reaches it",
+        Shown("kernel_grow", Fix::FillRootsBeforeUse),
+    ),
     incident("R-VM2", "A counter says that a root is complete when another's new slot is not in it", NotYet(NO_KERNEL)),
     incident("R-VM3", "The fault handler that completes a root looks at the wrong one", NotYet(NO_KERNEL)),
-    incident("R-VM4", "A kernel address is reused before the flush", NotYet(NO_KERNEL)),
+    incident(
+        "R-VM4",
+        "A kernel address is reused before the flush",
+        Shown("kernel_reuse_older", Fix::FlushBeforeReuse),
+    ),
     incident("R-VB", "A purge looks for what to flush in the list of what is free (fc1e0d980037)", NotYet(NO_KERNEL)),
     incident("R-VPURGE", "A shrinker and a purge share a list without its lock (CVE-2026-46093)", NotYet(NO_KERNEL)),
     incident("R-IOSVA", "An IOMMU walks a freed kernel table", NotYet(NO_SECONDARY)),

@@ -8,6 +8,7 @@ mod dirty_2cpu;
 mod everything;
 mod exiting;
 mod full_flush;
+mod kernel_space;
 mod lazy;
 mod leave_2cpu;
 mod map_2cpu;
@@ -35,7 +36,7 @@ mod walk;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 108] = [
+pub static ALL: [&Scenario; 113] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -131,6 +132,11 @@ pub static ALL: [&Scenario; 108] = [
     &resize::RETRACT,
     &resize::RETRACT_UNDER_FAULT,
     &resize::SPLIT,
+    &kernel_space::MAP,
+    &kernel_space::REUSE,
+    &kernel_space::OLDER_FLUSH,
+    &kernel_space::GROW,
+    &kernel_space::GROW_BESIDE_CREATION,
     &share::flush::LEAVE,
     &share::flush::LEAVE_BY_BROADCAST,
     &share::flush::LAZY,

@@ -362,7 +362,8 @@ impl<A: Architecture> Oracle<A> {
 
     pub(super) fn frame_freed(&self, pfn: Pfn) {
         self.look(self.differing_and_active(), StaleKind::FrameFreed, |memory, report| {
-            memory.leaves.retain(|old| old.frame::<A>() != Some(pfn) || report(old.page, pfn));
+            let is_kernels = |old: &OldLeaf| A::KERNEL.contains(old.page);
+            memory.leaves.retain(|old| old.frame::<A>() != Some(pfn) || is_kernels(old) || report(old.page, pfn));
         });
     }
 
@@ -439,7 +440,9 @@ fn report_contradictions<A: Architecture>(
     let Some((root, _)) = memory.loaded else { return };
     memory.leaves.retain(|old| {
         let now = read_entry(frames, root, old.page, old.level);
-        is_still_true::<A>(old.raw, now, old.level) || old.frame::<A>().is_none_or(|frame| report(old.page, frame))
+        is_still_true::<A>(old.raw, now, old.level)
+            || is_lazy_address::<A>(old.page, old.level, now)
+            || old.frame::<A>().is_none_or(|frame| report(old.page, frame))
     });
 }
 
@@ -491,7 +494,19 @@ fn is_still_true<F: EntryFormat>(old: u64, now: u64, level: Level) -> bool {
 }
 
 fn page_of<F: EntryFormat>(base: Vpn, at: EntryAt, level: Level) -> Vpn {
-    Vpn(base.0 + at.index as u64 * level.pages::<F>())
+    let page = Vpn(base.0 + at.index as u64 * level.pages::<F>());
+    // Kernel addresses have canonical names.
+    let first_slot = F::KERNEL.start.index::<F>(F::ROOT);
+    if level == F::ROOT && !F::KERNEL.is_empty() && at.index >= first_slot {
+        Vpn(F::KERNEL.start.0 + (at.index - first_slot) as u64 * level.pages::<F>())
+    } else {
+        page
+    }
+}
+
+/// Whether nobody uses the page until it is mapped again: a kernel address that is lazy.
+fn is_lazy_address<F: EntryFormat>(page: Vpn, level: Level, now: u64) -> bool {
+    F::KERNEL.contains(page) && F::decode(now, level) == Entry::Absent
 }
 
 fn covers<F: EntryFormat>(level: Level, first: Vpn, page: Vpn) -> bool {

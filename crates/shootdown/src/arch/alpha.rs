@@ -74,6 +74,9 @@ impl EntryFormat for Alpha {
     const FAULT_FORGETS: bool = false;
     // The library must not walk down the self-map: it would find the root below itself.
     const REACH: VpnRange = VpnRange::from_len(Vpn(0), USER_SLOTS * Self::ROOT.pages::<Self>());
+    // Root entries 768 to 1022, below the self-map; 512 to 767 are those of the superpage, which no table translates.
+    const KERNEL: VpnRange =
+        VpnRange::new(Vpn(0xffff_fe00_0000_0000 >> Self::PAGE_SHIFT), Vpn(0xffff_fffe_0000_0000 >> Self::PAGE_SHIFT));
 
     #[inline]
     fn leaf(frame: Pfn, _: Level, attributes: Attributes) -> u64 {

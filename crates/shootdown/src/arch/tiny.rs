@@ -4,7 +4,7 @@
 //! that a walk can be cut in half; accessed and dirty bits; permissions; and leaves that are there for the kernel only.
 
 use crate::{
-    addr::{Level, Pfn, TableFrame},
+    addr::{Level, Pfn, TableFrame, Vpn, VpnRange},
     format::{Attributes, Entry, EntryFormat},
 };
 
@@ -24,6 +24,8 @@ impl EntryFormat for Tiny {
     const INDEX_BITS: u32 = 1;
     const PAGE_SHIFT: u32 = 4;
     const HIGHEST_LEAF: Level = Level(2);
+    // There are two root entries: a scenario uses each for user addresses or for the kernel's.
+    const KERNEL: VpnRange = VpnRange::new(Vpn(0), Vpn(4));
     // What a leaf permits means nothing in a pointer.
     const SHARED: u64 = WRITABLE;
 

@@ -38,6 +38,8 @@ impl EntryFormat for X86_64 {
     const PAGE_SHIFT: u32 = 12;
     const HIGHEST_LEAF: Level = Level(3);
     const SHARED: u64 = SOFTWARE;
+    // From 0xffff800000000000 to the end: canonical addresses repeat bit 47 (SDM 1 §3.3.7.1).
+    const KERNEL: VpnRange = VpnRange::new(Vpn(0xffff_8000_0000_0000 >> 12), Vpn(1 << 52));
     // The lower half of the canonical addresses. In the upper half of a root the kernel keeps tables of its own, which an
     // unmap of everything must not go into.
     const REACH: VpnRange = VpnRange::from_len(Vpn(0), 1 << (Self::INDEX_BITS * Self::LEVELS as u32 - 1));

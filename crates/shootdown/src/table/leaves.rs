@@ -25,7 +25,7 @@ struct Place {
 
 impl<'t, M: Machine> Leaves<'t, M> {
     pub(super) fn new(guard: &'t TablesGuard<'t, M>, range: VpnRange) -> Self {
-        let mut leaves = Leaves { guard, left: range.intersection(M::Format::REACH), here: None };
+        let mut leaves = Leaves { guard, left: range.intersection(guard.reach()), here: None };
         leaves.go_to_root();
         leaves
     }

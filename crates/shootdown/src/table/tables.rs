@@ -18,6 +18,8 @@ use crate::{
 pub struct Tables<M: Machine> {
     // The root's frame number plus one; 0 before the address space was created.
     root: Own<M>,
+    // They are the kernel's, whose root entries are filled by `fill_slot` and by nobody else.
+    is_kernel: bool,
 }
 
 /// The page-table lock of an address space, held.
@@ -60,9 +62,9 @@ pub enum MapErrorKind {
     Shared(Level),
 }
 
-impl core::fmt::Display for MapError {
+impl core::fmt::Display for MapErrorKind {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.kind {
+        match self {
             MapErrorKind::NoTable(level) => write!(f, "no frame for a page table of level {}", level.0),
             MapErrorKind::Occupied(level) => write!(f, "the page is mapped already at level {}", level.0),
             MapErrorKind::NoLeaf(level) => write!(f, "tables of level {} cannot map pages", level.0),
@@ -73,11 +75,29 @@ impl core::fmt::Display for MapError {
     }
 }
 
+impl core::fmt::Display for MapError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl core::error::Error for MapErrorKind {}
+
 impl core::error::Error for MapError {}
 
 impl<M: Machine> Tables<M> {
     pub(crate) const fn new() -> Self {
-        Tables { root: Own::ZERO }
+        Tables { root: Own::ZERO, is_kernel: false }
+    }
+
+    pub(crate) const fn for_kernel() -> Self {
+        Tables { root: Own::ZERO, is_kernel: true }
+    }
+
+    /// The pages that they may map.
+    #[inline]
+    pub(super) const fn reach(&self) -> VpnRange {
+        if self.is_kernel { M::Format::KERNEL } else { M::Format::REACH }
     }
 
     pub(crate) fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
@@ -135,7 +155,7 @@ impl<M: Machine> TablesGuard<'_, M> {
     /// Goes towards `page` until there is no table below, or the level is `target`; nothing if what is there is absent.
     #[inline]
     fn descend(&self, page: Vpn, target: Level) -> Option<(EntryAt, Level, u64)> {
-        if !M::Format::REACH.contains(page) {
+        if !self.reach().contains(page) {
             return None;
         }
         let mut table = self.root()?;
@@ -280,7 +300,7 @@ impl<M: Machine> TablesGuard<'_, M> {
     fn make_way(&self, page: Vpn, target: Level) -> Result<EntryAt, MapErrorKind> {
         let m = self.machine();
         let mut table = match self.root() {
-            Some(root) if M::Format::REACH.contains(page) => root,
+            Some(root) if self.reach().contains(page) => root,
             _ => return Err(MapErrorKind::OutOfRange(page)),
         };
         if page != page.align_down::<M::Format>(target) {
@@ -294,6 +314,9 @@ impl<M: Machine> TablesGuard<'_, M> {
                 Entry::Table(next) => next,
                 Entry::Leaf(_) => return Err(MapErrorKind::Occupied(level)),
                 Entry::SharedTable(_) => return Err(MapErrorKind::Shared(below)),
+                Entry::Absent if self.is_kernel && level == M::Format::ROOT => {
+                    return Err(MapErrorKind::OutOfRange(page));
+                }
                 Entry::Absent => {
                     let new = create(m, below).map_err(|NoFrame| MapErrorKind::NoTable(below))?;
                     m.descriptor(table).entries_added(m, 1);
@@ -336,6 +359,32 @@ impl<M: Machine> TablesGuard<'_, M> {
     }
 }
 
+/// The root entries of kernel space.
+impl<M: Machine> TablesGuard<'_, M> {
+    fn slot(&self, page: Vpn) -> Option<EntryAt> {
+        Some(EntryAt { table: self.root()?, index: page.index::<M::Format>(M::Format::ROOT) })
+    }
+
+    /// Makes a table for the root entry that translates `page`, where there is none.
+    pub(crate) fn fill_slot(&mut self, page: Vpn) -> Result<(), NoFrame> {
+        let m = self.machine();
+        let Some(at) = self.slot(page) else {
+            unreachable!("kernel space has a root from its beginning");
+        };
+        let table = create(m, Level(M::Format::ROOT.0 - 1))?;
+        m.descriptor(at.table).entries_added(m, 1);
+        self.put(at, M::Format::table(table));
+        Ok(())
+    }
+
+    /// Takes the table out of the root entry that translates `page`.
+    pub(crate) fn empty_slot(&mut self, page: Vpn) -> Option<UnlinkedTable> {
+        let at = self.slot(page)?;
+        let (raw, entry) = self.entry(at, M::Format::ROOT);
+        entry.table().map(|table| self.unlink(at, raw, table))
+    }
+}
+
 impl<M: Machine> TablesGuard<'_, M> {
     /// Clears the pointer `raw` to a table.
     #[track_caller]
@@ -359,7 +408,7 @@ impl<M: Machine> Filling<'_, M> {
     /// Tells whether the next entry is the one that translates `page` at `level`.
     #[inline]
     fn goes_on(&self, page: Vpn, level: Level) -> bool {
-        level == self.level && self.next.index < M::Format::ENTRIES && M::Format::REACH.contains(page)
+        level == self.level && self.next.index < M::Format::ENTRIES && self.guard.reach().contains(page)
     }
 
     /// Fills the next entry and steps on, if nothing is there.

@@ -81,7 +81,7 @@ fn main(m: &Sim) {
             _ => match m.choose(5) {
                 0 => replace(m),
                 1 => leave(m, &mut is_away),
-                2 => flush_kernel(m, Stale::EVERYTHING),
+                2 => _ = flush_kernel(m, Stale::EVERYTHING),
                 3 => fork(m),
                 _ => {
                     let _masked = Masked::new(m);
