@@ -6,6 +6,7 @@ mod ack_counter;
 mod alpha;
 mod bounded_queue;
 mod early_free;
+mod kernel_addresses;
 mod kernel_slots;
 mod one_batch;
 mod retract;
@@ -14,12 +15,15 @@ mod shared_tables;
 mod user_count;
 
 pub(super) use self::ack_counter::OURS as UNMAP_LEAVE_3CPU;
-use self::kernel_slots::{counter, error_path, fault, removal, walk};
+use self::{
+    kernel_addresses::{block, purge, reuse},
+    kernel_slots::{counter, error_path, fault, removal, walk},
+};
 use super::share::split;
 use crate::scenario::Scenario;
 
 /// All models.
-pub static ALL: [&Scenario; 29] = [
+pub static ALL: [&Scenario; 36] = [
     &ack_counter::ACK_COUNTER,
     &bounded_queue::BOUNDED_QUEUE,
     &early_free::EARLY_FREE,
@@ -49,14 +53,24 @@ pub static ALL: [&Scenario; 29] = [
     &removal::EVERYWHERE,
     &error_path::FORGETS,
     &error_path::COPIES,
+    &reuse::AT_ONCE,
+    &purge::FLUSHES_FIRST,
+    &purge::FLUSHES_LAST,
+    &purge::TWO_PURGES,
+    &purge::ONE_PURGE,
+    &block::WITH_ROOM,
+    &block::DIRTY,
 ];
 
 /// Those that do what they are for, and so are expected to pass.
-pub static HOLDING: [&Scenario; 6] = [
+pub static HOLDING: [&Scenario; 9] = [
     &alpha::LOCK_AND_POLL,
     &fault::COPIED,
     &walk::LOCKED,
     &counter::RELEASED,
     &removal::EVERYWHERE,
     &error_path::COPIES,
+    &purge::FLUSHES_FIRST,
+    &purge::ONE_PURGE,
+    &block::DIRTY,
 ];
