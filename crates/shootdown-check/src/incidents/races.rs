@@ -251,8 +251,16 @@ pub(super) const RACES: &[Incident] = &[
         "A kernel address is handed out before every root reaches it",
         Shown("kernel_grow", Fix::FillRootsBeforeUse),
     ),
-    incident("R-VM2", "A counter says that a root is complete when another's new slot is not in it", NotYet(NO_KERNEL)),
-    incident("R-VM3", "The fault handler that completes a root looks at the wrong one", NotYet(NO_KERNEL)),
+    incident(
+        "R-VM2",
+        "A counter says that a root is complete when another's new slot is not in it",
+        Holds("kernel_grow_creation"),
+    ),
+    incident(
+        "R-VM3",
+        "The fault handler that completes a root looks at the wrong one",
+        NotApplicable("no handler of faults completes roots"),
+    ),
     incident(
         "R-VM4",
         "A kernel address is reused before the flush",
