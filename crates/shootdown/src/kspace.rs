@@ -129,6 +129,7 @@ impl<M: Machine> KernelSpace<M> {
         let n_slots = self.area.n_slots::<M::Format>();
         let n_wanted = n_slots + 1;
         let mut tables = self.tables.lock(m);
+        assert!(tables.root().is_none(), "kernel space is built once");
         tables.create_root().map_err(|NoFrame| NoSlots { n_made: 0, n_wanted })?;
         for (n_filled, slot) in (0..).zip(self.area.slots::<M::Format>()) {
             if tables.fill_slot(slot).is_err() {

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use shootdown::{
-    Attributes, Counter, CpuId, Fix, Frame, Gather, Level, Machine, call,
+    Attributes, Counter, CpuId, Fix, Gather, Level, Machine, Vpn, call,
     page::{self, DropReference, References},
     table::QuiescentTable,
     walk::{self, Pins, Purpose, Walkers, Walking},
@@ -29,7 +29,7 @@ pub(super) static COLLAPSE: Scenario = Scenario {
     setup: |m| use_everywhere_with(m, 2, Attributes::USER_WRITE),
     main: |m| {
         if m.cpu() == CpuId(0) {
-            free(m, collapse(m));
+            free(m, collapse(m, PAGE_0));
         } else {
             m.write(PAGE_1);
             m.write(PAGE_1);
@@ -54,7 +54,7 @@ pub(super) static COLLAPSE_UNDER_WALK: Scenario = Scenario {
     },
     main: |m| {
         if m.cpu() == CpuId(0) {
-            free(m, collapse(m));
+            free(m, collapse(m, PAGE_0));
         } else {
             let walking = Walking::begin(m);
             _ = walking.find(m.user_space(), PAGE_0);
@@ -77,7 +77,7 @@ pub(super) static COLLAPSE_PINNED: Scenario = Scenario {
              what is mapped.",
     main: |m| {
         if m.cpu() == CpuId(0) {
-            free(m, collapse(m));
+            free(m, collapse(m, PAGE_0));
         } else if let Ok(pinned) = walk::pin(m, m.user_space(), PAGE_0, Purpose::Read, &References) {
             let tables = m.user_space().lock(m);
             let mapped = tables.find(PAGE_0).map(|leaf| leaf.frame());
@@ -146,7 +146,7 @@ pub(super) static SPLIT: Scenario = Scenario {
     },
     main: |m| {
         if m.cpu() == CpuId(0) {
-            split(m);
+            assert!(split(m, PAGE_0).is_ok(), "a large page is there, and nobody has pinned it");
         } else {
             m.write(PAGE_1);
             m.write(PAGE_1);
@@ -161,20 +161,20 @@ pub(super) static SPLIT: Scenario = Scenario {
     ..Scenario::BLANK
 };
 
-/// Makes a large page of the first two; returns their table, if nobody has pinned one.
-pub(super) fn collapse(m: &Sim) -> Option<QuiescentTable> {
+/// Makes a large page where `page` is; returns the table, if there are small pages that nobody has pinned, and memory.
+pub(super) fn collapse(m: &Sim, page: Vpn) -> Option<QuiescentTable> {
     let space = m.user_space();
-    let frame = page::allocate(m, LARGE).expect("the machine has two frames that follow each other");
+    let frame = page::allocate(m, LARGE).ok()?;
     let mut gather = Gather::new(m, space, &DropReference);
     let tables = space.lock(m);
     let copy = |from, to| m.copy(from, to);
-    let collapsed = gather.collapse(&tables, PAGE_0, frame, page::is_exclusive, |noted| noted, copy);
+    let collapsed = gather.collapse(&tables, page, frame, page::is_exclusive, |noted| noted, copy);
     drop(tables);
     gather.finish();
-    collapsed.map_err(|(_, frame): (_, Frame)| page::drop_reference(m, frame)).ok()
+    collapsed.map_err(|(_, frame)| page::drop_reference(m, frame)).ok()
 }
 
-fn free(m: &Sim, table: Option<QuiescentTable>) {
+pub(super) fn free(m: &Sim, table: Option<QuiescentTable>) {
     table.into_iter().for_each(|table| table.free(m));
 }
 
@@ -190,15 +190,16 @@ fn retract(m: &Sim) {
     page::drop_reference(m, frame);
 }
 
-/// Makes small pages of the large one.
-pub(super) fn split(m: &Sim) {
+/// Makes small pages of the large one where `page` is. If there is none, or somebody has pinned it, the table for it comes
+/// back, if there was memory for that.
+pub(super) fn split(m: &Sim, page: Vpn) -> Result<(), Option<QuiescentTable>> {
     let space = m.user_space();
-    let table = QuiescentTable::allocate(m, Level::LEAF).expect("the machine has a frame for the table");
+    let table = QuiescentTable::allocate(m, Level::LEAF).map_err(|_| None)?;
     let mut gather = Gather::new(m, space, &DropReference);
     let tables = space.lock(m);
     let share_out = |frame| page::split(m, frame, LARGE);
-    let split = gather.split(&tables, PAGE_0, table, page::is_exclusive, share_out);
-    assert!(split.is_ok(), "a large page is there, and nobody has pinned it");
+    let split = gather.split(&tables, page, table, page::is_exclusive, share_out);
     drop(tables);
     gather.finish();
+    split.map_err(|(_, table)| Some(table))
 }

@@ -178,6 +178,19 @@ fn a_table_goes_with_all_that_is_in_it() {
     assert_eq!(m.n_frames_held(), held, "nothing is lost");
 }
 
+#[test]
+fn pages_that_are_smaller_still_stay() {
+    let world = World::<X86_64>::new();
+    let m = &world.machine;
+    world.map(pages(HUGE.start.0, 1), Attributes::USER_WRITE);
+    let mut gather = Gather::new(m, world.space(), &DropReference);
+    let giant = Level(HUGE_LEVEL.0 + 1);
+    assert!(!gather.retract(&world.space().lock(m), HUGE.start, giant, |_| panic!("it stays")));
+    gather.finish();
+    assert!(leaf(&world, HUGE.start).is_some());
+    unmap_all(&world);
+}
+
 /// The oracle sees what is left out: the table is put to another use, or freed, while a CPU may be using it.
 #[test]
 fn without_walk_caches_in_mind_a_table_is_used_too_early() {

@@ -22,7 +22,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotResized {
-    /// No table of small pages leads there: nothing, or a large page already, or a shared table.
+    /// No table of small pages leads there: nothing, or a large page already, or a shared table, or pages that are smaller
+    /// still.
     NoTable,
     /// No large page is there.
     NotLarge,
@@ -61,10 +62,18 @@ impl Small {
             (Some((pointer, found, Entry::Table(table))), Some(level))
                 if found == large && !m.descriptor(table).is_reserved(m) =>
             {
-                Ok(Small { pointer, table, pages: large.span::<M::Format>(page), level })
+                let small = Small { pointer, table, pages: large.span::<M::Format>(page), level };
+                if small.has_tables(tables) { Err(NotResized::NoTable) } else { Ok(small) }
             }
             _ => Err(NotResized::NoTable),
         }
+    }
+
+    /// Tells whether some of its pages are smaller still.
+    fn has_tables<M: Machine>(&self, tables: &TablesGuard<'_, M>) -> bool {
+        let Small { table, level, .. } = *self;
+        let is_table = |index| tables.entry(EntryAt { table, index }, level).1.table().is_some();
+        level > Level::LEAF && (0..M::Format::ENTRIES).any(is_table)
     }
 
     /// Its leaves, or the page where there is none.

@@ -1,11 +1,11 @@
 //! The life of a page-table page: one way in, one way out, and what is known about it in between.
 
+use super::sharers::Sharers;
 use crate::{
     addr::{Level, Pfn, TableFrame},
     frame::NoFrame,
     lock::Locked,
     machine::Machine,
-    share::Sharers,
     word::Own,
 };
 

@@ -5,7 +5,7 @@ use shootdown_sim::smp::Config;
 
 use super::{
     super::script::{PAGE_0, TWO_CACHING_CPUS, become_lazy},
-    script::{TWO_BROADCASTING_CPUS, create_sharers, leaver, stayer, unmap_file},
+    script::{TWO_BROADCASTING_CPUS, create_sharers, leaver, run_in_leaver, stayer, unmap_file},
 };
 use crate::{
     machine::Sim,
@@ -18,13 +18,7 @@ pub(in super::super) static LEAVE: Scenario = Scenario {
     goal: "A table is left, and CPUs go on using it when the last one who has it frees its pages.",
     method: "Two address spaces share a table. CPU 0 leaves it in one and unmaps it in the other; CPU 1 uses the first one.",
     machine: TWO_CACHING_CPUS,
-    setup: |m| {
-        call::arrive(m);
-        if m.cpu() == CpuId(0) {
-            create_sharers(m, 2, &[PAGE_0]);
-        }
-        leaver(m).switch_to(m);
-    },
+    setup: run_in_leaver,
     main: |m| {
         if m.cpu() == CpuId(0) {
             leave_and_free(m);

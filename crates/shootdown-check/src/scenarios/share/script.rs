@@ -1,7 +1,7 @@
 //! What the scripts about shared tables have in common.
 
 use shootdown::{
-    Attributes, Gather, Level, Machine, Rmap, Space, SpaceId, Vpn, VpnRange,
+    Attributes, CpuId, Gather, Level, Machine, Rmap, Space, SpaceId, Vpn, VpnRange, call,
     page::{self, DropReference},
     share::Unsharing,
 };
@@ -54,6 +54,15 @@ pub(in super::super) fn create_sharers(m: &Sim, n_spaces: u32, pages: &[Vpn]) {
             assert!(is_shared, "the table is there, and nothing is in the way");
         }
     }
+}
+
+/// Two address spaces share the table of the first page, and every CPU runs in the one that leaves it.
+pub(super) fn run_in_leaver(m: &Sim) {
+    call::arrive(m);
+    if m.cpu() == CpuId(0) {
+        create_sharers(m, 2, &[PAGE_0]);
+    }
+    leaver(m).switch_to(m);
 }
 
 /// Takes the stayer's table in; tells whether it did. The file map is held.

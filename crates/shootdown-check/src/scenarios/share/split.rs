@@ -5,11 +5,11 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use shootdown::{CpuId, Gather, Machine, call, lock::Guard, page::DropReference, share::Unsharing};
+use shootdown::{CpuId, Gather, Machine, lock::Guard, page::DropReference, share::Unsharing};
 
 use super::{
     super::script::{PAGE_0, TWO_CPUS},
-    script::{FIRST_TABLE, SHARED, create_sharers, leaver, share},
+    script::{FIRST_TABLE, SHARED, leaver, run_in_leaver, share},
 };
 use crate::{machine::Sim, scenario::Scenario};
 
@@ -19,13 +19,7 @@ pub(in super::super) static SPLIT: Scenario = Scenario {
     method: "CPU 0 leaves the table and splits the area under one hold of the file map; CPU 1, which has a fault, takes it in \
              again if the area is whole.",
     machine: TWO_CPUS,
-    setup: |m| {
-        call::arrive(m);
-        if m.cpu() == CpuId(0) {
-            create_sharers(m, 2, &[PAGE_0]);
-        }
-        leaver(m).switch_to(m);
-    },
+    setup: run_in_leaver,
     main: |m| {
         if m.cpu() == CpuId(0) {
             let file_map = leave(m);

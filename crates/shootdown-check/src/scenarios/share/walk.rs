@@ -12,7 +12,9 @@ use shootdown_sim::smp::{Config, MemoryModel};
 
 use super::{
     super::script::{PAGE_0, TWO_CPUS},
-    script::{FIRST_TABLE, SHARED, TWO_BROADCASTING_CPUS, create_sharers, leaver, stayer, third, unshare},
+    script::{
+        FIRST_TABLE, SHARED, TWO_BROADCASTING_CPUS, create_sharers, leaver, run_in_leaver, stayer, third, unshare,
+    },
 };
 use crate::{
     machine::Sim,
@@ -26,13 +28,7 @@ pub(in super::super) static INTERRUPTED: Scenario = Scenario {
     method: "CPU 0 leaves the table in one address space, and in the other one puts a page of its own there; CPU 1 walks in \
              the first one. The flush is the proof that walks have ended.",
     machine: TWO_CPUS,
-    setup: |m| {
-        call::arrive(m);
-        if m.cpu() == CpuId(0) {
-            create_sharers(m, 2, &[PAGE_0]);
-        }
-        leaver(m).switch_to(m);
-    },
+    setup: run_in_leaver,
     main: |m| {
         if m.cpu() == CpuId(0) {
             unshare(m, leaver(m), FIRST_TABLE);

@@ -13,7 +13,7 @@ use shootdown::{
     call, flush_kernel,
     page::{self, DropReference, References},
     residency,
-    walk::{self, Forking, Pinned, Pins, Purpose, Walkers},
+    walk::{self, Forking, Pinned, Pins, Purpose, Walkers, Walking},
 };
 use shootdown_sim::smp::{Access, Config, PAGES, TlbModel};
 
@@ -82,7 +82,7 @@ fn main(m: &Sim) {
                 0 => replace(m),
                 1 => leave(m, &mut is_away),
                 2 => _ = flush_kernel(m, Stale::EVERYTHING),
-                3 => fork(m),
+                3 => fork(m, m.user_space()),
                 _ => {
                     let _masked = Masked::new(m);
                     unmap(m);
@@ -267,9 +267,8 @@ fn unpin(m: &Sim, pinned: &mut Option<Pinned>) {
     pinned.take().into_iter().for_each(|pinned| References.unpin(m, pinned.frame, pinned.level));
 }
 
-/// Makes the pages that nobody has pinned read-only, as if they were shared.
-fn fork(m: &Sim) {
-    let space = m.user_space();
+/// Makes the pages that nobody has pinned, and that are in nobody else's tables, read-only, as if they were shared.
+fn fork(m: &Sim, space: &Space<Sim>) {
     let mut gather = Gather::new(m, space, &DropReference);
     let tables = space.lock(m);
     let forking = Forking::begin(m, space);
@@ -282,6 +281,15 @@ fn fork(m: &Sim) {
     drop(tables);
     gather.finish();
     drop(forking);
+}
+
+/// Looks for some pages without a lock, all in one walk.
+fn look(m: &Sim, space: &Space<Sim>) {
+    let VpnRange { start, end } = pages(m);
+    let walking = Walking::begin(m);
+    for page in (start.0..end.0).map(Vpn) {
+        _ = walking.find(space, page);
+    }
 }
 
 /// Goes lazy, or to another address space.

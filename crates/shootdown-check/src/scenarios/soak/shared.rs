@@ -1,15 +1,16 @@
 //! Two address spaces that share tables, leave them and take them in again, while others walk there.
 
 use shootdown::{
-    Attributes, CpuId, Gather, Level, Machine, Rmap, Space, SpaceId, Vpn, VpnRange, call,
+    Attributes, CpuId, Gather, Level, Machine, Rmap, Space, SpaceId, Vpn, call,
     page::DropReference,
     share::Unsharing,
-    walk::{Forking, Purpose, Walkers, Walking},
+    walk::{Purpose, Walkers},
 };
-use shootdown_sim::smp::{Access, Config, PAGES, TlbModel};
+use shootdown_sim::smp::{Access, Config, TlbModel};
 
 use super::{
-    super::share::script::create_sharers, EVERYTHING, OPERATIONS_PER_CPU, note_dirty, page, pages, pin_in, unpin,
+    super::share::script::create_sharers, EVERYTHING, OPERATIONS_PER_CPU, fork, look, note_dirty, page, pages, pin_in,
+    unpin,
 };
 use crate::{machine::Sim, scenario::Scenario};
 
@@ -59,7 +60,7 @@ fn main(m: &Sim) {
             3 => look(m, here),
             4 => unmap(m, here),
             5 => leave_tables(m, here),
-            6 => protect(m, here),
+            6 => fork(m, here),
             _ => {
                 id = (id + 1) % N_SPACES;
                 space(m, id).switch_to(m);
@@ -127,28 +128,4 @@ fn leave_tables(m: &Sim, space: &Space<Sim>) {
     gather.unshare(&mut space.lock(m), pages, Level::LEAF, &mut unsharing);
     drop(unsharing.settle(&mut gather));
     gather.finish();
-}
-
-/// Makes the pages read-only that are this address space's alone and that nobody has pinned, as a fork does.
-fn protect(m: &Sim, space: &Space<Sim>) {
-    let mut gather = Gather::new(m, space, &DropReference);
-    let tables = space.lock(m);
-    let forking = Forking::begin(m, space);
-    for leaf in tables.leaves(VpnRange::from_len(Vpn(0), PAGES as u64)) {
-        if page::is_exclusive(&leaf) {
-            let read_only = Attributes { writable: false, ..leaf.attributes() };
-            gather.change(leaf, read_only);
-        }
-    }
-    drop(tables);
-    gather.finish();
-    drop(forking);
-}
-
-fn look(m: &Sim, space: &Space<Sim>) {
-    let VpnRange { start, end } = pages(m);
-    let walking = Walking::begin(m);
-    for page in (start.0..end.0).map(Vpn) {
-        _ = walking.find(space, page);
-    }
 }

@@ -1,17 +1,19 @@
 //! Pages that change their size, and tables that go with all that is in them, while others walk there.
 
 use shootdown::{
-    Attributes, CpuId, Gather, Level, Machine, VpnRange, call,
+    Attributes, CpuId, Gather, Level, Machine, call,
     page::DropReference,
     residency,
-    table::QuiescentTable,
-    walk::{Purpose, Walkers, Walking},
+    walk::{Purpose, Walkers},
 };
-use shootdown_sim::smp::{Config, PAGES};
+use shootdown_sim::smp::Config;
 
 use super::{
-    super::script::create_with, EVERYTHING, OPERATIONS_PER_CPU, come_back, fork, note_dirty, page, pages, pin_in,
-    unmap, unpin, use_page,
+    super::{
+        resize::{collapse, free, split},
+        script::create_with,
+    },
+    EVERYTHING, OPERATIONS_PER_CPU, come_back, fork, look, note_dirty, page, pin_in, unmap, unpin, use_page,
 };
 use crate::{machine::Sim, scenario::Scenario};
 
@@ -54,15 +56,15 @@ fn main(m: &Sim) {
                 pin_in(m, m.user_space(), purpose, &mut pinned);
             }
             2 => unmap(m),
-            3 => collapse(m),
-            4 => split(m),
+            3 => free(m, collapse(m, page(m))),
+            4 => free(m, split(m, page(m)).err().flatten()),
             5 => retract(m),
             6 => {
                 come_back(m, &mut is_away);
-                look(m);
+                look(m, m.user_space());
             }
             _ => match m.choose(2) {
-                0 => fork(m),
+                0 => fork(m, m.user_space()),
                 _ => be_lazy(m, &mut is_away),
             },
         }
@@ -71,51 +73,11 @@ fn main(m: &Sim) {
     unpin(m, &mut pinned);
 }
 
-fn collapse(m: &Sim) {
-    let (space, page) = (m.user_space(), page(m));
-    let Ok(frame) = page::allocate(m, LARGE) else {
-        return;
-    };
-    let mut gather = Gather::new(m, space, &DropReference);
-    let tables = space.lock(m);
-    let copy = |from, to| m.copy(from, to);
-    let collapsed = gather.collapse(&tables, page, frame, page::is_exclusive, |noted| noted, copy);
-    drop(tables);
-    gather.finish();
-    match collapsed {
-        Ok(table) => table.free(m),
-        Err((_, frame)) => page::drop_reference(m, frame),
-    }
-}
-
-fn split(m: &Sim) {
-    let (space, page) = (m.user_space(), page(m));
-    let Ok(table) = QuiescentTable::allocate(m, Level::LEAF) else {
-        return;
-    };
-    let mut gather = Gather::new(m, space, &DropReference);
-    let tables = space.lock(m);
-    let share_out = |frame| page::split(m, frame, LARGE);
-    let split = gather.split(&tables, page, table, page::is_exclusive, share_out);
-    drop(tables);
-    gather.finish();
-    split.err().into_iter().for_each(|(_, table)| table.free(m));
-}
-
 fn retract(m: &Sim) {
     let (space, page) = (m.user_space(), page(m));
     let mut gather = Gather::new(m, space, &DropReference);
     gather.retract(&space.lock(m), page, LARGE, |unhooked| note_dirty(m, unhooked));
     gather.finish();
-}
-
-/// Looks for some pages without a lock, all in one walk.
-fn look(m: &Sim) {
-    let VpnRange { start, end } = pages(m);
-    let walking = Walking::begin(m);
-    for page in (0..PAGES as u64).map(shootdown::Vpn).filter(|page| *page >= start && *page < end) {
-        _ = walking.find(m.user_space(), page);
-    }
 }
 
 /// Keeps the address space loaded and runs nothing of it.
