@@ -28,9 +28,11 @@ fn assert_is_as_in(file: &str, text: &str) {
 
 /// Line numbers change with every edit of the library; what the trace says does not.
 fn without_line_numbers(trace: &str) -> String {
-    let without = |line: &str| match line.rsplit_once(".rs:") {
-        Some((line, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => format!("{line}.rs"),
-        _ => line.trim_end().to_owned(),
+    let without = |line: &str| {
+        let mut parts = line.split(".rs:");
+        let first = parts.next().unwrap_or_default().to_owned();
+        let rest = parts.map(|part| part.trim_start_matches(|digit: char| digit.is_ascii_digit()));
+        rest.fold(first, |line, part| line + ".rs" + part).trim_end().to_owned()
     };
     trace.lines().map(|line| without(line) + "\n").collect()
 }

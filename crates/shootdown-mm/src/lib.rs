@@ -11,7 +11,8 @@
 //! Contents are the kernel's: nothing here zeroes a frame or copies one.
 //!
 //! Lock order: the layout of an address space (a parent's before its child's), the storage, the reverse map, page tables (a
-//! parent's before its child's), the pages of objects.
+//! parent's before its child's), the pages of objects. Kernel mappings have nothing to do with these: their ranges, then the
+//! kernel's page tables.
 #![no_std]
 
 extern crate alloc;
@@ -22,6 +23,7 @@ mod areas;
 mod fault;
 mod fork;
 mod habits;
+mod kernel_mappings;
 mod memory;
 mod protect;
 mod reclaim;
@@ -36,6 +38,7 @@ pub use address_space::{AddressSpace, Program};
 pub use age::Contents;
 pub use fault::{FaultError, Resolution};
 pub use habits::{Exit, Habits, LargeTables, LastSharer};
+pub use kernel_mappings::{KernelMappingError, KernelMappings};
 pub use memory::Memory;
 pub use remap::Keep;
 pub use storage::{NoStorage, ObjectId, ObjectPage, Storage, StorageError};

@@ -103,7 +103,21 @@ struct OldWalk {
 struct Memory {
     loaded: Option<(TableFrame, SpaceId)>,
     leaves: Vec<OldLeaf>,
+    // Of kernel addresses, which may be many: they are lazy until they are mapped again.
+    kernel_leaves: Vec<OldLeaf>,
     walks: Vec<OldWalk>,
+}
+
+impl Memory {
+    fn remember<F: EntryFormat>(&mut self, old: OldLeaf) {
+        if F::KERNEL.contains(old.page) { self.kernel_leaves.push(old) } else { self.leaves.push(old) }
+    }
+
+    fn forget_page<F: EntryFormat>(&mut self, page: Vpn) {
+        for leaves in [&mut self.leaves, &mut self.kernel_leaves] {
+            leaves.retain(|old| !covers::<F>(old.level, old.page, page));
+        }
+    }
 }
 
 pub(super) struct Oracle<A> {
@@ -262,7 +276,7 @@ impl<A: Architecture> Oracle<A> {
 
     fn remember_leaf(&self, at: EntryAt, level: Level, raw: u64) {
         self.for_each_resolved(at, level, &mut |space, page| {
-            self.for_each_holder(space, |cpu| cpu.leaves.push(OldLeaf { page, level, raw }));
+            self.for_each_holder(space, |cpu| cpu.remember::<A>(OldLeaf { page, level, raw }));
         });
     }
 
@@ -279,7 +293,7 @@ impl<A: Architecture> Oracle<A> {
             match A::decode(raw, below) {
                 Entry::Absent => {}
                 Entry::Leaf(_) => {
-                    self.for_each_holder(space, |cpu| cpu.leaves.push(OldLeaf { page, level: below, raw }));
+                    self.for_each_holder(space, |cpu| cpu.remember::<A>(OldLeaf { page, level: below, raw }));
                 }
                 Entry::Table(next) | Entry::SharedTable(next) => self.remember_walk(frames, space, page, below, next),
             }
@@ -312,11 +326,12 @@ impl<A: Architecture> Oracle<A> {
         match what {
             Invalidate::All | Invalidate::EveryTag => {
                 memory.leaves.clear();
+                memory.kernel_leaves.clear();
                 memory.walks.clear();
             }
-            Invalidate::Leaf(page, _) => memory.leaves.retain(|old| !covers::<A>(old.level, old.page, page)),
+            Invalidate::Leaf(page, _) => memory.forget_page::<A>(page),
             Invalidate::Walk(page, _) => {
-                memory.leaves.retain(|old| !covers::<A>(old.level, old.page, page));
+                memory.forget_page::<A>(page);
                 memory.walks.retain(|old| !covers::<A>(old.level, old.page, page));
             }
         }
@@ -337,7 +352,7 @@ impl<A: Architecture> Oracle<A> {
 
     fn update_differing(&self, cpu: CpuId, memory: &Memory) {
         let mut differing = self.differing.get();
-        if memory.leaves.is_empty() && memory.walks.is_empty() {
+        if memory.leaves.is_empty() && memory.kernel_leaves.is_empty() && memory.walks.is_empty() {
             differing.remove(cpu);
         } else {
             differing.insert(cpu);
@@ -362,8 +377,7 @@ impl<A: Architecture> Oracle<A> {
 
     pub(super) fn frame_freed(&self, pfn: Pfn) {
         self.look(self.differing_and_active(), StaleKind::FrameFreed, |memory, report| {
-            let is_kernels = |old: &OldLeaf| A::KERNEL.contains(old.page);
-            memory.leaves.retain(|old| old.frame::<A>() != Some(pfn) || is_kernels(old) || report(old.page, pfn));
+            memory.leaves.retain(|old| old.frame::<A>() != Some(pfn) || report(old.page, pfn));
         });
     }
 
@@ -438,12 +452,14 @@ fn report_contradictions<A: Architecture>(
     report: &mut dyn FnMut(Vpn, Pfn) -> bool,
 ) {
     let Some((root, _)) = memory.loaded else { return };
-    memory.leaves.retain(|old| {
+    let mut is_allowed = |old: &OldLeaf| {
         let now = read_entry(frames, root, old.page, old.level);
         is_still_true::<A>(old.raw, now, old.level)
             || is_lazy_address::<A>(old.page, old.level, now)
             || old.frame::<A>().is_none_or(|frame| report(old.page, frame))
-    });
+    };
+    memory.leaves.retain(&mut is_allowed);
+    memory.kernel_leaves.retain(&mut is_allowed);
 }
 
 /// The entry of `level` that translates `page` now; 0 where the walk does not get there.
