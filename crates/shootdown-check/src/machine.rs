@@ -128,16 +128,25 @@ impl Sim {
 
     // What scenarios use beside the library.
 
+    /// Returns one of three address spaces.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[must_use]
+    pub fn address_space(&self, number: usize) -> &'static Space<Sim> {
+        &PLACES.spaces[number]
+    }
+
     /// Returns the address space that scenarios use.
     #[must_use]
     pub fn user_space(&self) -> &'static Space<Sim> {
-        &PLACES.spaces[0]
+        self.address_space(0)
     }
 
     /// Returns another address space, for CPUs to go to.
     #[must_use]
     pub fn other_space(&self) -> &'static Space<Sim> {
-        &PLACES.spaces[1]
+        self.address_space(1)
     }
 
     /// Returns the CPUs that there are.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use shootdown::{
-    At, Attributes, CpuId, EntryAt, Fix, Frame, Level, Machine, Space, SpaceId, TableFrame, VpnRange,
+    At, Attributes, CpuId, EntryAt, Fix, Frame, Level, Machine, Space, SpaceId, TableFrame, Vpn, VpnRange,
     arch::{alpha::Alpha, x86_64::X86_64},
     kspace::{FreeRange, GrowError, KernelArea, KernelSpace, LazyRange, MappedRange, NoSlots, Sealed},
     page::{self, DropReference},
@@ -13,9 +13,7 @@ const KERNEL: Attributes = Attributes { writable: true, executable: false, user:
 
 /// So many slots at the end of what the kernel may map.
 fn area<A: Architecture>(n_slots: u64) -> KernelArea {
-    let n_pages = n_slots * A::ROOT.pages::<A>();
-    let start = shootdown::Vpn(A::KERNEL.end.0 - n_pages);
-    KernelArea::at::<A>(VpnRange::new(start, A::KERNEL.end)).expect("there are so many")
+    KernelArea::of_size::<A>((n_slots * A::ROOT.pages::<A>()) << A::PAGE_SHIFT).expect("there are so many")
 }
 
 fn space<A: Architecture>(m: &Sequential<A>, id: SpaceId) -> &Space<Sequential<A>> {
@@ -73,8 +71,7 @@ impl<A: Architecture> World<A> {
 
     /// Everybody's slots are those of the kernel's own root.
     fn check(&self, n_slots: usize) {
-        let last = (A::KERNEL.end.0 - 1) as usize;
-        let end = shootdown::Vpn(last as u64).index::<A>(A::ROOT) + 1;
+        let end = Vpn(A::KERNEL.end.0 - 1).index::<A>(A::ROOT) + 1;
         let own = self.entries(self.sealed().root(self.m));
         assert!(own[end - n_slots..end].iter().all(|raw| *raw != 0), "every slot is filled");
         for id in self.spaces {
@@ -142,7 +139,9 @@ fn addresses_are_free_after_a_flush_that_is_newer() {
 #[test]
 fn an_address_that_is_used_too_early_is_found() {
     let (world, addresses) = World::<X86_64>::new(1, &[Fix::FlushBeforeReuse]);
-    let (range, _rest) = addresses.split(1).expect("there are more");
+    // Far from the beginning of a slot and of a table.
+    let (_before, rest) = addresses.split(0x12_3456).expect("there are more");
+    let (range, _rest) = rest.split(1).expect("there are more");
     let nothing = world.sealed().flush(world.m, VpnRange::from_len(range.pages().start, 0));
     let lazy = world.unmap(world.map(range, 1));
     let range = lazy.free(world.m, &nothing).expect("the step is left out");

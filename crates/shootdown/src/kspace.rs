@@ -131,16 +131,25 @@ impl<M: Machine> KernelSpace<M> {
         let mut tables = self.tables.lock(m);
         assert!(tables.root().is_none(), "kernel space is built once");
         tables.create_root().map_err(|NoFrame| NoSlots { n_made: 0, n_wanted })?;
-        for (n_filled, slot) in (0..).zip(self.area.slots::<M::Format>()) {
-            if tables.fill_slot(slot).is_err() {
-                drop(tables);
-                self.take_down(m);
-                return Err(NoSlots { n_made: 1 + n_filled, n_wanted });
-            }
-        }
         drop(tables);
+        if let Err(n_filled) = self.fill_slots(m, self.area) {
+            self.take_down(m);
+            return Err(NoSlots { n_made: 1 + n_filled, n_wanted });
+        }
         self.roots.lock(m).n_slots.set(m, n_slots);
         Ok(Building { kernel: self })
+    }
+
+    /// Makes a table for each of these slots of the kernel's own root, or says for how many there was memory.
+    fn fill_slots(&self, m: &M, area: KernelArea) -> Result<(), u64> {
+        let mut tables = self.tables.lock(m);
+        (0..)
+            .zip(area.slots::<M::Format>())
+            .try_for_each(|(n_filled, slot)| tables.fill_slot(slot).map_err(|_| n_filled))
+    }
+
+    fn root(&self, m: &M) -> TableFrame {
+        self.tables.lock(m).root().expect("it was built")
     }
 
     /// Frees what was made of it, which nobody has seen.
@@ -190,7 +199,7 @@ impl<'k, M: Machine> Building<'k, M> {
     /// into other slots of it now.
     #[must_use]
     pub fn root(&self, m: &M) -> TableFrame {
-        self.kernel.tables.lock(m).root().expect("it was built")
+        self.kernel.root(m)
     }
 
     /// From now on the slots do not change. Also returns all addresses that can be mapped.
@@ -218,7 +227,7 @@ impl<'k, M: Machine> Sealed<'k, M> {
     /// Returns the kernel's own root.
     #[must_use]
     pub fn root(&self, m: &M) -> TableFrame {
-        self.lock(m).root().expect("it was built")
+        self.kernel.root(m)
     }
 
     /// Takes the lock of the kernel's page tables.

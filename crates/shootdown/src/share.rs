@@ -78,8 +78,8 @@ impl<'l, M: Machine> TablesGuard<'l, M> {
         'l: 'a,
     {
         assert!(M::Format::SHARED != 0 && level < M::Format::ROOT, "tables of level {} are never shared", level.0);
-        let m = self.machine();
-        let (at, _, entry) = self.entry_above(page, Level(level.0 + 1))?;
+        let (m, above) = (self.machine(), Level(level.0 + 1));
+        let (at, _, entry) = self.entry_above(page, above).filter(|(_, found, _)| *found == above)?;
         let table = match entry {
             Entry::SharedTable(table) => table,
             Entry::Table(table) if !m.descriptor(table).is_reserved(m) => {
@@ -117,10 +117,7 @@ impl<'l, M: Machine> TablesGuard<'l, M> {
         let (table, level) = self.shared_table(page)?;
         let _entries = self.descriptor(table).sharers().lock(self.machine());
         match self.entry(EntryAt { table, index: page.index::<M::Format>(level) }, level) {
-            (raw, Entry::Leaf(frame)) => {
-                let attributes = M::Format::attributes(raw);
-                Some(Found { page: page.align_down::<M::Format>(level), frame, level, attributes })
-            }
+            (raw, Entry::Leaf(frame)) => Some(Found::of_leaf::<M::Format>(page, level, raw, frame)),
             _ => None,
         }
     }

@@ -158,8 +158,7 @@ impl<'m, M: Machine> Walking<'m, M> {
     #[must_use]
     pub fn find(&self, space: &Space<M>, page: Vpn) -> Option<Found> {
         let (_, read, frame) = descend(self.m, space, page).ok()?;
-        let attributes = M::Format::attributes(read.raw);
-        Some(Found { page: page.align_down::<M::Format>(read.level), frame, level: read.level, attributes })
+        Some(Found::of_leaf::<M::Format>(page, read.level, read.raw, frame))
     }
 }
 
@@ -174,6 +173,13 @@ pub struct Found {
     pub level: Level,
     /// What the leaf permits.
     pub attributes: Attributes,
+}
+
+impl Found {
+    /// Says what the leaf `raw`, which translates `page` to this frame, comes to.
+    pub(crate) fn of_leaf<F: EntryFormat>(page: Vpn, level: Level, raw: u64, frame: Pfn) -> Found {
+        Found { page: page.align_down::<F>(level), frame, level, attributes: F::attributes(raw) }
+    }
 }
 
 impl<M: Machine> Drop for Walking<'_, M> {

@@ -5,7 +5,7 @@
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use shootdown::{
-    Attributes, Counter, CpuId, Fix, Level, Machine, SpaceId, Vpn, VpnRange, call,
+    Attributes, Counter, CpuId, Fix, Level, Machine, Vpn, VpnRange, call,
     kspace::{FreeRange, MappedRange, Sealed},
     page::{self, DropReference},
 };
@@ -79,8 +79,8 @@ pub(super) static REUSE: Scenario = Scenario {
 pub(super) static OLDER_FLUSH: Scenario = Scenario {
     name: "kernel_reuse_older",
     goal: "A kernel address is mapped again after a flush that was begun before it was unmapped.",
-    method: "CPU 1 flushes while CPU 0 unmaps a page, and leaves word of its flush; CPU 0 maps another page at the address if \
-             that is new enough, and uses it on CPU 1.",
+    method: "CPU 0 flushes, and unmaps a page; it maps another one at the address if the flush will do, and tells CPU 1, which \
+             uses it.",
     main: |m| {
         if m.cpu() == CpuId(0) {
             let older = sealed(m).flush(m, VpnRange::from_len(PAGE, 1));
@@ -125,8 +125,8 @@ pub(super) static GROW_BESIDE_CREATION: Scenario = Scenario {
         call::arrive(m);
         if m.cpu() == CpuId(0) {
             seal(m);
-            space(m, 0).create_in(m, &sealed(m)).expect("the machine has a frame for the root");
-            space(m, 0).switch_to(m);
+            m.address_space(0).create_in(m, &sealed(m)).expect("the machine has a frame for the root");
+            m.address_space(0).switch_to(m);
         }
         m.stop_user();
     },
@@ -136,8 +136,8 @@ pub(super) static GROW_BESIDE_CREATION: Scenario = Scenario {
             map(m, new);
             m.scratch(TOLD).store(m, 1, Release);
         } else {
-            space(m, 1).create_in(m, &sealed(m)).expect("the machine has a frame for the root");
-            space(m, 1).switch_to(m);
+            m.address_space(1).create_in(m, &sealed(m)).expect("the machine has a frame for the root");
+            m.address_space(1).switch_to(m);
             if m.scratch(TOLD).load(m, Acquire) != 0 {
                 assert_works(m, GROWN);
             }
@@ -155,18 +155,14 @@ fn seal(m: &Sim) {
 fn build(m: &Sim) {
     seal(m);
     for id in [0, 1] {
-        space(m, id).create_in(m, &sealed(m)).expect("the machine has a frame for the root");
+        m.address_space(id).create_in(m, &sealed(m)).expect("the machine has a frame for the root");
     }
 }
 
 /// Each CPU on the root of an address space of its own.
 fn run_in_kernel(m: &Sim) {
-    space(m, u32::from(m.cpu().0)).switch_to(m);
+    m.address_space(usize::from(m.cpu().0)).switch_to(m);
     m.stop_user();
-}
-
-fn space(m: &Sim, id: u32) -> &shootdown::Space<Sim> {
-    m.space(SpaceId(id)).expect("the machine has three address spaces")
 }
 
 fn sealed(m: &Sim) -> Sealed<'_, Sim> {

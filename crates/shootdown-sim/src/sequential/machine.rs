@@ -307,9 +307,14 @@ impl<A: Architecture> Sequential<A> {
         self.heard.set(heard);
     }
 
+    /// Takes the tables that were deferred, to free them in another way.
+    pub fn take_deferred(&self) -> Vec<UnlinkedTables<Self>> {
+        self.deferred.take()
+    }
+
     /// Frees the tables that were deferred, as if every lockless walk had ended; returns how many batches they were in.
     pub fn free_deferred(&self) -> usize {
-        let deferred = self.deferred.take();
+        let deferred = self.take_deferred();
         let n = deferred.len();
         deferred.into_iter().for_each(|tables| tables.free(self));
         n

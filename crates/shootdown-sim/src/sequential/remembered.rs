@@ -510,14 +510,11 @@ fn is_still_true<F: EntryFormat>(old: u64, now: u64, level: Level) -> bool {
 }
 
 fn page_of<F: EntryFormat>(base: Vpn, at: EntryAt, level: Level) -> Vpn {
-    let page = Vpn(base.0 + at.index as u64 * level.pages::<F>());
     // Kernel addresses have canonical names.
     let first_slot = F::KERNEL.start.index::<F>(F::ROOT);
-    if level == F::ROOT && !F::KERNEL.is_empty() && at.index >= first_slot {
-        Vpn(F::KERNEL.start.0 + (at.index - first_slot) as u64 * level.pages::<F>())
-    } else {
-        page
-    }
+    let is_kernels = level == F::ROOT && !F::KERNEL.is_empty() && at.index >= first_slot;
+    let (start, index) = if is_kernels { (F::KERNEL.start.0, at.index - first_slot) } else { (0, at.index) };
+    Vpn(start + base.0 + index as u64 * level.pages::<F>())
 }
 
 /// Whether nobody uses the page until it is mapped again: a kernel address that is lazy.

@@ -1,7 +1,12 @@
 //! What a gather tells the machine on the way, and when it flushes.
 
-use shootdown::{Attributes, Counter, Gather, Level, Rmap, Vpn, arch::x86_64::X86_64, gather::Area};
-use shootdown_sim::sequential::{Architecture, HUGE_LEVEL};
+use shootdown::{
+    Attributes, Counter, CpuId, Gather, Level, Rmap, Vpn,
+    arch::x86_64::X86_64,
+    gather::Area,
+    walk::{Walkers, Walking},
+};
+use shootdown_sim::sequential::{Architecture, HUGE_LEVEL, Sequential};
 
 use crate::{
     Account, World, pages,
@@ -137,6 +142,43 @@ fn deferred_tables_are_freed_when_the_machine_lets_them_go() {
     assert_eq!(world.machine.n_tables_freed(), 0);
     assert_eq!(world.machine.free_deferred(), 1);
     assert_eq!(world.machine.n_tables_freed(), 3);
+}
+
+#[test]
+fn deferred_tables_wait_for_walks_that_had_begun() {
+    // Where a flush is an interrupt it ends walks by itself.
+    let machine = Sequential::new(2, &[]).with_broadcasts().with_walkers(Walkers::Announced);
+    let world = World::<Like<DeferredTables>>::on(machine);
+    let m = &world.machine;
+    for cpu in [0, 1].map(CpuId) {
+        m.act_on(cpu);
+        m.arrive();
+        m.switch_to(world.id);
+    }
+    world.map(pages(RANGE, 1), Attributes::USER_WRITE);
+    let account = Account::default();
+    let everything = pages(0, RANGE * 2);
+    m.act_on(CpuId(1));
+    let walking = Walking::begin(m);
+    m.act_on(CpuId(0));
+    let mut gather = Gather::new(m, world.space(), &account);
+    gather.unmap(everything, |_| Rmap::Now);
+    gather.unhook_tables(&mut world.space().lock(m), everything, pages(0, 1 << 36));
+    gather.finish();
+    let [tables] = m.take_deferred().try_into().unwrap_or_else(|_| panic!("they are one batch"));
+    let waiting = tables.wait(m).try_free(m).expect_err("the other CPU walks");
+    let waiting = waiting.try_free(m).expect_err("it still does");
+    assert_eq!(m.n_tables_freed(), 0);
+    m.act_on(CpuId(1));
+    drop(walking);
+    // One that begins now finds nothing of them.
+    let later = Walking::begin(m);
+    m.act_on(CpuId(0));
+    assert!(waiting.try_free(m).is_ok());
+    assert_eq!(m.n_tables_freed(), 3);
+    m.act_on(CpuId(1));
+    drop(later);
+    assert_eq!(m.counter(Counter::Quiescence), 0, "nobody was interrupted for it");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering::*;
 
 use super::Sealed;
 use crate::{
-    addr::{EntryAt, Level, Pfn, Vpn, VpnRange},
+    addr::{Level, Vpn, VpnRange},
     counters::Counter,
     fix::Fix,
     flush::flush_kernel,
@@ -13,7 +13,7 @@ use crate::{
     gather::release_run,
     machine::{Machine, Modify, Strength},
     stale::{LevelSet, Stale},
-    table::{MapErrorKind, TablesGuard},
+    table::MapErrorKind,
 };
 
 /// Pages of kernel space that nothing is mapped at and that no CPU remembers anything of. Whoever has it may map them; nobody
@@ -203,13 +203,10 @@ impl<'k, M: Machine> Sealed<'k, M> {
     pub fn unmap(&self, m: &'k M, range: MappedRange, sink: &impl FrameSink<M>) -> LazyRange {
         let MappedRange { pages } = range;
         let tables = self.lock(m);
-        let mut left = pages;
-        while let Some((at, page, level, frame)) = next_leaf(&tables, left) {
-            let (raw, _) = tables.entry(at, level);
-            tables.clear(at, raw);
-            tables.entries_removed(at.table, 1);
-            release_run(m, sink, FrameRun::regain(frame, 1, level));
-            left.start = level.span::<M::Format>(page).end;
+        for leaf in tables.leaves(pages) {
+            tables.clear(leaf.at(), leaf.raw());
+            tables.entries_removed(leaf.at().table, 1);
+            release_run(m, sink, FrameRun::regain(leaf.frame(), 1, leaf.level()));
         }
         drop(tables);
         // ORDER(lazy/flush): cleared before it is asked how many flushes have begun; who flushes counts his before he does. A
@@ -241,8 +238,4 @@ impl<'k, M: Machine> Sealed<'k, M> {
 /// What is mapped is not looked at: so no level may be spared.
 fn every_leaf_level<M: Machine>() -> LevelSet {
     (1..=M::Format::HIGHEST_LEAF.0).fold(LevelSet::default(), |levels, level| levels.union(LevelSet::of(Level(level))))
-}
-
-fn next_leaf<M: Machine>(tables: &TablesGuard<'_, M>, range: VpnRange) -> Option<(EntryAt, Vpn, Level, Pfn)> {
-    tables.next_leaf(range).map(|leaf| (leaf.at(), leaf.page(), leaf.level(), leaf.frame()))
 }

@@ -112,6 +112,14 @@ impl KernelArea {
         let start = self.pages.end.0 - n_slots * F::ROOT.pages::<F>();
         KernelArea { pages: VpnRange::new(Vpn(start), self.pages.end) }
     }
+
+    /// So many slots right below it, one at least; otherwise how many there are.
+    pub(super) fn next_below<F: EntryFormat>(self, n_slots: u64) -> Result<KernelArea, u64> {
+        let room = VpnRange::new(F::KERNEL.start, self.pages.start);
+        let n_left = room.n_pages() / F::ROOT.pages::<F>();
+        let below = KernelArea { pages: VpnRange::new(room.end, room.end) };
+        if n_slots == 0 || n_slots > n_left { Err(n_left) } else { Ok(below.grown_to::<F>(n_slots)) }
+    }
 }
 
 #[cfg(test)]

@@ -1,22 +1,13 @@
 //! More slots than there were when roots were made.
 
-use super::{AreaError, FreeRange, KernelArea, Sealed, listed};
-use crate::{
-    addr::{Vpn, VpnRange},
-    fix::Fix,
-    flush::flush_kernel,
-    format::EntryFormat,
-    machine::Machine,
-    stale::Stale,
-    walk,
-    word::Own,
-};
+use super::{FreeRange, KernelArea, Sealed, listed};
+use crate::{fix::Fix, flush::flush_kernel, machine::Machine, stale::Stale, walk, word::Own};
 
 /// Why kernel space could not grow. It is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GrowError {
-    /// There are no more slots below the area that are the kernel's.
+    /// There are not so many slots below the area that are the kernel's, or none were wanted.
     NoRoom {
         /// How many more were wanted.
         n_wanted: u64,
@@ -64,53 +55,34 @@ impl<'k, M: Machine> Sealed<'k, M> {
         let roots = self.kernel.roots.lock(m);
         let n_slots = roots.n_slots.get(m);
         let area = self.kernel.area.grown_to::<M::Format>(n_slots);
-        let room = VpnRange::new(M::Format::KERNEL.start, area.pages().start);
-        let n_left = room.n_pages() / M::Format::ROOT.pages::<M::Format>();
-        if n_more == 0 || n_more > n_left {
-            return Err(GrowError::NoRoom { n_wanted: n_more, n_left });
+        let no_room = |n_left| GrowError::NoRoom { n_wanted: n_more, n_left };
+        let new = area.next_below::<M::Format>(n_more).map_err(no_room)?;
+        if let Err(n_made) = self.kernel.fill_slots(m, new) {
+            self.empty_slots(m, new);
+            return Err(GrowError::NoTable { n_made, n_wanted: n_more });
         }
-        let grown = area.grown_to::<M::Format>(n_slots + n_more);
-        let new = VpnRange::new(grown.pages().start, area.pages().start);
-        self.fill_slots(m, new)?;
         if m.keeps(Fix::FillRootsBeforeUse) {
-            self.copy_to_roots(m, KernelArea::at::<M::Format>(new), &roots.first);
+            self.copy_to_roots(m, new, &roots.first);
         }
         roots.n_slots.set(m, n_slots + n_more);
         // For CPUs that remember that nothing is there; and all stores to roots are in memory, where walkers look.
         flush_kernel(m, Stale::EVERYTHING);
         drop(roots);
-        Ok(FreeRange::new(new))
-    }
-
-    /// Makes tables for these slots of the kernel's own root: all of them, or none.
-    fn fill_slots(&self, m: &'k M, pages: VpnRange) -> Result<(), GrowError> {
-        let mut tables = self.lock(m);
-        let n_wanted = pages.n_pages() / M::Format::ROOT.pages::<M::Format>();
-        for n_made in 0..n_wanted {
-            let slot = Vpn(pages.start.0 + n_made * M::Format::ROOT.pages::<M::Format>());
-            if tables.fill_slot(slot).is_err() {
-                drop(tables);
-                self.empty_slots(m, VpnRange::new(pages.start, slot));
-                return Err(GrowError::NoTable { n_made, n_wanted });
-            }
-        }
-        Ok(())
+        Ok(FreeRange::new(new.pages()))
     }
 
     /// Takes tables out of the kernel's own root again, of which no other root has copies; CPUs that run on that root may have
     /// looked into them.
-    fn empty_slots(&self, m: &'k M, pages: VpnRange) {
-        let mut slot = pages.start;
-        while slot < pages.end {
-            let table = self.lock(m).empty_slot(slot);
+    fn empty_slots(&self, m: &'k M, area: KernelArea) {
+        for slot in area.slots::<M::Format>() {
+            let Some(table) = self.lock(m).empty_slot(slot) else { continue };
             let walks_ended = flush_kernel(m, Stale::EVERYTHING).unwrap_or_else(|| walk::quiesce(m));
-            table.into_iter().for_each(|table| table.quiesced(walks_ended).free(m));
-            slot.0 += M::Format::ROOT.pages::<M::Format>();
+            table.quiesced(walks_ended).free(m);
         }
     }
 
-    fn copy_to_roots(&self, m: &'k M, area: Result<KernelArea, AreaError>, first: &Own<M>) {
-        let (own, area) = (self.root(m), area.expect("whole slots of the kernel's"));
+    fn copy_to_roots(&self, m: &'k M, area: KernelArea, first: &Own<M>) {
+        let own = self.root(m);
         let mut number = first.get(m);
         while let Some(space) = listed(m, number) {
             let root = space.root(m).expect("what is listed was created");

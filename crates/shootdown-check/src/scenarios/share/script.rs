@@ -1,7 +1,7 @@
 //! What the scripts about shared tables have in common.
 
 use shootdown::{
-    Attributes, CpuId, Gather, Level, Machine, Rmap, Space, SpaceId, Vpn, VpnRange, call,
+    Attributes, CpuId, Gather, Level, Machine, Rmap, Space, Vpn, VpnRange, call,
     page::{self, DropReference},
     share::Unsharing,
 };
@@ -23,34 +23,31 @@ pub(super) const TWO_BROADCASTING_CPUS: Config = Config { has_tags: true, ..TWO_
 
 /// The address space that stays, and reuses the table.
 pub(in super::super) fn stayer(m: &Sim) -> &Space<Sim> {
-    space(m, 0)
+    m.address_space(0)
 }
 
 /// The address space that leaves the table.
 pub(in super::super) fn leaver(m: &Sim) -> &Space<Sim> {
-    space(m, 1)
+    m.address_space(1)
 }
 
 /// A third one that has it.
 pub(super) fn third(m: &Sim) -> &Space<Sim> {
-    space(m, 2)
-}
-
-fn space(m: &Sim, id: u32) -> &Space<Sim> {
-    m.space(SpaceId(id)).expect("the machine has three address spaces")
+    m.address_space(2)
 }
 
 /// Creates so many address spaces, which share all tables below these pages.
-pub(in super::super) fn create_sharers(m: &Sim, n_spaces: u32, pages: &[Vpn]) {
+pub(in super::super) fn create_sharers(m: &Sim, n_spaces: usize, pages: &[Vpn]) {
     for id in 0..n_spaces {
-        space(m, id).create(m).expect("the machine has a frame for the root");
+        m.address_space(id).create(m).expect("the machine has a frame for the root");
     }
     for page in pages {
         let frame = page::allocate(m, Level::LEAF).expect("the scenario needs more frames");
         let mapped = stayer(m).lock(m).map(*page, frame, Attributes::USER_READ);
         assert!(mapped.is_ok(), "the machine has frames for the tables");
         for id in 1..n_spaces {
-            let is_shared = space(m, id).lock(m).find_shared(*page).is_some() || share(m, space(m, id), *page);
+            let is_shared =
+                m.address_space(id).lock(m).find_shared(*page).is_some() || share(m, m.address_space(id), *page);
             assert!(is_shared, "the table is there, and nothing is in the way");
         }
     }

@@ -1,7 +1,7 @@
 //! Two address spaces that share tables, leave them and take them in again, while others walk there.
 
 use shootdown::{
-    Attributes, CpuId, Gather, Level, Machine, Rmap, Space, SpaceId, Vpn, call,
+    Attributes, CpuId, Gather, Level, Machine, Rmap, Space, Vpn, call,
     page::DropReference,
     share::Unsharing,
     walk::{Purpose, Walkers},
@@ -22,10 +22,10 @@ pub(super) static SHARED: Scenario = Scenario {
     machine: Config { tlb: TlbModel::MaySets, ..EVERYTHING },
     setup: |m| {
         if m.cpu() == CpuId(0) {
-            create_sharers(m, N_SPACES as u32, &[Vpn(0), Vpn(1)]);
+            create_sharers(m, N_SPACES, &[Vpn(0), Vpn(1)]);
         }
         call::arrive(m);
-        space(m, u64::from(m.cpu().0) % N_SPACES).switch_to(m);
+        m.address_space(usize::from(m.cpu().0) % N_SPACES).switch_to(m);
     },
     main,
     walkers: Walkers::Unannounced,
@@ -40,17 +40,13 @@ pub(super) static BROADCAST: Scenario = Scenario {
     ..SHARED
 };
 
-const N_SPACES: u64 = 2;
-
-fn space(m: &Sim, id: u64) -> &Space<Sim> {
-    m.space(SpaceId(id as u32)).expect("the machine has three address spaces")
-}
+const N_SPACES: usize = 2;
 
 fn main(m: &Sim) {
-    let mut id = u64::from(m.cpu().0) % N_SPACES;
+    let mut id = usize::from(m.cpu().0) % N_SPACES;
     let mut pinned = None;
     for _ in 0..OPERATIONS_PER_CPU {
-        let here = space(m, id);
+        let here = m.address_space(id);
         match m.choose(8) {
             0 | 1 => use_page(m, id),
             2 => {
@@ -63,7 +59,7 @@ fn main(m: &Sim) {
             6 => fork(m, here),
             _ => {
                 id = (id + 1) % N_SPACES;
-                space(m, id).switch_to(m);
+                m.address_space(id).switch_to(m);
             }
         }
     }
@@ -72,13 +68,13 @@ fn main(m: &Sim) {
 
 /// User code touches a page. If it has a fault, the table of the other address space is taken in if it has one, and otherwise
 /// the page is mapped.
-fn use_page(m: &Sim, id: u64) {
+fn use_page(m: &Sim, id: usize) {
     let (page, access) = (page(m), if m.choose(2) == 0 { Access::Read } else { Access::Write });
     if m.tries(page, access) {
         return;
     }
     let file_map = m.rmap().lock(m);
-    let (here, there) = (space(m, id), space(m, (id + 1) % N_SPACES));
+    let (here, there) = (m.address_space(id), m.address_space((id + 1) % N_SPACES));
     if m.choose(2) == 0
         && let Some(offer) = there.lock(m).offer(page, Level::LEAF, &file_map)
     {
