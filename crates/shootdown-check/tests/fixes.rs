@@ -10,7 +10,8 @@ use shootdown_check::{
 use shootdown_sim::smp::Violation;
 
 const SEED: u64 = 1;
-const N_RUNS: usize = 5_000;
+/// Ten times what the slowest takes: what a seed leads to changes with every word of the library.
+const MAX_RUNS: usize = 50_000;
 
 fn check(scenario: &'static Scenario, left_out: &[Fix]) -> Report {
     graph::check(scenario, left_out, Limits::default())
@@ -43,7 +44,7 @@ fn without_a_fix_each_scenario_that_proves_it_fails_on_both_drivers() {
             if *is_narrow {
                 continue;
             }
-            let searched = live::search(scenario, &[*fix], SEED, N_RUNS);
+            let searched = live::search(scenario, &[*fix], SEED, MAX_RUNS);
             let random = searched.finding.unwrap_or_else(|| panic!("{} {fix:?}, seed {SEED}", scenario.name));
             // Only the live driver sees races, which may come earlier; and to it a run is doomed if going on fairly does
             // not end it, which may happen where another way out was left.

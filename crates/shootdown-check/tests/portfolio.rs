@@ -8,7 +8,7 @@ use shootdown_check::{
     scenarios,
 };
 
-const SEEDS: u64 = 9;
+const SEEDS: u64 = 5;
 const N_RUNS: usize = 3_000;
 
 fn scenario(name: &str) -> &'static Scenario {
