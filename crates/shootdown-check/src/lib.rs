@@ -26,6 +26,7 @@
 //! are, by the memory orders and interrupt masks that the library asked for ([`Race`]).
 
 mod coroutine;
+mod cpus;
 mod driver;
 mod failure;
 mod fingerprint;
@@ -57,6 +58,7 @@ pub mod suite;
 mod svg;
 mod trace;
 
+pub use cpus::Cpus;
 pub use failure::{Doom, Failure};
 pub use fingerprint::Fingerprint;
 pub use fix_set::FixSet;

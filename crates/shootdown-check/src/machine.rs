@@ -9,8 +9,8 @@ use std::{panic::Location as Source, sync::atomic::Ordering};
 use corosensei::Yielder;
 use shootdown::{
     At, Counter, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Frames, Invalidate, Level, Machine, Modify, NoFrame,
-    Own, PageState, PerCpu, Pfn, Policy, Shared, Small, Space, SpaceId, TableCustody, TableFrame, Tag, Tagging, UpTo,
-    Vpn, VpnRange,
+    Own, PageState, PerCpu, Pfn, Policy, Shared, Small, Space, SpaceId, TableCustody, TableFrame, Tag, Tagging, Vpn,
+    VpnRange,
     arch::tiny::Tiny,
     call::{Notice, Present, Slot, Waiting, Work},
     kspace::KernelSpace,
@@ -22,6 +22,7 @@ use shootdown_sim::smp::{Access, Location, Operation};
 
 use crate::{
     coroutine::{Answer, Ask, Question},
+    cpus::Cpus,
     left_out::LeftOut,
     places::{PLACES, WordIndex},
     reach,
@@ -320,11 +321,7 @@ fn location(at: At<'_, WordIndex>) -> Location {
 #[expect(unsafe_code, reason = "the trait is unsafe to implement")]
 unsafe impl Machine for Sim {
     type Format = Tiny;
-    // Few CPUs share a word of requests; with many there is a summary over several words, which this feature explores.
-    #[cfg(not(feature = "many-words"))]
-    type Cpus = UpTo<1, 4>;
-    #[cfg(feature = "many-words")]
-    type Cpus = UpTo<2, 2>;
+    type Cpus = Cpus;
     type Word = WordIndex;
     type Policy = TinyPolicy;
     type Batch = [u64; 2];

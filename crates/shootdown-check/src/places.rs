@@ -28,7 +28,7 @@ const SPACES: usize = 3;
 const KERNEL_AREA: VpnRange = VpnRange::new(Vpn(2), Vpn(4));
 
 /// Words for scenarios' own use.
-const SCRATCH: usize = MAX_CPUS;
+const SCRATCH: usize = 4;
 
 /// A word of library state: the number of a machine word plus one, 0 until adopted.
 pub struct WordIndex(AtomicU16);

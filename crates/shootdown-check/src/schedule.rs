@@ -4,7 +4,8 @@
 //! act is one byte: its kind in the three highest bits, then the CPU in two, then the choice in three. The kinds are 0
 //! step (choice: outcome), 1 interrupt, 2 walk to the cache (choice: root entry), 3 walk to the TLB (choice: page, plus 4
 //! if it begins at the cached pointer), 4 a store reaches memory (choice: its place), 5 eviction (choice: page, or root
-//! entry plus 4). Kind 1 with choice 1 is a tick.
+//! entry plus 4). Kind 1 with choice 1 is a tick. So much for CPUs 0 to 3. An act of
+//! CPUs 4 to 7 is the twin of one of the CPU four before it; twins have, in the same order, the bytes that are left.
 
 use std::{fmt, str::FromStr};
 
@@ -22,6 +23,34 @@ const EVICT: u8 = 5;
 
 const FROM_CACHE: u8 = 4;
 const POINTER: u8 = 4;
+
+/// CPUs that there are two bits for.
+const PLAIN_CPUS: u16 = 4;
+
+/// For the byte of each act that of its twin, and the reverse. Bytes that are no act are their own.
+const TWINS: [u8; 1 << u8::BITS] = twins();
+
+const fn twins() -> [u8; 1 << u8::BITS] {
+    const { assert!(MAX_CPUS as u16 == 2 * PLAIN_CPUS) };
+    let mut twins = [0; 1 << u8::BITS];
+    let mut byte = 0;
+    while byte < twins.len() {
+        twins[byte] = byte as u8;
+        byte += 1;
+    }
+    let (mut plain, mut free) = (0, 0);
+    while plain < twins.len() {
+        if decode_for(0, plain as u8).is_some() {
+            while decode_for(0, free as u8).is_some() {
+                free += 1;
+            }
+            (twins[plain], twins[free]) = (free as u8, plain as u8);
+            free += 1;
+        }
+        plain += 1;
+    }
+    twins
+}
 
 /// The acts of one run of one scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,33 +122,36 @@ pub(crate) fn encode(act: Act) -> u8 {
         Act::Evict { what: Evicted::Translation(page), .. } => (EVICT, page.0 as u8),
         Act::Evict { what: Evicted::Pointer(index), .. } => (EVICT, index as u8 | POINTER),
     };
-    const { assert!(MAX_CPUS <= 4 && MAX_STORES <= 8) };
+    const { assert!(MAX_STORES <= 8) };
     const { assert!(PAGES <= FROM_CACHE as usize && PAGES <= POINTER as usize && ENTRIES <= POINTER as usize) };
-    kind << 5 | (act.cpu().0 as u8) << 3 | choice
+    let CpuId(cpu) = act.cpu();
+    let byte = kind << 5 | ((cpu % PLAIN_CPUS) as u8) << 3 | choice;
+    if cpu < PLAIN_CPUS { byte } else { TWINS[usize::from(byte)] }
 }
 
 /// Returns the act that a byte stands for, if it does for one.
 pub(crate) fn decode(byte: u8) -> Option<Act> {
-    let (kind, cpu, choice) = (byte >> 5, CpuId(u16::from(byte >> 3 & 3)), byte & 7);
-    if usize::from(cpu.0) >= MAX_CPUS {
-        return None;
-    }
+    decode_for(0, byte).or_else(|| decode_for(PLAIN_CPUS, TWINS[usize::from(byte)]))
+}
+
+/// The act of a byte with two bits for the CPU, counted from this one on.
+const fn decode_for(first: u16, byte: u8) -> Option<Act> {
+    let (kind, cpu, choice) = (byte >> 5, CpuId(first + (byte >> 3 & 3) as u16), byte & 7);
     match kind {
         STEP => Some(Act::Step { cpu, outcome: choice }),
         INTERRUPT if choice == 0 => Some(Act::Interrupt { cpu }),
         INTERRUPT if choice == 1 => Some(Act::Tick { cpu }),
-        DRAIN if usize::from(choice) < MAX_STORES => Some(Act::Drain { cpu, place: choice }),
-        EVICT if choice & POINTER == 0 => Some(Act::Evict { cpu, what: Evicted::Translation(Vpn(u64::from(choice))) }),
-        EVICT if usize::from(choice & !POINTER) < ENTRIES => {
-            Some(Act::Evict { cpu, what: Evicted::Pointer(usize::from(choice & !POINTER)) })
+        DRAIN if (choice as usize) < MAX_STORES => Some(Act::Drain { cpu, place: choice }),
+        EVICT if choice & POINTER == 0 => Some(Act::Evict { cpu, what: Evicted::Translation(Vpn(choice as u64)) }),
+        EVICT if ((choice & !POINTER) as usize) < ENTRIES => {
+            Some(Act::Evict { cpu, what: Evicted::Pointer((choice & !POINTER) as usize) })
         }
-        TO_CACHE if usize::from(choice) < ENTRIES => {
-            Some(Act::Walk { cpu, walk: Walk::ToCache { index: usize::from(choice) } })
+        TO_CACHE if (choice as usize) < ENTRIES => {
+            Some(Act::Walk { cpu, walk: Walk::ToCache { index: choice as usize } })
         }
         TO_TLB => {
             let from = if choice & FROM_CACHE != 0 { WalkFrom::Cache } else { WalkFrom::Root };
-            let page = Vpn(u64::from(choice & !FROM_CACHE));
-            Some(Act::Walk { cpu, walk: Walk::ToTlb { page, from } })
+            Some(Act::Walk { cpu, walk: Walk::ToTlb { page: Vpn((choice & !FROM_CACHE) as u64), from } })
         }
         _ => None,
     }
@@ -177,6 +209,15 @@ mod tests {
         assert_eq!(acts.len(), MAX_CPUS * (8 + 2 + 2 * ENTRIES + 3 * PAGES + MAX_STORES));
         let schedule = Schedule { acts, ..PREFIX.parse().expect("a schedule without acts") };
         assert_eq!(schedule.to_string().parse(), Ok(schedule));
+    }
+
+    #[test]
+    fn acts_of_the_first_cpus_have_the_bytes_that_they_always_had() {
+        let step = |cpu| encode(Act::Step { cpu: CpuId(cpu), outcome: 2 });
+        assert_eq!([step(0), step(1), step(3)], [0x02, 0x0a, 0x1a]);
+        assert_eq!(encode(Act::Evict { cpu: CpuId(2), what: Evicted::Pointer(1) }), 0xb5);
+        // The first bytes that were free belong to kind 1, of which there were two choices.
+        assert_eq!([4, 5].map(|cpu| encode(Act::Step { cpu: CpuId(cpu), outcome: 0 })), [0x22, 0x2c]);
     }
 
     #[test]

@@ -133,6 +133,12 @@ impl Chooser {
     }
 }
 
+/// For how many CPUs numbers are drawn at the beginning of a run: for four at least, so that a seed leads to the same
+/// runs as when there was room for no more.
+fn n_drawn(n_cpus: usize) -> usize {
+    n_cpus.max(4)
+}
+
 /// Chooses in one run.
 trait Choice {
     /// Picks one of `acts`, of which there is one at least.
@@ -152,10 +158,14 @@ fn run_once(
         Ok(live) => Recording::new(live),
         Err(failure) => return (Vec::new(), Some(failure)),
     };
+    let n_cpus = scenario.machine.cpus;
     let failed = match chooser.strategy {
-        Strategy::RandomWalk => run_to_end(&mut run, &mut RandomWalk::draw(&mut chooser.rng), &mut chooser.rng),
+        Strategy::RandomWalk => {
+            let mut random_walk = RandomWalk::draw(n_cpus, &mut chooser.rng);
+            run_to_end(&mut run, &mut random_walk, &mut chooser.rng)
+        }
         Strategy::Pct { depth } => {
-            let mut pct = Pct::draw(depth, chooser.longest, &mut chooser.rng);
+            let mut pct = Pct::draw(depth, n_cpus, chooser.longest, &mut chooser.rng);
             run_to_end(&mut run, &mut pct, &mut chooser.rng)
         }
     };

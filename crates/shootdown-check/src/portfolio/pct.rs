@@ -5,7 +5,7 @@
 
 use shootdown_sim::smp::{Act, MAX_CPUS};
 
-use super::Choice;
+use super::{Choice, n_drawn};
 use crate::rng::Rng;
 
 /// Actors of each CPU: its code, the interrupts that are pending for it, its store buffer, and everything else that its
@@ -32,10 +32,10 @@ pub(super) struct Pct {
 }
 
 impl Pct {
-    /// Draws priorities, and when they change in a run of about `n_acts`.
-    pub(super) fn draw(depth: usize, n_acts: usize, rng: &mut Rng) -> Self {
+    /// Draws priorities of so many CPUs, and when they change in a run of about `n_acts`.
+    pub(super) fn draw(depth: usize, n_cpus: usize, n_acts: usize, rng: &mut Rng) -> Self {
         let mut priorities = [0; ACTORS];
-        for idx in 1..ACTORS {
+        for idx in 1..PARTS * n_drawn(n_cpus) {
             let other = rng.below(idx + 1);
             priorities[idx] = priorities[other];
             priorities[other] = idx as isize;
@@ -101,7 +101,7 @@ mod tests {
 
     fn picks(depth: usize, seed: u64, has_changed: bool) -> Vec<Act> {
         let mut rng = Rng::new(seed);
-        let mut pct = Pct::draw(depth, 40, &mut rng);
+        let mut pct = Pct::draw(depth, 2, 40, &mut rng);
         let mut pick = || {
             let act = pct.pick(&BOTH, &mut rng);
             pct.hear(has_changed);
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn each_actor_has_a_priority_of_its_own() {
-        let mut priorities = Pct::draw(3, 40, &mut Rng::new(5)).priorities.to_vec();
+        let mut priorities = Pct::draw(3, MAX_CPUS, 40, &mut Rng::new(5)).priorities.to_vec();
         priorities.sort_unstable();
         assert!(priorities.iter().copied().eq(0..ACTORS as isize));
     }

@@ -5,7 +5,7 @@
 
 use shootdown_sim::smp::{Act, MAX_CPUS};
 
-use super::Choice;
+use super::{Choice, n_drawn};
 use crate::rng::Rng;
 
 const SPEEDS: [usize; 3] = [1, 8, 64];
@@ -17,8 +17,12 @@ pub(super) struct RandomWalk {
 }
 
 impl RandomWalk {
-    pub(super) fn draw(rng: &mut Rng) -> Self {
-        let mut speeds = || [(); MAX_CPUS].map(|()| SPEEDS[rng.below(SPEEDS.len())]);
+    pub(super) fn draw(n_cpus: usize, rng: &mut Rng) -> Self {
+        let mut speeds = || {
+            let mut speeds = [SPEEDS[0]; MAX_CPUS];
+            speeds[..n_drawn(n_cpus)].fill_with(|| SPEEDS[rng.below(SPEEDS.len())]);
+            speeds
+        };
         RandomWalk { cpus: speeds(), walkers: speeds() }
     }
 

@@ -29,22 +29,23 @@ pub struct Hardware {
     pub(super) config: Config,
     pub(super) words: Words,
     pub(super) frames: [Frame; FRAMES],
-    pub(super) cpus: [Cpu; MAX_CPUS],
+    /// Those that run and no others, since every state is copied.
+    pub(super) cpus: Box<[Cpu]>,
 }
 
 impl Clone for Hardware {
     fn clone(&self) -> Self {
         let Hardware { config, words, frames, cpus } = self;
-        Hardware { config: *config, words: words.clone(), frames: *frames, cpus: *cpus }
+        Hardware { config: *config, words: words.clone(), frames: *frames, cpus: cpus.clone() }
     }
 
-    /// Allocates nothing if both have the same number of words: a search does this for every transition.
+    /// Allocates nothing if both have as many words and CPUs: a search does this for every transition.
     fn clone_from(&mut self, other: &Self) {
         let Hardware { config, words, frames, cpus } = other;
         self.config = *config;
         self.words.clone_from(words);
         self.frames = *frames;
-        self.cpus = *cpus;
+        self.cpus.clone_from(cpus);
     }
 }
 
@@ -56,7 +57,7 @@ impl Hash for Hardware {
         for frames in self.frames.chunks((u64::BITS / Frame::BITS) as usize) {
             hasher.write_u64(frames.iter().fold(0, |bits, frame| bits << Frame::BITS | frame.bits()));
         }
-        self.cpus[..self.config.cpus].iter().for_each(|cpu| cpu.hash(hasher));
+        self.cpus.iter().for_each(|cpu| cpu.hash(hasher));
     }
 }
 
@@ -72,7 +73,7 @@ impl Hardware {
             config,
             words: Words::new(n_words),
             frames: Default::default(),
-            cpus: [const { Cpu::new() }; MAX_CPUS],
+            cpus: vec![const { Cpu::new() }; config.cpus].into_boxed_slice(),
         }
     }
 

@@ -52,7 +52,7 @@ pub use violation::Violation;
 use shootdown::{EntryFormat, arch::tiny::Tiny};
 
 /// CPUs there is room for.
-pub const MAX_CPUS: usize = 4;
+pub const MAX_CPUS: usize = 8;
 
 /// Frames of memory. An entry of the tiny format could name one more, so that there is a translation to no frame.
 pub const FRAMES: usize = 7;

@@ -2,7 +2,7 @@
 //!
 //! Numbers are small and most things are empty, so a number takes a byte for every seven bits, least significant first,
 //! and what is empty takes as little as there can be. What machines of one search have in common is left out: the
-//! configuration, the number of words, and CPUs that do not run.
+//! configuration, and the numbers of words and CPUs.
 
 use shootdown::Pfn;
 
@@ -59,7 +59,7 @@ impl Hardware {
     pub fn pack(&self, bytes: &mut Vec<u8>) {
         self.words.pack(bytes);
         self.frames.iter().for_each(|frame| frame.pack(bytes));
-        self.cpus[..self.config.cpus].iter().for_each(|cpu| cpu.pack(bytes));
+        self.cpus.iter().for_each(|cpu| cpu.pack(bytes));
     }
 
     /// Becomes what was packed, by a machine of the same kind, and takes it off the front.
@@ -69,7 +69,7 @@ impl Hardware {
     pub fn unpack(&mut self, bytes: &mut &[u8]) {
         self.words.unpack(bytes);
         self.frames.iter_mut().for_each(|frame| frame.unpack(bytes));
-        self.cpus[..self.config.cpus].iter_mut().for_each(|cpu| cpu.unpack(bytes));
+        self.cpus.iter_mut().for_each(|cpu| cpu.unpack(bytes));
     }
 }
 
