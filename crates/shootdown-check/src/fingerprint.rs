@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use shootdown_sim::smp::{Act, Location, Operation};
+use shootdown_sim::smp::{Act, Config, Location, Operation};
 
 use crate::{
     driver::Driver,
@@ -83,10 +83,34 @@ impl Fingerprinting {
 
 fn setting(scenario: &Scenario, left_out: LeftOut) -> u32 {
     let mut hash = Fnv::new();
-    // A switch that is newer than schedules counts only where it is on, so that they are still those of their machine.
-    let machine = format!("{:?}", scenario.machine).replace(", forbids_two_sizes: false", "");
-    hash.write(&format!("{} {machine} {left_out}", scenario.name));
+    hash.write(&format!("{} {} {left_out}", scenario.name, machine(&scenario.machine)));
     hash.0
+}
+
+/// Switches of machines that are as old as schedules, and count where they are off, too. Any other counts only where it is
+/// on, so that a schedule from before there was such a switch is still one of its machine.
+const AS_OLD_AS_SCHEDULES: [&str; 13] = [
+    "late_changes",
+    "serializes",
+    "walker_forwards",
+    "has_tags",
+    "caches_walks",
+    "evicts",
+    "sets_accessed",
+    "sets_dirty",
+    "faults_forget",
+    "loses_masked_kicks",
+    "has_clock",
+    "ticks",
+    "may_refuse_batches",
+];
+
+/// The machine as text. Its last switch has a brace behind it and always counts, so others come before it.
+fn machine(machine: &Config) -> String {
+    let text = format!("{machine:?}");
+    let is_counted =
+        |field: &&str| field.strip_suffix(": false").is_none_or(|switch| AS_OLD_AS_SCHEDULES.contains(&switch));
+    text.split(", ").filter(is_counted).collect::<Vec<_>>().join(", ")
 }
 
 /// The operation's name, without what it is done to.
@@ -133,6 +157,20 @@ mod tests {
             settings.dedup();
             assert_eq!(settings.len(), n_settings, "{}", scenario.name);
         }
+    }
+
+    #[test]
+    fn newer_switches_count_only_where_they_are_on() {
+        let plain = Config::with_cpus(2);
+        assert_eq!(
+            machine(&plain),
+            "Config { cpus: 2, memory: Pso, late_changes: false, serializes: false, walker_forwards: false, tlb: Fills, \
+             has_tags: false, caches_walks: false, evicts: false, sets_accessed: false, sets_dirty: true, \
+             faults_forget: false, loses_masked_kicks: false, has_clock: false, ticks: false, may_refuse_batches: false, \
+             may_refuse_tables: false }"
+        );
+        let newer = Config { forbids_two_sizes: true, remembers_absent: true, ..plain };
+        assert!(machine(&newer).contains("forbids_two_sizes: true, remembers_absent: true, "));
     }
 
     #[test]

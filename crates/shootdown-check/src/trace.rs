@@ -152,7 +152,7 @@ fn step(live: &Live, act: Act) -> Step {
         Act::Tick { .. } => ("takes a tick".to_owned(), StepKind::Hardware),
         Act::Walk { walk, .. } => (speculates(live.hardware(), cpu, walk), StepKind::Hardware),
         Act::Drain { place, .. } => (drains(live.hardware(), cpu, place), StepKind::Hardware),
-        Act::Evict { what, .. } => (evicts(what), StepKind::Hardware),
+        Act::Evict { what, .. } => (evicts(live.hardware(), cpu, what), StepKind::Hardware),
     };
     let at = match (act, live.stop(cpu)) {
         (Act::Step { .. }, Stop::Operation(_, at)) => Some(*at),
@@ -225,7 +225,9 @@ fn short(file: &str) -> &str {
 fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) -> String {
     // What it will come to: the machine is a value, so a copy can tell.
     let mut after = hardware.clone();
-    let result = after.step(cpu, operation, outcome).unwrap_or_default();
+    let result = after.step(cpu, operation, outcome);
+    let is_fault = result == Ok(0);
+    let result = result.unwrap_or_default();
     match operation {
         Operation::Load(at, _) => format!("{} is {}", name(at), value(at, result)),
         Operation::Store(at, new, _) => format!("{} = {}", name(at), value(at, new)),
@@ -258,6 +260,12 @@ fn performs(hardware: &Hardware, cpu: CpuId, operation: Operation, outcome: u8) 
         Operation::Choose(n) => format!("goes way {result} of {n}"),
         Operation::AllocBatch if result == 0 => "is refused a batch".to_owned(),
         Operation::AllocBatch => "takes a batch".to_owned(),
+        Operation::Access(page, _) if is_fault && hardware.cpu(cpu).knows_absent(page) => {
+            format!("faults on page {}, remembering that nothing is there", page.0)
+        }
+        Operation::Access(page, _) if is_fault && after.cpu(cpu).knows_absent(page) => {
+            format!("faults on page {}, and remembers that nothing is there", page.0)
+        }
         Operation::Access(page, access) => accesses(&after, cpu, page, access),
         Operation::WriteBack(frame) => format!("writes frame {} back", frame.0),
         Operation::Copy { from, to } => format!("copies frame {} to frame {}", from.0, to.0),
@@ -326,6 +334,10 @@ fn speculates(hardware: &Hardware, cpu: CpuId, walk: Walk) -> String {
         Walk::ToCache { index } => format!("~ caches the table below root entry {index}"),
         Walk::ToTlb { page, from } => {
             let from = if from == WalkFrom::Cache { ", through the cached table" } else { "" };
+            let knows_absent = |hardware: &Hardware| hardware.cpu(cpu).knows_absent(page);
+            if is_possible && knows_absent(&after) && !knows_absent(hardware) {
+                return format!("~ remembers that nothing is at page {}{from}", page.0);
+            }
             let held = |hardware: &Hardware| hardware.cpu(cpu).translations(page);
             // It may have had one of another size, which stays.
             let is_new = |to: &Translation| held(hardware).all(|other| other != *to);
@@ -347,8 +359,11 @@ fn drains(hardware: &Hardware, cpu: CpuId, place: u8) -> String {
     }
 }
 
-fn evicts(what: Evicted) -> String {
+fn evicts(hardware: &Hardware, cpu: CpuId, what: Evicted) -> String {
     match what {
+        Evicted::Translation(page) if hardware.cpu(cpu).knows_absent(page) => {
+            format!("~ forgets that nothing is at page {}", page.0)
+        }
         Evicted::Translation(page) => format!("~ loses page {}", page.0),
         Evicted::Pointer(index) => format!("~ loses the table below root entry {index}"),
     }

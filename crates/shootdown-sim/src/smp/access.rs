@@ -8,7 +8,7 @@ use super::{
     operation::Access,
     tlb::{Standing, Translation},
     violation::Violation,
-    walk::Found,
+    walk::{End, Found},
 };
 
 const DONE: u64 = 1;
@@ -21,6 +21,8 @@ enum Way {
     Remembered(Translation),
     /// Through a walk.
     Walk(Found),
+    /// Nowhere, and what is remembered of the page is that it is absent.
+    Absent,
     /// Nowhere.
     Fault,
     /// Astray.
@@ -43,6 +45,10 @@ impl Hardware {
                 true
             }
             Way::Walk(found) => self.access_by_walk(cpu, page, access, found)?,
+            Way::Absent => {
+                self.remember_absent(cpu, page);
+                false
+            }
             Way::Fault => false,
             Way::Violation(violation) => return Err(violation),
         };
@@ -59,9 +65,11 @@ impl Hardware {
                 ways.push(way);
             }
         };
-        let mut held = self.cpu(cpu).tlb().of_page(page).peekable();
+        let tlb = self.cpu(cpu).tlb();
+        let mut held = tlb.of_page(page).peekable();
+        let knows_absent = tlb.knows_absent(page);
         // A may-set may as well hold nothing.
-        let mut may_walk = held.peek().is_none() || self.config.tlb == TlbModel::MaySets;
+        let mut may_walk = held.peek().is_none() && !knows_absent || self.config.tlb == TlbModel::MaySets;
         for translation in held {
             let way = match access {
                 Access::Read => Some(Way::Remembered(translation)),
@@ -75,10 +83,15 @@ impl Hardware {
         }
         if may_walk {
             self.walks(cpu, page).for_each(|walked| match walked {
-                Ok(Some(found)) => add(Way::Walk(found)),
-                Ok(None) => add(Way::Fault),
+                Ok(End::Leaf(found)) => add(Way::Walk(found)),
+                Ok(End::Absent) => add(Way::Absent),
+                Ok(End::Fault) => add(Way::Fault),
                 Err(violation) => add(Way::Violation(violation)),
             });
+        }
+        // Last, since who does not choose takes the first.
+        if knows_absent {
+            add(Way::Absent);
         }
         ways
     }

@@ -53,7 +53,7 @@ pub enum Walk {
         /// The root entry.
         index: usize,
     },
-    /// Reads the leaf of a page into the TLB.
+    /// Reads the leaf of a page into the TLB, or that there is none, on a machine that remembers that.
     ToTlb {
         /// The page.
         page: Vpn,
@@ -74,7 +74,7 @@ pub enum WalkFrom {
 /// Something that a CPU remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Evicted {
-    /// The translation of a page.
+    /// The translation of a page, or that it has none.
     Translation(Vpn),
     /// The pointer that was read in this root entry.
     Pointer(usize),

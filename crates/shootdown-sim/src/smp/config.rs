@@ -64,6 +64,10 @@ pub struct Config {
     /// 383 (Revision Guide for family 10h, 41322), and arm64, where that is a TLB conflict abort or worse (Arm ARM DDI 0487,
     /// "break-before-make"). Otherwise either may be used.
     pub forbids_two_sizes: bool,
+    /// A walk that finds a page absent may be remembered, too. Until that is forgotten, as a translation would be, the page
+    /// faults, whatever memory says by then. RISC-V permits it: what a walk has read may be held until an `SFENCE.VMA`
+    /// (privileged specification 20211203, §4.2.1 and §4.3.2). Svvptc, where there is that, bounds for how long.
+    pub remembers_absent: bool,
     /// A kick is lost if its target has interrupts masked, as on Alpha's EV7 (see `INCIDENTS.md`, R-AL1). Otherwise it
     /// stays pending.
     pub loses_masked_kicks: bool,
@@ -95,6 +99,7 @@ impl Config {
             sets_dirty: true,
             faults_forget: false,
             forbids_two_sizes: false,
+            remembers_absent: false,
             loses_masked_kicks: false,
             has_clock: false,
             ticks: false,

@@ -131,6 +131,12 @@ impl Cpu {
         self.tlb().of_page(page)
     }
 
+    /// Tells whether it remembers that nothing is at `page`, or may.
+    #[must_use]
+    pub fn knows_absent(&self, page: Vpn) -> bool {
+        self.tlb().knows_absent(page)
+    }
+
     pub(super) fn enter_interrupt(&mut self) {
         assert!(!self.is_masked, "an interrupt while it is masked");
         assert!(self.depth() < MAX_DEPTH, "interrupts nest too deeply");

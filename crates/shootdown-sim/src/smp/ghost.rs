@@ -118,7 +118,7 @@ impl Hardware {
         let is_beyond = |to: &Translation| is_beyond(to, allowed);
         // What walks can find now would be remembered as good.
         for walked in self.walks(cpu, page) {
-            if walked?.is_some_and(|found| is_beyond(&found.translation)) {
+            if walked?.leaf().is_some_and(|found| is_beyond(&found.translation)) {
                 return Err(Violation::StaleAfterReturn { cpu, page });
             }
         }

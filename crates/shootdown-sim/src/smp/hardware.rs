@@ -443,7 +443,7 @@ impl Hardware {
         if !keeps {
             here.forget(Invalidate::All);
         }
-        if !here.tlb().is_empty() && was != MaybeFrame::of(root.0) {
+        if !here.tlb().leads_nowhere() && was != MaybeFrame::of(root.0) {
             return Err(Violation::ForeignTag { cpu, root: root.0 });
         }
         if let Some(table) = here.tlb().freed_table() {

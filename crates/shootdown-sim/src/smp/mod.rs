@@ -15,14 +15,17 @@
 //! entry. A leaf of the root is large: it maps its two pages to two frames that follow each other.
 //! While a root is loaded its walker may at any time read an entry of the root into the walk cache, and read a leaf
 //! into the TLB, through the cached pointer or from the root; so a walk may be cut in half at any place, and a lazy CPU
-//! walks too. Each of these is something that happens, or the machine keeps account of all that may have happened
+//! walks too. Where the machine remembers it, the TLB entry of a page may also say that a walk has found nothing there.
+//! Each of these is something that happens, or the machine keeps account of all that may have happened
 //! ([`TlbModel`]). A store through a clean entry sets the dirty bit in memory, or faults.
 //!
 //! **Interrupts.** Kicks stay pending until they are taken, and merge. A timer may tick whenever interrupts are open.
 //!
-//! **What is not modelled.** Loads that overtake loads. Global entries. Entries that are not present are not
-//! cached. An invalidation of a CPU's own TLB takes effect at once, and not later; one that is broadcast at once or when
-//! the CPU that has begun it completes, on all CPUs at the same time.
+//! **What is not modelled.** Loads that overtake loads. Global entries. That nothing is at a page is remembered for each
+//! page by itself, and any invalidation of the page drops it, also where the walk ended at the root: on RISC-V, what is known
+//! of an entry that becomes a pointer may outlive an `SFENCE.VMA` of one address. An invalidation of a CPU's own TLB takes
+//! effect at once, and not later; one that is broadcast at once or when the CPU that has begun it completes, on all CPUs
+//! at the same time.
 
 mod access;
 mod act;

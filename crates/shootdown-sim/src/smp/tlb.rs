@@ -169,10 +169,38 @@ impl FrameSet {
     }
 }
 
+/// A set of pages. A page that there is not is in none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PageSet(u8);
+
+const _: () = assert!(PAGES <= 4);
+
+impl PageSet {
+    const EMPTY: PageSet = PageSet(0);
+
+    const fn of(page: Vpn) -> Self {
+        PageSet(if page.0 < PAGES as u64 { 1 << page.0 } else { 0 })
+    }
+
+    const fn contains(self, page: Vpn) -> bool {
+        self.0 & Self::of(page).0 != 0
+    }
+
+    const fn insert(&mut self, page: Vpn) {
+        self.0 |= Self::of(page).0;
+    }
+
+    const fn remove(&mut self, page: Vpn) {
+        self.0 &= !Self::of(page).0;
+    }
+}
+
 /// What one CPU remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tlb {
     pages: [Translations; PAGES],
+    /// Those that are remembered to be absent. It grants nothing, so no law is about it.
+    absent: PageSet,
     /// For each root entry.
     tables: [FrameSet; ENTRIES],
     /// Ghost: one of them that was given back while its tag was not loaded.
@@ -185,7 +213,7 @@ impl Hash for Tlb {
         const { assert!(PAGES <= 4 && ENTRIES <= 2) };
         let firsts = self.pages.iter().fold(0, |bits, set| bits << 16 | u64::from(set.0[0]));
         let tables = self.tables.iter().fold(0, |bits, set| bits << 8 | u64::from(set.0));
-        let tables = tables | u64::from(self.freed_table.byte()) << 48;
+        let tables = tables | u64::from(self.freed_table.byte()) << 48 | u64::from(self.absent.0) << 40;
         let larger = (0..).zip(&self.pages).filter(|(_, set)| set.0[1] != 0);
         hasher.write_u64(firsts);
         // What follows begins with which pages have more, so that no two states write the same.
@@ -195,13 +223,18 @@ impl Hash for Tlb {
 }
 
 impl Tlb {
-    pub(super) const EMPTY: Tlb =
-        Tlb { pages: [Translations::EMPTY; PAGES], tables: [FrameSet::EMPTY; ENTRIES], freed_table: MaybeFrame::NONE };
+    pub(super) const EMPTY: Tlb = Tlb {
+        pages: [Translations::EMPTY; PAGES],
+        absent: PageSet::EMPTY,
+        tables: [FrameSet::EMPTY; ENTRIES],
+        freed_table: MaybeFrame::NONE,
+    };
 
     /// See [`Hardware::pack`](super::Hardware::pack).
     pub(super) fn pack(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.tables.map(|set| set.0));
-        bytes.push(self.freed_table.byte());
+        const { assert!(FRAMES < 1 << 4) };
+        bytes.push(self.freed_table.byte() | self.absent.0 << 4);
         for set in self.pages {
             bytes.extend(set.iter().map(pack_translation));
             bytes.push(NO_TRANSLATION);
@@ -210,7 +243,8 @@ impl Tlb {
 
     pub(super) fn unpack(&mut self, bytes: &mut &[u8]) {
         self.tables = [(); ENTRIES].map(|()| FrameSet(read_byte(bytes)));
-        self.freed_table = MaybeFrame::from_byte(read_byte(bytes));
+        let byte = read_byte(bytes);
+        (self.freed_table, self.absent) = (MaybeFrame::from_byte(byte & 0xf), PageSet(byte >> 4));
         self.pages = [(); PAGES].map(|()| {
             let mut set = Translations::EMPTY;
             while let Some(translation) = unpack_translation(read_byte(bytes)) {
@@ -252,7 +286,20 @@ impl Tlb {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        *self == Self::EMPTY
+        // Asked of each one of each state, and the first of a set says whether there is another.
+        let firsts = self.pages.iter().fold(0, |bits, set| bits | set.0[0]);
+        let others = self.tables.iter().fold(self.absent.0 | self.freed_table.byte(), |bits, set| bits | set.0);
+        firsts == 0 && others == 0
+    }
+
+    /// Tells whether no access and no walk gets anywhere by it.
+    pub(super) fn leads_nowhere(&self) -> bool {
+        Tlb { absent: PageSet::EMPTY, ..*self }.is_empty()
+    }
+
+    /// Tells whether it has it that nothing is at `page`.
+    pub(super) fn knows_absent(&self, page: Vpn) -> bool {
+        self.absent.contains(page)
     }
 
     /// A table that it points at and that was given back.
@@ -273,8 +320,17 @@ impl Tlb {
         let set = &mut self.pages[page.0 as usize];
         if model == TlbModel::Fills {
             set.retain(|other| other.is_large != translation.is_large);
+            self.absent.remove(page);
         }
         set.insert(translation);
+    }
+
+    /// Remembers that nothing is at `page`, in place of what was there if that is how the model is.
+    pub(super) fn remember_absent(&mut self, model: TlbModel, page: Vpn) {
+        if model == TlbModel::Fills {
+            self.pages[page.0 as usize] = Translations::EMPTY;
+        }
+        self.absent.insert(page);
     }
 
     /// Remembers a pointer, in place of what was there if that is how the model is.
@@ -308,16 +364,20 @@ impl Tlb {
 
     pub(super) fn evict(&mut self, what: Evicted) {
         match what {
-            Evicted::Translation(page) => self.pages[page.0 as usize] = Translations::EMPTY,
+            Evicted::Translation(page) => {
+                self.pages[page.0 as usize] = Translations::EMPTY;
+                self.absent.remove(page);
+            }
             Evicted::Pointer(index) => self.forget_tables(index),
         }
     }
 
     /// What could be evicted.
     pub(super) fn evictable(&self) -> impl Iterator<Item = Evicted> + '_ {
-        let pages = (0..PAGES).filter(|page| !self.pages[*page].is_empty());
+        let pages = (0..PAGES as u64).map(Vpn);
+        let pages = pages.filter(|page| !self.pages[page.0 as usize].is_empty() || self.knows_absent(*page));
         let pointers = (0..ENTRIES).filter(|index| self.tables[*index].0 != 0);
-        pages.map(|page| Evicted::Translation(Vpn(page as u64))).chain(pointers.map(Evicted::Pointer))
+        pages.map(Evicted::Translation).chain(pointers.map(Evicted::Pointer))
     }
 
     pub(super) fn forget(&mut self, what: Invalidate) {
@@ -329,8 +389,9 @@ impl Tlb {
         }
     }
 
-    /// Forgets what translates `page`, and of what is large all of it.
+    /// Forgets what translates `page`, and of what is large all of it; or that nothing does, of this page only.
     pub(super) fn forget_page(&mut self, page: Vpn) {
+        self.absent.remove(page);
         let same_entry = Tiny::ROOT.span::<Tiny>(page);
         for (other, set) in (0..).map(Vpn).zip(&mut self.pages).filter(|(other, _)| same_entry.contains(*other)) {
             set.retain(|translation| other != page && !translation.is_large);
@@ -399,6 +460,66 @@ mod tests {
             tlb.of_page(Vpn(0)).map(|to| (to.frame.0, to.is_large)).collect::<Vec<_>>(),
             [(4, true), (3, false)]
         );
+    }
+
+    #[test]
+    fn a_page_is_present_or_absent_and_in_a_may_set_both() {
+        for (model, n_kept) in [(TlbModel::Fills, 0), (TlbModel::MaySets, 1)] {
+            let mut tlb = Tlb::EMPTY;
+            tlb.remember_absent(model, Vpn(0));
+            assert!(tlb.knows_absent(Vpn(0)) && tlb.leads_nowhere() && !tlb.is_empty());
+            tlb.remember(model, Vpn(0), translation(1, false, Standing::Good));
+            assert_eq!(tlb.knows_absent(Vpn(0)), n_kept == 1, "{model:?}");
+            tlb.remember_absent(model, Vpn(0));
+            assert_eq!((tlb.knows_absent(Vpn(0)), tlb.of_page(Vpn(0)).count()), (true, n_kept), "{model:?}");
+            tlb.evict(Evicted::Translation(Vpn(0)));
+            assert!(tlb.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_to_be_absent_tells_tlbs_apart() {
+        let all = |absent: u8, freed_table: MaybeFrame, page: Option<u64>| {
+            let mut tlb = Tlb { absent: PageSet(absent), freed_table, ..Tlb::EMPTY };
+            let good = translation(1, false, Standing::Good);
+            page.into_iter().for_each(|page| tlb.remember(TlbModel::MaySets, Vpn(page), good));
+            tlb
+        };
+        let tlbs: Vec<Tlb> = (0..1 << PAGES)
+            .flat_map(|absent| [MaybeFrame::NONE, MaybeFrame::of(Pfn(FRAMES as u64 - 1))].map(|freed| (absent, freed)))
+            .flat_map(|(absent, freed)| [None, Some(0), Some(3)].map(|page| all(absent, freed, page)))
+            .collect();
+        let packed = |tlb: &Tlb| {
+            let mut bytes = Vec::new();
+            tlb.pack(&mut bytes);
+            bytes
+        };
+        for tlb in &tlbs {
+            let mut other = Tlb::EMPTY;
+            other.unpack(&mut &packed(tlb)[..]);
+            assert_eq!(other, *tlb);
+            assert_eq!(tlbs.iter().filter(|other| packed(other) == packed(tlb)).count(), 1);
+            assert_eq!(tlbs.iter().filter(|other| words(other) == words(tlb)).count(), 1);
+        }
+    }
+
+    /// What is hashed.
+    fn words(tlb: &Tlb) -> Vec<u64> {
+        struct Words(Vec<u64>);
+        impl std::hash::Hasher for Words {
+            fn write(&mut self, _: &[u8]) {
+                unreachable!("words only")
+            }
+            fn write_u64(&mut self, word: u64) {
+                self.0.push(word);
+            }
+            fn finish(&self) -> u64 {
+                0
+            }
+        }
+        let mut words = Words(Vec::new());
+        tlb.hash(&mut words);
+        words.0
     }
 
     #[test]

@@ -24,8 +24,28 @@ pub(super) struct Found {
     pub(super) is_accessed: bool,
 }
 
-/// What a walk comes to: a leaf or a fault, unless it goes astray.
-pub(super) type Walked = Result<Option<Found>, Violation>;
+/// Where a walk ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// At a leaf.
+    Leaf(Found),
+    /// Where nothing is present, on a machine that remembers that.
+    Absent,
+    /// In a fault of which nothing is remembered.
+    Fault,
+}
+
+impl End {
+    pub(super) fn leaf(self) -> Option<Found> {
+        match self {
+            End::Leaf(found) => Some(found),
+            End::Absent | End::Fault => None,
+        }
+    }
+}
+
+/// What a walk comes to: an end, unless it goes astray.
+pub(super) type Walked = Result<End, Violation>;
 
 impl Hardware {
     /// Lists what the walker of `cpu` could do that would make a difference.
@@ -49,12 +69,12 @@ impl Hardware {
         let at_root = self.root_entry(cpu, index);
         let cached = self.cpu(cpu).tlb().tables(index).next();
         // Asked before each act, and mostly there is nothing.
-        if at_root == Ok(0) && cached.is_none() {
+        if at_root == Ok(0) && cached.is_none() && !self.config.remembers_absent {
             return;
         }
         for page in (index * ENTRIES..(index + 1) * ENTRIES).map(|page| Vpn(page as u64)) {
             let from_root = at_root.and_then(|raw| self.leaf_from(cpu, page, raw));
-            let from_cache = cached.map_or(Ok(None), |table| self.leaf_below(cpu, page, table));
+            let from_cache = cached.map_or(Ok(End::Fault), |table| self.leaf_below(cpu, page, table));
             if self.is_news(cpu, page, from_root) {
                 acts.push(Act::Walk { cpu, walk: Walk::ToTlb { page, from: WalkFrom::Root } });
             }
@@ -67,11 +87,12 @@ impl Hardware {
     /// Tells whether the TLB or an accessed bit would change, or something would break.
     fn is_news(&self, cpu: CpuId, page: Vpn, walked: Walked) -> bool {
         match walked {
-            Ok(Some(found)) => {
+            Ok(End::Leaf(found)) => {
                 !found.is_accessed
                     || self.cpu(cpu).tlb().of_page(page).all(|translation| translation != found.translation)
             }
-            Ok(None) => false,
+            Ok(End::Absent) => !self.cpu(cpu).knows_absent(page),
+            Ok(End::Fault) => false,
             Err(_) => true,
         }
     }
@@ -87,11 +108,11 @@ impl Hardware {
                     self.remember_table(cpu, index, table);
                 }
             }
-            Walk::ToTlb { page, from } => {
-                if let Some(found) = self.find_leaf(cpu, page, from)? {
-                    self.fill(cpu, page, found)?;
-                }
-            }
+            Walk::ToTlb { page, from } => match self.find_leaf(cpu, page, from)? {
+                End::Leaf(found) => self.fill(cpu, page, found)?,
+                End::Absent => self.remember_absent(cpu, page),
+                End::Fault => {}
+            },
         }
         Ok(())
     }
@@ -117,6 +138,11 @@ impl Hardware {
     pub(super) fn remember(&mut self, cpu: CpuId, page: Vpn, translation: Translation) {
         let model = self.config.tlb;
         self.cpu_mut(cpu).tlb_mut().remember(model, page, translation);
+    }
+
+    pub(super) fn remember_absent(&mut self, cpu: CpuId, page: Vpn) {
+        let model = self.config.tlb;
+        self.cpu_mut(cpu).tlb_mut().remember_absent(model, page);
     }
 
     fn remember_table(&mut self, cpu: CpuId, index: usize, table: Pfn) {
@@ -150,10 +176,14 @@ impl Hardware {
         }
         for page in (0..PAGES as u64).map(Vpn) {
             for walked in self.walks(cpu, page) {
-                // Where there are accessed bits, to set one is something that happens.
-                if let Some(found) = walked?.filter(|found| found.is_accessed) {
-                    self.check_found(cpu, page, found, &tlb)?;
-                    tlb.remember(TlbModel::MaySets, page, found.translation);
+                match walked? {
+                    End::Leaf(found) if found.is_accessed => {
+                        self.check_found(cpu, page, found, &tlb)?;
+                        tlb.remember(TlbModel::MaySets, page, found.translation);
+                    }
+                    // Where there are accessed bits, to set one is something that happens.
+                    End::Leaf(_) | End::Fault => {}
+                    End::Absent => tlb.remember_absent(TlbModel::MaySets, page),
                 }
             }
         }
@@ -195,7 +225,7 @@ impl Hardware {
             WalkFrom::Root => self.leaf_from(cpu, page, self.root_entry(cpu, index)?),
             WalkFrom::Cache => {
                 let cached = self.cpu(cpu).tlb().tables(index).next();
-                cached.map_or(Ok(None), |table| self.leaf_below(cpu, page, table))
+                cached.map_or(Ok(End::Fault), |table| self.leaf_below(cpu, page, table))
             }
         }
     }
@@ -205,7 +235,7 @@ impl Hardware {
         if let Some(table) = table_in(raw) {
             return self.leaf_below(cpu, page, table);
         }
-        Ok(self.cpu(cpu).root().and_then(|root| self.found(root, Tiny::ROOT, page, raw)))
+        Ok(self.cpu(cpu).root().map_or(End::Fault, |root| self.found(root, Tiny::ROOT, page, raw)))
     }
 
     fn leaf_below(&self, cpu: CpuId, page: Vpn, table: Pfn) -> Walked {
@@ -213,12 +243,16 @@ impl Hardware {
         self.walker_reads(cpu, at).map(|raw| self.found(table, Level::LEAF, page, raw))
     }
 
-    /// What a walk to `page` has found that has read `raw` in a table of this level.
-    fn found(&self, table: Pfn, level: Level, page: Vpn, raw: u64) -> Option<Found> {
-        let translation = translation(raw, level, page)?;
+    /// Where a walk to `page` ends that has read `raw` in a table of this level.
+    fn found(&self, table: Pfn, level: Level, page: Vpn, raw: u64) -> End {
+        let Some(translation) = translation(raw, level, page) else {
+            // A leaf that user mode may not use is not present to hardware: see the format.
+            let is_absent = !Tiny::attributes(raw).user;
+            return if is_absent && self.config.remembers_absent { End::Absent } else { End::Fault };
+        };
         let at = EntryAt { table: TableFrame(table), index: page.index::<Tiny>(level) };
         let is_accessed = !self.config.sets_accessed || Tiny::attributes(raw).accessed;
-        Some(Found { at, translation, is_accessed })
+        End::Leaf(Found { at, translation, is_accessed })
     }
 
     /// What a walker of `cpu` reads in the root, or nothing if none is loaded.

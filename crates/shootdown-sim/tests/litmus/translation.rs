@@ -18,7 +18,7 @@ pub(crate) const PAGE: Vpn = Vpn(0);
 // Frames are taken from the lowest on, see `prepare`.
 pub(crate) const ROOT: TableFrame = TableFrame(Pfn(0));
 pub(crate) const TABLE: TableFrame = TableFrame(Pfn(1));
-const DATA: Pfn = Pfn(2);
+pub(crate) const DATA: Pfn = Pfn(2);
 const OTHER_TABLE: TableFrame = TableFrame(Pfn(3));
 const OTHER_DATA: Pfn = Pfn(4);
 
@@ -45,7 +45,7 @@ pub(crate) fn leaf(frame: Pfn, attributes: Attributes) -> u64 {
 
 /// A machine on which two CPUs have a root loaded. It has an entry for `TABLE`, which has one for `DATA` with these
 /// attributes, if they are given; nothing leads to `OTHER_TABLE`, which has an entry for `OTHER_DATA`.
-fn prepare(config: Config, attributes: Option<Attributes>) -> Hardware {
+pub(crate) fn prepare(config: Config, attributes: Option<Attributes>) -> Hardware {
     let mut hardware = Hardware::new(config, 1);
     let mut perform = |cpu, operation| {
         hardware.step(CpuId(cpu), operation, 0).expect("this is no violation");
