@@ -21,12 +21,16 @@ mod measure;
 mod memory;
 mod page_table_generic;
 mod page_table_multiarch;
+mod roots;
 mod shootdown;
 mod summary;
 mod swap;
 mod x86_64;
 
 const SIZES: [u64; 5] = [1, 16, 512, 10_000, 100_000];
+
+/// Slots of kernel space, each of 512 GiB.
+const SLOTS: [u64; 4] = [1, 16, 64, 256];
 
 /// One row of the table, with page tables of its own.
 struct Row {
@@ -99,6 +103,32 @@ fn main() {
             group.finish();
         }
     }
+    let roots = make_roots(&mut criterion);
     criterion.final_summary();
-    print!("{summary}");
+    print!("{summary}{roots}");
+}
+
+fn make_roots(criterion: &mut Criterion) -> Summary {
+    let mut summary = Summary::of_roots(&SLOTS);
+    for n_slots in SLOTS {
+        let (mut ours, mut by_hand) = (shootdown::Roots::new(n_slots), roots::ByHand::new(n_slots));
+        let rows: [(&str, &mut dyn FnMut(u64) -> Duration); 2] = [
+            ("a page zeroed and slots copied", &mut |n_times| roots::time(&mut by_hand, n_times)),
+            ("shootdown create_in", &mut |n_times| roots::time(&mut ours, n_times)),
+        ];
+        let mut group = criterion.benchmark_group("root");
+        for (name, time) in rows {
+            let mut samples = Vec::new();
+            group.bench_function(BenchmarkId::new(name, n_slots), |bencher| {
+                bencher.iter_custom(|n_times| {
+                    let time = time(n_times);
+                    samples.push((n_times, time));
+                    time
+                });
+            });
+            summary.add("root", name, n_slots, &samples);
+        }
+        group.finish();
+    }
+    summary
 }

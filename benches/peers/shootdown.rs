@@ -9,18 +9,24 @@ use std::{
 };
 
 use shootdown::{
-    At, Attributes, CpuId, CpuSet, DefaultPolicy, Descriptor, Frame, FrameRun, FrameSink, Gather, Invalidate, Level,
-    Machine, Modify, NoFrame, PerCpu, Pfn, Rmap, Small, Space, SpaceId, TableFrame, UpTo, Vpn, VpnRange, Word,
-    arch::x86_64::X86_64, call,
+    At, Attributes, CpuId, CpuSet, DefaultPolicy, Descriptor, EntryFormat, Frame, FrameRun, FrameSink, Gather,
+    Invalidate, Level, Machine, Modify, NoFrame, PerCpu, Pfn, Rmap, Small, Space, SpaceId, TableFrame, UpTo, Vpn,
+    VpnRange, Word,
+    arch::x86_64::X86_64,
+    call,
+    kspace::{KernelArea, KernelSpace, Sealed},
 };
 
 use crate::{
     measure::{MAX_PAGES, Pages, Peer, frame_of},
     memory::{self, PAGE_SIZE},
+    roots,
 };
 
 /// Words of a batch: a page without its head, as on Linux.
 const BATCH_WORDS: usize = 510;
+/// Address spaces besides the one that is loaded.
+const N_OTHERS: usize = 64;
 /// Fewer pages than a gather has room for.
 const GATHER_PAGES: u64 = 9_000;
 
@@ -62,6 +68,8 @@ struct Cpu {
     slot: call::Slot<Cpu>,
     present: call::Present<Cpu>,
     space: Space<Cpu>,
+    /// Others, in the order of their ids, which follow that one's.
+    others: [Space<Cpu>; N_OTHERS],
     /// In the order of the pages that may become tables.
     descriptors: Box<[Descriptor<Cpu>]>,
     first_table: u64,
@@ -233,7 +241,7 @@ unsafe impl Machine for Cpu {
     }
     #[inline]
     fn space(&self, id: SpaceId) -> Option<&Space<Cpu>> {
-        (id == self.space.id()).then_some(&self.space)
+        if id == self.space.id() { Some(&self.space) } else { self.others.get(id.0 as usize - 1) }
     }
     #[inline]
     fn descriptor(&self, table: TableFrame) -> &Descriptor<Cpu> {
@@ -248,6 +256,7 @@ impl Kernel {
             slot: call::Slot::new(),
             present: call::Present::new(),
             space: Space::new(SpaceId(0)),
+            others: std::array::from_fn(|index| Space::new(SpaceId(1 + index as u32))),
             descriptors: (0..memory::N_PAGES).map(|_| Descriptor::new()).collect(),
             first_table: (memory::first() / PAGE_SIZE) as u64,
             batches: Box::leak(Box::default()),
@@ -365,5 +374,33 @@ impl Peer for Unhook {
 
     fn find(&self, page: u64) -> Option<u64> {
         self.kernel.find(page)
+    }
+}
+
+/// Roots with the kernel's slots in them.
+pub(crate) struct Roots {
+    m: &'static Cpu,
+    kernel: Sealed<'static, Cpu>,
+}
+
+impl Roots {
+    pub(crate) fn new(n_slots: u64) -> Self {
+        let Kernel { m, .. } = Kernel::new(Frames::OneByOne, CLEAN);
+        let pages = VpnRange::from_len(X86_64::KERNEL.start, n_slots * X86_64::ROOT.pages::<X86_64>());
+        let area = KernelArea::at::<X86_64>(pages).expect("they are whole slots of the kernel's");
+        let kernel = Box::leak(Box::new(KernelSpace::new(area)));
+        let (kernel, _addresses) = kernel.build(m).expect("there is memory").seal(m);
+        Roots { m, kernel }
+    }
+}
+
+impl roots::Maker for Roots {
+    fn make(&mut self) -> usize {
+        self.m.others.iter().for_each(|space| space.create_in(self.m, &self.kernel).expect("there is memory"));
+        N_OTHERS
+    }
+
+    fn unmake(&mut self) {
+        self.m.others.iter().for_each(|space| space.destroy_in(self.m, &self.kernel));
     }
 }

@@ -5,19 +5,28 @@ use std::{fmt, time::Duration};
 /// What was measured.
 pub(crate) struct Summary {
     sizes: &'static [u64],
+    /// What the times are of, beside the numbers of what.
+    unit: &'static str,
+    /// Each is of as many things as the column says, and not of one.
+    is_divided: bool,
     lines: Vec<Line>,
 }
 
 struct Line {
     operation: &'static str,
     name: &'static str,
-    /// For each number of pages the median, in nanoseconds a page.
+    /// For each column the median, in nanoseconds.
     medians: Vec<(u64, f64)>,
 }
 
 impl Summary {
     pub(crate) const fn new(sizes: &'static [u64]) -> Self {
-        Summary { sizes, lines: Vec::new() }
+        Summary { sizes, unit: "ns a page", is_divided: true, lines: Vec::new() }
+    }
+
+    /// The same for times of one root each, by how many slots it has.
+    pub(crate) const fn of_roots(n_slots: &'static [u64]) -> Self {
+        Summary { sizes: n_slots, unit: "ns, by slots", is_divided: false, lines: Vec::new() }
     }
 
     /// Adds what was measured, as pairs of how often and how long; nothing where it was only tried.
@@ -35,7 +44,8 @@ impl Summary {
             return;
         }
         times.sort();
-        let median = times[times.len() / 2].as_nanos() as f64 / (n_times * n_pages) as f64;
+        let n_things = if self.is_divided { n_times * n_pages } else { *n_times };
+        let median = times[times.len() / 2].as_nanos() as f64 / n_things as f64;
         match self.lines.iter_mut().find(|line| (line.operation, line.name) == (operation, name)) {
             Some(line) => line.medians.push((n_pages, median)),
             None => self.lines.push(Line { operation, name, medians: vec![(n_pages, median)] }),
@@ -49,7 +59,7 @@ impl fmt::Display for Summary {
         for line in &self.lines {
             if line.operation != operation {
                 operation = line.operation;
-                write!(f, "\n{:36}", format!("{operation}, ns a page"))?;
+                write!(f, "\n{:36}", format!("{operation}, {}", self.unit))?;
                 self.sizes.iter().try_for_each(|n_pages| write!(f, "{n_pages:>8}"))?;
                 writeln!(f)?;
             }
