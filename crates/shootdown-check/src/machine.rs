@@ -13,7 +13,7 @@ use shootdown::{
     VpnRange,
     arch::tiny::Tiny,
     call::{Notice, Present, Slot, Waiting, Work},
-    kspace::KernelSpace,
+    kspace::{Absence, Block, Current, KernelSpace},
     lock::Locked,
     tag::Context,
     walk::Walkers,
@@ -168,6 +168,24 @@ impl Sim {
     #[must_use]
     pub fn kernel(&self) -> &'static KernelSpace<Sim> {
         &PLACES.kernel
+    }
+
+    /// Returns the place of kernel space that has one root.
+    #[must_use]
+    pub fn lone_kernel(&self) -> &'static KernelSpace<Sim> {
+        &PLACES.lone_kernel
+    }
+
+    /// Returns the account of the only block of small kernel mappings.
+    #[must_use]
+    pub fn blocks(&self) -> &'static [Block<Sim>] {
+        &PLACES.blocks
+    }
+
+    /// Returns the place that says which block CPUs take addresses from: one for all.
+    #[must_use]
+    pub fn current_blocks(&self) -> &'static [Current<Sim>] {
+        &PLACES.current_blocks
     }
 
     /// Returns the lock of the only reverse map that scenarios have.
@@ -484,6 +502,10 @@ unsafe impl Machine for Sim {
 
     fn walkers(&self) -> Walkers {
         self.scenario.walkers
+    }
+
+    fn absence(&self) -> Absence {
+        self.scenario.absence
     }
 
     fn departure(&self) -> Departure {

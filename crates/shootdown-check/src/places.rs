@@ -13,7 +13,7 @@ use shootdown::{
     Descriptor, Own, PageState, PerCpu, Shared, Space, SpaceId, Vpn, VpnRange, Word,
     arch::tiny::Tiny,
     call::{Present, Slot},
-    kspace::{KernelArea, KernelSpace},
+    kspace::{Block, Current, KernelArea, KernelSpace},
     lock::Locked,
     tag::Context,
 };
@@ -58,6 +58,9 @@ pub(crate) struct Places {
     /// The lock of the only reverse map that scenarios have.
     pub(crate) rmap: Locked<Sim, ()>,
     pub(crate) kernel: KernelSpace<Sim>,
+    pub(crate) lone_kernel: KernelSpace<Sim>,
+    pub(crate) blocks: [Block<Sim>; 1],
+    pub(crate) current_blocks: [Current<Sim>; 1],
     /// By address space and CPU.
     pub(crate) contexts: [[Context<Sim>; MAX_CPUS]; SPACES],
     pub(crate) present: Present<Sim>,
@@ -79,7 +82,10 @@ impl Places {
             descriptors: [const { Descriptor::new() }; FRAMES],
             pages: [const { PageState::new() }; FRAMES],
             rmap: Locked::new(()),
-            kernel: KernelSpace::new(KernelArea::at::<Tiny>(KERNEL_AREA).expect("it is one slot")),
+            kernel: KernelSpace::growable(kernel_area()),
+            lone_kernel: KernelSpace::with_one_root(kernel_area()),
+            blocks: [Block::new()],
+            current_blocks: [Current::new()],
             contexts: [const { [const { Context::new() }; MAX_CPUS] }; SPACES],
             present: Present::new(),
             scratch: [const { Shared::ZERO }; SCRATCH],
@@ -105,6 +111,9 @@ impl Places {
         }
         self.rmap.visit(&mut |name, word| adopt(names, "rmap", name, word), |(), _| {});
         self.kernel.visit(&mut |name, word| adopt(names, "kernel", name, word));
+        self.lone_kernel.visit(&mut |name, word| adopt(names, "lone", name, word));
+        self.blocks[0].visit(&mut |name, word| adopt(names, "0", name, word));
+        self.current_blocks[0].visit(&mut |name, word| adopt(names, "0", name, word));
         self.present.visit(&mut |name, word| adopt(names, "all", name, word));
         for (index, word) in self.scratch.iter().enumerate() {
             word.visit("scratch", &mut |name, word| adopt(names, &index.to_string(), name, word));
@@ -131,6 +140,10 @@ impl Places {
     pub(crate) fn name(&self, word: WordId) -> &str {
         &self.names[usize::from(word.0)]
     }
+}
+
+fn kernel_area() -> KernelArea {
+    KernelArea::at::<Tiny>(KERNEL_AREA).expect("it is one slot")
 }
 
 fn adopt(names: &mut Vec<String>, owner: &str, name: &str, word: &WordIndex) {

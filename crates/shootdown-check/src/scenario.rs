@@ -5,6 +5,7 @@ use std::fmt;
 use shootdown::{
     CpuId, Departure, Fix, Tagging,
     call::{self, Notice, Work},
+    kspace::Absence,
     walk::Walkers,
 };
 use shootdown_sim::smp::Config;
@@ -47,6 +48,8 @@ pub struct Scenario {
     pub departure: Departure,
     /// Who walks tables without a lock.
     pub walkers: Walkers,
+    /// What is done for kernel addresses about CPUs that remember absence.
+    pub absence: Absence,
     /// What must happen at least once, with all fixes kept.
     pub reaches: &'static [Reach],
     /// Fixes that, each left out alone, make this scenario fail, and how.
@@ -96,6 +99,7 @@ impl Scenario {
         tagging: Tagging::Untagged,
         departure: Departure::ClearsBit,
         walkers: Walkers::None,
+        absence: Absence::Forgotten,
         reaches: &[],
         proves: &[],
     };

@@ -12,12 +12,7 @@ use std::{
 
 use shootdown::Fix;
 
-use crate::{
-    live,
-    report::Finding,
-    scenario::Scenario,
-    scenarios::soak::{self, OPERATIONS_PER_CPU},
-};
+use crate::{live, report::Finding, scenario::Scenario, scenarios::soak::OPERATIONS_PER_CPU};
 
 /// Runs in a round: some for each strategy, so that each learns how long they are.
 const RUNS_PER_ROUND: u64 = 48;
@@ -41,11 +36,21 @@ struct Round {
     soaked: Soaked,
 }
 
-/// Performs at least so many operations, or until something goes wrong, on so many threads; `heard` is told how many were
-/// performed from time to time.
+/// Performs at least so many operations of these scenarios in turn, or until something goes wrong, on so many threads; `heard`
+/// is told how many were performed from time to time.
+///
+/// # Panics
+/// If there are no scenarios.
 #[must_use]
-pub fn soak(left_out: &[Fix], seed: u64, n_operations: u64, n_threads: usize, mut heard: impl FnMut(u64)) -> Soaked {
-    let n_rounds = n_rounds(n_operations);
+pub fn soak(
+    scenarios: &[&'static Scenario],
+    left_out: &[Fix],
+    seed: u64,
+    n_operations: u64,
+    n_threads: usize,
+    mut heard: impl FnMut(u64),
+) -> Soaked {
+    let n_rounds = n_rounds(scenarios, n_operations);
     let (next, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
     let (done, rounds) = mpsc::channel();
     let mut total = Soaked::default();
@@ -57,7 +62,7 @@ pub fn soak(left_out: &[Fix], seed: u64, n_operations: u64, n_threads: usize, mu
                 while !is_over.load(Relaxed) {
                     let index = next.fetch_add(1, Relaxed);
                     // Nobody listens any more if `heard` has panicked.
-                    if index >= n_rounds || done.send(round(left_out, seed, index)).is_err() {
+                    if index >= n_rounds || done.send(round(scenarios, left_out, seed, index)).is_err() {
                         return;
                     }
                 }
@@ -82,8 +87,8 @@ pub fn soak(left_out: &[Fix], seed: u64, n_operations: u64, n_threads: usize, mu
     total
 }
 
-fn n_rounds(n_operations: u64) -> u64 {
-    let fewest = soak::ALL.iter().map(|scenario| per_run(scenario)).min().unwrap_or(1);
+fn n_rounds(scenarios: &[&'static Scenario], n_operations: u64) -> u64 {
+    let fewest = scenarios.iter().map(|scenario| per_run(scenario)).min().unwrap_or(1);
     n_operations.div_ceil(RUNS_PER_ROUND * fewest)
 }
 
@@ -91,8 +96,8 @@ fn per_run(scenario: &Scenario) -> u64 {
     scenario.machine.cpus as u64 * OPERATIONS_PER_CPU
 }
 
-fn round(left_out: &[Fix], seed: u64, index: u64) -> Round {
-    let scenario = soak::ALL[(index % soak::ALL.len() as u64) as usize];
+fn round(scenarios: &[&'static Scenario], left_out: &[Fix], seed: u64, index: u64) -> Round {
+    let scenario = scenarios[(index % scenarios.len() as u64) as usize];
     // So that rounds of neighbouring seeds are not the same.
     let seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index;
     let searched = live::search(scenario, left_out, seed, RUNS_PER_ROUND as usize);
@@ -112,11 +117,15 @@ fn round(left_out: &[Fix], seed: u64, index: u64) -> Round {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenarios::soak::ALL;
 
     #[test]
     fn a_seed_determines_what_is_found_however_many_threads_there_are() {
         let found = |n_threads, seed| {
-            soak(&[Fix::FlushRemote], seed, 100_000, n_threads, |_| {}).finding.expect("the fix is needed").schedule
+            soak(&ALL, &[Fix::FlushRemote], seed, 100_000, n_threads, |_| {})
+                .finding
+                .expect("the fix is needed")
+                .schedule
         };
         assert_eq!(found(1, 5), found(3, 5));
         assert_ne!(found(1, 5), found(1, 6));
@@ -125,7 +134,7 @@ mod tests {
     #[test]
     fn it_performs_as_many_operations_as_it_is_asked_for() {
         let mut last = 0;
-        let soaked = soak(&[], 1, 3_000, 2, |n_operations| last = n_operations);
+        let soaked = soak(&ALL, &[], 1, 3_000, 2, |n_operations| last = n_operations);
         assert!(soaked.n_operations >= 3_000 && soaked.n_operations == last, "{soaked:?}");
         assert!(soaked.n_acts > soaked.n_operations);
     }

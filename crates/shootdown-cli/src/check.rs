@@ -33,8 +33,9 @@ Examples:
                                                          the same counterexample as a sequence diagram
   shootdown check unmap_2cpu --replay unmap_2cpu:1e96a52378051b78:00000008..
                                                          replay a schedule that was printed; what was left out it knows
-  shootdown check --soak 10000000                        ten million random operations on 3 CPUs, another sequence for
-                                                         each --seed
+  shootdown check --soak 10000000                        ten million random operations on 3 or 8 CPUs, another sequence
+                                                         for each --seed
+  shootdown check soak_kernel --soak 1000000             one million of those of kernel mappings, on 8 CPUs
   shootdown check --orders                               each memory order made weaker, and who notices: docs/orders.txt
   shootdown check switch_2cpu --orders                   those of one scenario, with timelines
 
@@ -58,7 +59,7 @@ pub(crate) struct Arguments {
     orders: bool,
     /// Perform so many random operations on every CPU, on machines where all goes wrong that can
     #[arg(long, value_name = "OPERATIONS", value_parser = clap::value_parser!(u64).range(1..),
-        conflicts_with_all = ["name", "list", "orders", "cpus", "max_states", "max_memory", "driver", "replay"])]
+        conflicts_with_all = ["list", "orders", "cpus", "max_states", "max_memory", "driver", "replay"])]
     soak: Option<u64>,
     /// Leave a fix out; may be given several times
     #[arg(long, value_name = "FIX", value_parser = PossibleValuesParser::new(Fix::ALL.map(Fix::name)))]

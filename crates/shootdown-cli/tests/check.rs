@@ -184,7 +184,8 @@ fn a_soak_finds_what_is_left_out_and_nothing_otherwise() {
     assert_eq!((&verdict["verdict"], verdict["without"][0].as_str()), (&"violation".into(), Some("flush-remote")));
     // The schedule says what every CPU chose to do.
     prints(&["--replay", &schedule(&verdict)], 0);
-    refused(&["--soak", "3000", "unmap_2cpu"], &["--soak", "NAME"]);
+    assert!(prints(&["soak_kernel", "--soak", "3000"], 0).contains("on 8 CPUs"));
+    refused(&["--soak", "3000", "unmap_2cpu"], &["unmap_2cpu", "soak_kernel"]);
     refused(&["soak"], &["--soak"]);
 }
 

@@ -1,14 +1,18 @@
 //! Mappings of the kernel's own, at addresses that it does not care about (`vmalloc`).
 //!
-//! Behind each mapping is a guard page, at which nothing ever is. What is unmapped waits until there is a lot of it, and is then
-//! flushed for at once; or until addresses run out.
+//! Small ones come from [blocks](shootdown::kspace::Blocks), if there are some; behind each other one is a guard page, at which
+//! nothing ever is. What is unmapped waits until there is a lot of it, and is then flushed for at once; or until addresses run
+//! out.
+//!
+//! Of the two locks the one of the flush is taken first. While somebody flushes, others map and unmap; but whoever wants to be
+//! sure that something was flushed waits for him, since he may have what it is about.
 
 use alloc::{collections::BTreeMap, vec::Vec};
-use core::cell::RefCell;
+use core::{cell::RefCell, sync::atomic::Ordering::Relaxed};
 
 use shootdown::{
-    Attributes, EntryFormat, Frame, Mutex, Vpn, VpnRange,
-    kspace::{FreeRange, LazyRange, MappedRange, Sealed},
+    Attributes, EntryFormat, Frame, MapErrorKind, Modify, Mutex, MutexGuard, Shared, Vpn, VpnRange,
+    kspace::{BlockMapError, Blocks, FreeRange, KernelMapError, LazyRange, MappedRange, Sealed},
     page::DropReference,
 };
 
@@ -31,6 +35,8 @@ pub enum KernelMappingError {
     },
     /// There was no memory for a page table.
     NoMemory,
+    /// A frame does not fit where it would come to lie: larger ones come first, and are not larger than tables can map.
+    DoesNotFit(MapErrorKind),
     /// No mapping begins at this page.
     NotMapped(Vpn),
 }
@@ -43,6 +49,7 @@ impl core::fmt::Display for KernelMappingError {
             KernelMappingError::NoAddresses { n_pages, alignment } => {
                 write!(f, "no {n_pages} kernel pages in a row, aligned to {alignment}, are free")
             }
+            KernelMappingError::DoesNotFit(kind) => write!(f, "a frame does not fit into a kernel mapping: {kind}"),
             KernelMappingError::NoMemory => f.write_str("no memory for a page table of the kernel"),
             KernelMappingError::NotMapped(page) => write!(f, "no kernel mapping begins at page {:#x}", page.0),
         }
@@ -51,6 +58,9 @@ impl core::fmt::Display for KernelMappingError {
 
 impl core::error::Error for KernelMappingError {}
 
+/// Pages that a mapping from a block has at most.
+const MOST_SMALL: u64 = 16;
+
 /// Where kernel mappings are, and where there may be some.
 struct Ranges {
     // By the first page; no two of them follow each other directly.
@@ -58,13 +68,17 @@ struct Ranges {
     // By the first page, with their guard pages.
     mapped: BTreeMap<Vpn, MappedRange>,
     lazy: Vec<LazyRange>,
-    n_lazy: u64,
 }
 
 /// The kernel's own mappings, and the addresses for them.
 pub struct KernelMappings<'k, M: Program> {
     kernel: Sealed<'k, M>,
+    blocks: Option<Blocks<'k, M>>,
     ranges: Mutex<M, Ranges>,
+    // Held by who flushes for lazy pages.
+    purging: Mutex<M, ()>,
+    // Less than 0 for a moment, where somebody flushes for pages that are still to be counted.
+    n_lazy: Shared<M>,
     most_lazy: u64,
 }
 
@@ -73,8 +87,15 @@ impl<'k, M: Program> KernelMappings<'k, M> {
     #[must_use]
     pub fn new(kernel: Sealed<'k, M>, addresses: FreeRange, n_cpus: usize) -> Self {
         let free = BTreeMap::from([(addresses.pages().start, addresses)]);
-        let ranges = Ranges { free, mapped: BTreeMap::new(), lazy: Vec::new(), n_lazy: 0 };
-        KernelMappings { kernel, ranges: Mutex::new(ranges), most_lazy: most_lazy_pages::<M>(n_cpus) }
+        let ranges = Mutex::new(Ranges { free, mapped: BTreeMap::new(), lazy: Vec::new() });
+        let (purging, most_lazy) = (Mutex::new(()), most_lazy_pages::<M>(n_cpus));
+        KernelMappings { kernel, blocks: None, ranges, purging, n_lazy: Shared::ZERO, most_lazy }
+    }
+
+    /// Takes small mappings, of up to 16 base pages, from `blocks`, which are of the same kernel space. They have no guard pages.
+    #[must_use]
+    pub fn with_blocks(self, blocks: Blocks<'k, M>) -> Self {
+        KernelMappings { blocks: Some(blocks), ..self }
     }
 
     /// Returns how many pages may wait for a flush: 32 MiB for each bit that the number of CPUs takes, since a flush interrupts
@@ -84,12 +105,13 @@ impl<'k, M: Program> KernelMappings<'k, M> {
         self.most_lazy
     }
 
-    /// Maps base frames one after the other, from a page on that is aligned to `alignment` pages; returns their addresses. If
-    /// there are no addresses, it makes free what is lazy and tries once more.
+    /// Maps frames one after the other, from a page on that is aligned to `alignment` pages and to the first frame; returns
+    /// their addresses. Large frames come before smaller ones. If there are no addresses, it makes free what is lazy and tries
+    /// once more.
     ///
     /// # Context
-    /// Takes the lock of the ranges, and the kernel's page-table lock; may flush, as [`flush_kernel`](shootdown::flush_kernel)
-    /// does. Not in interrupt handlers.
+    /// Takes the locks of the ranges and of a block, and the kernel's page-table lock; may flush, as
+    /// [`flush_kernel`](shootdown::flush_kernel) does. Not in interrupt handlers.
     ///
     /// # Errors
     /// [`KernelMappingError`] and the frames.
@@ -101,19 +123,56 @@ impl<'k, M: Program> KernelMappings<'k, M> {
         alignment: u64,
         attributes: Attributes,
     ) -> Result<VpnRange, (KernelMappingError, Vec<Frame>)> {
-        let n_pages = frames.len() as u64;
-        if n_pages == 0 {
+        let Some(first) = frames.first().map(|frame| frame.level().pages::<M::Format>()) else {
             return Err((KernelMappingError::Empty, frames));
-        }
+        };
         if !alignment.is_power_of_two() {
             return Err((KernelMappingError::Misaligned(alignment), frames));
         }
-        let mut ranges = self.ranges.lock(m);
-        let mut found = ranges.take(n_pages + 1, alignment);
-        if found.is_none() && !ranges.lazy.is_empty() {
-            self.purge_locked(m, &mut ranges);
-            found = ranges.take(n_pages + 1, alignment);
+        let is_small = alignment == 1 && first == 1 && frames.len() as u64 <= MOST_SMALL;
+        match &self.blocks {
+            Some(blocks) if is_small => self.map_small(m, blocks, frames, attributes),
+            _ => self.map_range(m, frames, alignment.max(first), attributes),
         }
+    }
+
+    fn map_small(
+        &self,
+        m: &'k M,
+        blocks: &Blocks<'k, M>,
+        frames: Vec<Frame>,
+        attributes: Attributes,
+    ) -> Result<VpnRange, (KernelMappingError, Vec<Frame>)> {
+        let n_pages = frames.len() as u64;
+        let mut left = frames.into_iter();
+        match blocks.map(m, n_pages, &mut left, attributes) {
+            Ok(pages) => Ok(pages),
+            Err(BlockMapError::NotMapped { kind, frame, start }) => {
+                let returned = Returned::default();
+                if let Ok(pages) = blocks.unmap(m, start, &returned.sink()) {
+                    self.note_lazy(m, pages.n_pages());
+                }
+                Err((KernelMappingError::of(kind), returned.and(frame, left)))
+            }
+            // No block has room.
+            Err(_) => self.map_range(m, left.collect(), 1, attributes),
+        }
+    }
+
+    fn map_range(
+        &self,
+        m: &'k M,
+        frames: Vec<Frame>,
+        alignment: u64,
+        attributes: Attributes,
+    ) -> Result<VpnRange, (KernelMappingError, Vec<Frame>)> {
+        let n_pages = frames.iter().map(|frame| frame.level().pages::<M::Format>()).sum();
+        // The result of one try, without the lock, which the next one takes again.
+        let find = || self.ranges.lock(m).take(n_pages + 1, alignment);
+        let found = find().or_else(|| {
+            self.drain(m);
+            find()
+        });
         let Some(range) = found else {
             return Err((KernelMappingError::NoAddresses { n_pages, alignment }, frames));
         };
@@ -121,18 +180,14 @@ impl<'k, M: Program> KernelMappings<'k, M> {
         let mut left = frames.into_iter();
         match self.kernel.map(m, range, &mut left, attributes) {
             Ok(mapped) => {
-                ranges.mapped.insert(start, mapped);
+                self.ranges.lock(m).mapped.insert(start, mapped);
                 Ok(VpnRange::from_len(start, n_pages))
             }
-            Err(error) => {
-                // Those that were mapped, the one that could not be, and those after it.
-                let returned = RefCell::new(Vec::new());
-                let keep = |_: &M, frame: Frame| returned.borrow_mut().push(frame);
-                ranges.wait(self.kernel.unmap(m, error.pages, &keep));
-                let mut frames = returned.into_inner();
-                frames.push(error.frame);
-                frames.extend(left);
-                Err((KernelMappingError::NoMemory, frames))
+            Err(KernelMapError { kind, frame, pages }) => {
+                let returned = Returned::default();
+                let lazy = self.kernel.unmap(m, pages, &returned.sink());
+                self.wait(m, lazy);
+                Err((KernelMappingError::of(kind), returned.and(frame, left)))
             }
         }
     }
@@ -147,40 +202,105 @@ impl<'k, M: Program> KernelMappings<'k, M> {
     /// [`KernelMappingError::NotMapped`], if nothing begins there: it was unmapped before, or never mapped here.
     #[doc(alias = "vunmap")]
     pub fn unmap(&self, m: &'k M, page: Vpn) -> Result<(), KernelMappingError> {
-        let mut ranges = self.ranges.lock(m);
-        let mapped = ranges.mapped.remove(&page).ok_or(KernelMappingError::NotMapped(page))?;
-        let lazy = self.kernel.unmap(m, mapped, &DropReference);
-        ranges.wait(lazy);
-        if ranges.n_lazy > self.most_lazy {
-            self.purge_locked(m, &mut ranges);
+        match &self.blocks {
+            Some(blocks) if blocks.pages().contains(page) => {
+                let pages = blocks.unmap(m, page, &DropReference).map_err(|_| KernelMappingError::NotMapped(page))?;
+                self.note_lazy(m, pages.n_pages());
+            }
+            _ => {
+                let mapped = self.ranges.lock(m).mapped.remove(&page).ok_or(KernelMappingError::NotMapped(page))?;
+                let lazy = self.kernel.unmap(m, mapped, &DropReference);
+                self.wait(m, lazy);
+            }
+        }
+        if self.n_lazy.load(m, Relaxed) as i64 > self.most_lazy as i64 {
+            self.drain(m);
         }
         Ok(())
     }
 
     /// Makes sure that no CPU remembers anything that was unmapped before this is called, and its addresses free: for who is
-    /// about to give a frame other attributes elsewhere, and for who is out of memory.
+    /// about to give a frame other attributes elsewhere.
     ///
     /// # Context
-    /// As [`map`](Self::map).
+    /// As [`map`](Self::map). Waits for who is at it already, since he may have what is asked for.
     #[doc(alias = "vm_unmap_aliases")]
     pub fn drain(&self, m: &'k M) {
-        let mut ranges = self.ranges.lock(m);
-        self.purge_locked(m, &mut ranges);
+        let purging = self.purging.lock(m);
+        let lazy = core::mem::take(&mut self.ranges.lock(m).lazy);
+        self.purge(m, lazy, &purging);
     }
 
-    /// One flush for all that is lazy. Under the lock, so whoever finds nothing lazy knows that nothing is on its way, either.
-    fn purge_locked(&self, m: &'k M, ranges: &mut Ranges) {
-        let Some(hull) = ranges.lazy.iter().map(LazyRange::pages).reduce(VpnRange::hull) else {
+    /// The same for who is out of memory, and may be so in the middle of mapping something: does nothing, and says so, where it
+    /// would have to wait.
+    ///
+    /// # Context
+    /// As [`map`](Self::map), and below it.
+    #[must_use]
+    pub fn try_drain(&self, m: &'k M) -> bool {
+        let Some(purging) = self.purging.try_lock(m) else { return false };
+        let Some(lazy) = self.ranges.try_lock(m).map(|mut ranges| core::mem::take(&mut ranges.lazy)) else {
+            return false;
+        };
+        self.purge(m, lazy, &purging);
+        true
+    }
+
+    /// One flush for all that is lazy.
+    fn purge(&self, m: &'k M, lazy: Vec<LazyRange>, _purging: &MutexGuard<'_, M, ()>) {
+        let in_blocks = self.blocks.as_ref().and_then(|blocks| blocks.stale(m));
+        let Some(hull) = lazy.iter().map(LazyRange::pages).chain(in_blocks).reduce(VpnRange::hull) else {
             return;
         };
         let flushed = self.kernel.flush(m, hull);
-        ranges.n_lazy = 0;
-        for lazy in core::mem::take(&mut ranges.lazy) {
+        let mut n_free = self.blocks.as_ref().map_or(0, |blocks| blocks.flushed(m, &flushed));
+        let mut ranges = self.ranges.lock(m);
+        for lazy in lazy {
             match lazy.free(m, &flushed) {
-                Ok(free) => ranges.give_back(free),
-                Err(lazy) => ranges.wait(lazy),
+                Ok(free) => {
+                    n_free += free.pages().n_pages();
+                    ranges.give_back(free);
+                }
+                Err(lazy) => ranges.lazy.push(lazy),
             }
         }
+        self.n_lazy.update(m, Modify::Add(n_free.wrapping_neg()), Relaxed);
+    }
+
+    fn wait(&self, m: &M, lazy: LazyRange) {
+        self.note_lazy(m, lazy.pages().n_pages());
+        self.ranges.lock(m).lazy.push(lazy);
+    }
+
+    fn note_lazy(&self, m: &M, n_pages: u64) {
+        self.n_lazy.update(m, Modify::Add(n_pages), Relaxed);
+    }
+}
+
+impl KernelMappingError {
+    fn of(kind: MapErrorKind) -> Self {
+        match kind {
+            MapErrorKind::NoTable(_) => KernelMappingError::NoMemory,
+            kind => KernelMappingError::DoesNotFit(kind),
+        }
+    }
+}
+
+/// Frames that were mapped and are to go back to who wanted them mapped.
+#[derive(Default)]
+struct Returned(RefCell<Vec<Frame>>);
+
+impl Returned {
+    fn sink<M: Program>(&self) -> impl Fn(&M, Frame) {
+        |_, frame| self.0.borrow_mut().push(frame)
+    }
+
+    /// Those, the one that could not be mapped, and those after it.
+    fn and(self, frame: Frame, left: impl Iterator<Item = Frame>) -> Vec<Frame> {
+        let mut frames = self.0.into_inner();
+        frames.push(frame);
+        frames.extend(left);
+        frames
     }
 }
 
@@ -209,11 +329,6 @@ impl Ranges {
             }
             Err(whole) => Some(whole),
         }
-    }
-
-    fn wait(&mut self, lazy: LazyRange) {
-        self.n_lazy += lazy.pages().n_pages();
-        self.lazy.push(lazy);
     }
 
     /// Takes free addresses back, and joins them with those before and after.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use shootdown::{
-    At, Attributes, CpuId, EntryAt, Fix, Frame, Level, Machine, Space, SpaceId, TableFrame, Vpn, VpnRange,
+    At, Attributes, Counter, CpuId, EntryAt, Fix, Frame, Level, Machine, Space, SpaceId, TableFrame, Vpn, VpnRange,
     arch::{alpha::Alpha, x86_64::X86_64},
     kspace::{FreeRange, GrowError, KernelArea, KernelSpace, LazyRange, MappedRange, NoSlots, Sealed},
     page::{self, DropReference},
@@ -31,7 +31,7 @@ impl<A: Architecture> World<A> {
     fn new(n_slots: u64, left_out: &[Fix]) -> (Self, FreeRange) {
         // A machine is for ever, and so is its kernel space.
         let m: &Sequential<A> = Box::leak(Box::new(Sequential::new(2, left_out)));
-        let kernel = Box::leak(Box::new(KernelSpace::new(area::<A>(n_slots))));
+        let kernel = Box::leak(Box::new(KernelSpace::growable(area::<A>(n_slots))));
         let (sealed, addresses) = kernel.build(m).expect("there is memory").seal(m);
         let spaces = [m.new_space(), m.new_space()];
         for (cpu, id) in (0..).zip(spaces) {
@@ -72,7 +72,7 @@ impl<A: Architecture> World<A> {
     /// Everybody's slots are those of the kernel's own root.
     fn check(&self, n_slots: usize) {
         let end = Vpn(A::KERNEL.end.0 - 1).index::<A>(A::ROOT) + 1;
-        let own = self.entries(self.sealed().root(self.m));
+        let own = self.entries(self.sealed().root());
         assert!(own[end - n_slots..end].iter().all(|raw| *raw != 0), "every slot is filled");
         for id in self.spaces {
             assert_eq!(self.entries(self.root_of(id))[end - n_slots..end], own[end - n_slots..end]);
@@ -178,6 +178,48 @@ fn kernel_space_grows<A: Architecture>(n_more: u64) {
 fn every_root_has_the_slots_that_kernel_space_grew_by() {
     kernel_space_grows::<X86_64>(2);
     kernel_space_grows::<Alpha>(254);
+}
+
+#[test]
+fn kernel_space_that_was_not_made_to_grow_does_not() {
+    let m: &Sequential<Alpha> = Box::leak(Box::new(Sequential::new(1, &[])));
+    let kernel = Box::leak(Box::new(KernelSpace::new(area::<Alpha>(1))));
+    let (sealed, _addresses) = kernel.build(m).expect("there is memory").seal(m);
+    assert_eq!(sealed.grow(m, 1), Err(GrowError::Fixed));
+}
+
+#[test]
+fn one_root_needs_no_slots() {
+    let m: &Sequential<X86_64> = Box::leak(Box::new(Sequential::new(1, &[])));
+    let kernel = Box::leak(Box::new(KernelSpace::with_one_root(area::<X86_64>(256))));
+    let before = m.n_frames_held();
+    let (sealed, addresses) = kernel.build(m).expect("there is memory").seal(m);
+    assert_eq!(m.n_frames_held() - before, 1);
+    let (range, _) = addresses.split(1).expect("there are more");
+    let frame = page::allocate(m, Level::LEAF).expect("there is memory");
+    let mapped = sealed.map(m, range, [frame], KERNEL).expect("tables come when they are needed");
+    _ = sealed.unmap(m, mapped, &DropReference);
+    assert_eq!(m.n_frames_held() - before, 4, "one of each level");
+}
+
+/// Those that reach beyond its pages stay.
+#[test]
+fn large_pages_take_the_places_of_tables() {
+    let (world, addresses) = World::<X86_64>::new(1, &[]);
+    let large = Level(2).pages::<X86_64>();
+    let held = world.m.n_frames_held();
+    let (range, _rest) = addresses.split(20 * large + 1).expect("there are more");
+    let lazy = world.unmap(world.map(range, 20 * large as usize + 1));
+    assert_eq!(world.m.n_frames_held() - held, 1 + 21, "one with pointers, 21 with pages");
+    let flushed = world.sealed().flush(world.m, lazy.pages());
+    let range = lazy.free(world.m, &flushed).expect("it is newer");
+    let flushes = world.m.counter(Counter::Flush);
+    let frames = (0..20).map(|_| page::allocate(world.m, Level(2)).expect("there is memory"));
+    let mapped = world.sealed().map(world.m, range, frames, KERNEL).expect("nothing is in the tables");
+    assert_eq!(world.m.counter(Counter::Flush) - flushes, 1, "one for all");
+    world.check(1);
+    _ = world.unmap(mapped);
+    assert_eq!(world.m.n_frames_held() - held, 1 + 1, "one table is not all in the range");
 }
 
 /// What is done next.

@@ -274,11 +274,31 @@ pub enum Fix {
     /// Without: this CPU's own next access has a fault, and in the kernel nobody tries again (the `dsb` of arm64's
     /// `set_pte`).
     FenceAfterKernelMap,
+    /// Where CPUs remember that nothing is mapped somewhere, and cannot look again, who maps something for the kernel tells all
+    /// of them.
+    ///
+    /// Without: a CPU that has remembered it has a fault at an address that is in use (`flush_cache_vmap` of RISC-V; Linux
+    /// 503638e0babf).
+    TellOfKernelMap,
+    /// Where CPUs remember that nothing is mapped somewhere, the handler of a fault in the kernel makes its CPU forget, and
+    /// tries again, if something is.
+    ///
+    /// Without: the same.
+    LookAgainAtFault,
+    /// Who makes sure that no CPU remembers anything that was unmapped looks in every block that something was unmapped in.
+    ///
+    /// Without: blocks without room are overlooked, and what was unmapped in them is still in use (Linux fc1e0d980037, of 2023).
+    LookInFullBlocks,
+    /// What was unmapped counts as flushed when the flush is complete.
+    ///
+    /// Without: another one who asks for the same meanwhile finds nothing to flush, and goes on too early (as in
+    /// CVE-2026-46093, two purges at a time).
+    CleanAfterFlush,
 }
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 58] = [
+    pub const ALL: [Fix; 62] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -337,6 +357,10 @@ impl Fix {
         Fix::FlushBeforeReuse,
         Fix::FillRootsBeforeUse,
         Fix::FenceAfterKernelMap,
+        Fix::TellOfKernelMap,
+        Fix::LookAgainAtFault,
+        Fix::LookInFullBlocks,
+        Fix::CleanAfterFlush,
     ];
 
     /// Returns the name used on command lines and in reports.
@@ -401,6 +425,10 @@ impl Fix {
             Fix::FlushBeforeReuse => "flush-before-reuse",
             Fix::FillRootsBeforeUse => "fill-roots-before-use",
             Fix::FenceAfterKernelMap => "fence-after-kernel-map",
+            Fix::TellOfKernelMap => "tell-of-kernel-map",
+            Fix::LookAgainAtFault => "look-again-at-fault",
+            Fix::LookInFullBlocks => "look-in-full-blocks",
+            Fix::CleanAfterFlush => "clean-after-flush",
         }
     }
 

@@ -28,24 +28,32 @@
 
 mod address;
 mod area;
+mod block;
 mod grow;
+mod large;
+mod mapping;
+mod roots;
 
 use core::sync::atomic::Ordering::*;
 
-pub use address::{Flushed, FreeRange, KernelMapError, LazyRange, MappedRange};
+pub use address::{Flushed, FreeRange, LazyRange, MappedRange};
 pub use area::{AreaError, KernelArea};
+pub use block::{Block, BlockMapError, Blocks, BlocksError, Current, NotInBlocks};
 pub use grow::GrowError;
+pub use mapping::{Absence, KernelMapError};
+pub(crate) use roots::Link;
+
+use roots::Roots;
 
 use crate::{
-    addr::{EntryAt, SpaceId, TableFrame},
+    addr::{EntryAt, Pfn, TableFrame},
     format::EntryFormat,
     frame::NoFrame,
     lock::Locked,
     machine::{At, Machine},
-    residency::Space,
     table::{Tables, TablesGuard, UnlinkedTable},
     walk::WalksEnded,
-    word::{Own, Shared},
+    word::Shared,
 };
 
 /// The kernel's mappings. The kernel places one.
@@ -54,16 +62,21 @@ pub struct KernelSpace<M: Machine> {
     roots: Locked<M, Roots<M>>,
     // Counts flushes of kernel addresses that were begun.
     flushes: Shared<M>,
-    // 1 from when on the slots do not change.
-    is_sealed: Shared<M>,
+    // From when on the slots do not change: the frame number of the root, plus one.
+    sealed_root: Shared<M>,
     area: KernelArea,
+    sharing: Sharing,
 }
 
-/// The address spaces that have copies of the slots, in a list, and how many slots there are.
-struct Roots<M: Machine> {
-    // An id plus one; 0 for none. Further ones are in each `Space`.
-    first: Own<M>,
-    n_slots: Own<M>,
+/// Which roots have the kernel's mappings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    /// Those that have copies of the slots, for good.
+    Slots,
+    /// The same, and they are on a list, since there may be more slots.
+    ListedSlots,
+    /// The kernel's own, and no other one.
+    OneRoot,
 }
 
 /// There was no memory for the tables of kernel space. Nothing was kept.
@@ -84,37 +97,53 @@ impl core::fmt::Display for NoSlots {
 impl core::error::Error for NoSlots {}
 
 impl<M: Machine> KernelSpace<M> {
-    /// Makes the place for the mappings of `area`.
+    /// Makes the place for the mappings of `area`, for good: roots are made and ended without a lock or a list.
     #[must_use]
     pub const fn new(area: KernelArea) -> Self {
+        Self::shared(area, Sharing::Slots, Tables::for_kernel())
+    }
+
+    /// The same, and it can [grow](Sealed::grow): who makes or ends a root puts it on a list for that.
+    #[must_use]
+    pub const fn growable(area: KernelArea) -> Self {
+        Self::shared(area, Sharing::ListedSlots, Tables::for_kernel())
+    }
+
+    /// The same for a kernel that runs on one root, as unikernels do: there are no slots, and tables come when they are needed.
+    #[must_use]
+    pub const fn with_one_root(area: KernelArea) -> Self {
+        Self::shared(area, Sharing::OneRoot, Tables::for_one_root())
+    }
+
+    const fn shared(area: KernelArea, sharing: Sharing, tables: Tables<M>) -> Self {
         KernelSpace {
-            tables: Locked::new(Tables::for_kernel()),
-            roots: Locked::new(Roots { first: Own::ZERO, n_slots: Own::ZERO }),
+            tables: Locked::new(tables),
+            roots: Locked::new(Roots::new()),
             flushes: Shared::ZERO,
-            is_sealed: Shared::ZERO,
+            sealed_root: Shared::ZERO,
             area,
+            sharing,
         }
     }
 
     /// Shows the words to `visitor`.
     pub fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
         self.tables.visit(visitor, |tables, visitor| tables.visit(visitor));
-        self.roots.visit(visitor, |roots, visitor| {
-            roots.first.visit("kernel.roots", visitor);
-            roots.n_slots.visit("kernel.slots", visitor);
-        });
+        self.roots.visit(visitor, Roots::visit);
         self.flushes.visit("kernel.flushes", visitor);
-        self.is_sealed.visit("kernel.sealed", visitor);
+        self.sealed_root.visit("kernel.sealed", visitor);
     }
 
     /// Returns kernel space if it is [sealed](Building::seal).
     #[must_use]
     pub fn sealed(&self, m: &M) -> Option<Sealed<'_, M>> {
         // ORDER(seal/use): what was filled before is found.
-        (self.is_sealed.load(m, Acquire) != 0).then_some(Sealed { kernel: self })
+        let root = self.sealed_root.load(m, Acquire).checked_sub(1)?;
+        Some(Sealed { kernel: self, root: TableFrame(Pfn(root)) })
     }
 
-    /// Makes a root of the kernel's own, with a table in each slot: one page-table page for each, and nothing else.
+    /// Makes a root of the kernel's own, with a table in each slot, if it has slots: one page-table page for each, and nothing
+    /// else.
     ///
     /// # Context
     /// Once, before any other root is made that is to have the slots. Does not sleep.
@@ -126,18 +155,20 @@ impl<M: Machine> KernelSpace<M> {
     /// If it was called before.
     #[doc(alias = "preallocate_vmalloc_pages")]
     pub fn build(&self, m: &M) -> Result<Building<'_, M>, NoSlots> {
-        let n_slots = self.area.n_slots::<M::Format>();
+        let n_slots = if self.sharing == Sharing::OneRoot { 0 } else { self.area.n_slots::<M::Format>() };
         let n_wanted = n_slots + 1;
         let mut tables = self.tables.lock(m);
         assert!(tables.root().is_none(), "kernel space is built once");
-        tables.create_root().map_err(|NoFrame| NoSlots { n_made: 0, n_wanted })?;
+        let root = tables.create_root().map_err(|NoFrame| NoSlots { n_made: 0, n_wanted })?;
         drop(tables);
-        if let Err(n_filled) = self.fill_slots(m, self.area) {
+        if n_slots > 0
+            && let Err(n_filled) = self.fill_slots(m, self.area)
+        {
             self.take_down(m);
             return Err(NoSlots { n_made: 1 + n_filled, n_wanted });
         }
-        self.roots.lock(m).n_slots.set(m, n_slots);
-        Ok(Building { kernel: self })
+        self.roots.lock(m).set_n_slots(m, n_slots);
+        Ok(Building { kernel: self, root })
     }
 
     /// Makes a table for each of these slots of the kernel's own root, or says for how many there was memory.
@@ -146,10 +177,6 @@ impl<M: Machine> KernelSpace<M> {
         (0..)
             .zip(area.slots::<M::Format>())
             .try_for_each(|(n_filled, slot)| tables.fill_slot(slot).map_err(|_| n_filled))
-    }
-
-    fn root(&self, m: &M) -> TableFrame {
-        self.tables.lock(m).root().expect("it was built")
     }
 
     /// Frees what was made of it, which nobody has seen.
@@ -168,7 +195,8 @@ impl<M: Machine> KernelSpace<M> {
         for slot in area.slots::<M::Format>() {
             let index = slot.index::<M::Format>(M::Format::ROOT);
             let raw = m.load(At::Entry(EntryAt { table: own, index }), Relaxed);
-            m.store(At::Entry(EntryAt { table: root, index }), raw, Relaxed);
+            // ORDER(map/walk): a walker on that root, which may be in use, finds the table zeroed.
+            m.store(At::Entry(EntryAt { table: root, index }), raw, Release);
         }
     }
 }
@@ -192,27 +220,30 @@ impl<M: Machine> KernelSpace<M> {
 #[must_use = "kernel space is of use when it is sealed"]
 pub struct Building<'k, M: Machine> {
     kernel: &'k KernelSpace<M>,
+    root: TableFrame,
 }
 
 impl<'k, M: Machine> Building<'k, M> {
     /// Returns the kernel's own root, which code without an address space runs on: a kernel that has other mappings puts those
     /// into other slots of it now.
     #[must_use]
-    pub fn root(&self, m: &M) -> TableFrame {
-        self.kernel.root(m)
+    pub const fn root(&self) -> TableFrame {
+        self.root
     }
 
     /// From now on the slots do not change. Also returns all addresses that can be mapped.
     pub fn seal(self, m: &M) -> (Sealed<'k, M>, FreeRange) {
         // ORDER(seal/use): after the slots are filled.
-        self.kernel.is_sealed.store(m, 1, Release);
-        (Sealed { kernel: self.kernel }, FreeRange::new(self.kernel.area.pages()))
+        self.kernel.sealed_root.store(m, self.root.0.0 + 1, Release);
+        let Building { kernel, root } = self;
+        (Sealed { kernel, root }, FreeRange::new(kernel.area.pages()))
     }
 }
 
 /// Kernel space whose slots do not change: roots have copies of them.
 pub struct Sealed<'k, M: Machine> {
     kernel: &'k KernelSpace<M>,
+    root: TableFrame,
 }
 
 impl<M: Machine> Clone for Sealed<'_, M> {
@@ -226,8 +257,8 @@ impl<M: Machine> Copy for Sealed<'_, M> {}
 impl<'k, M: Machine> Sealed<'k, M> {
     /// Returns the kernel's own root.
     #[must_use]
-    pub fn root(&self, m: &M) -> TableFrame {
-        self.kernel.root(m)
+    pub const fn root(&self) -> TableFrame {
+        self.root
     }
 
     /// Takes the lock of the kernel's page tables.
@@ -237,94 +268,4 @@ impl<'k, M: Machine> Sealed<'k, M> {
     pub(crate) fn lock(&self, m: &'k M) -> TablesGuard<'k, M> {
         self.kernel.tables.lock(m)
     }
-}
-
-impl<M: Machine> Space<M> {
-    /// Gives the address space a root table with the kernel's slots in it; [`destroy_in`](Space::destroy_in) ends it.
-    ///
-    /// # Context
-    /// As [`create`](Space::create); takes the lock of the list of roots.
-    ///
-    /// # Errors
-    /// [`NoFrame`] if there is no frame for the root.
-    #[doc(alias = "pgd_alloc")]
-    pub fn create_in(&self, m: &M, kernel: &Sealed<'_, M>) -> Result<(), NoFrame> {
-        // Whoever makes more slots fills them in this root, too, or we copy them.
-        let roots = kernel.kernel.roots.lock(m);
-        let (own, area) = (kernel.root(m), kernel.kernel.area.grown_to::<M::Format>(roots.n_slots.get(m)));
-        self.create_with(m, |root| kernel.kernel.copy_slots(m, own, area, root))?;
-        self.kernel_link.insert(m, self.id(), &roots.first);
-        Ok(())
-    }
-
-    /// Takes the root table away of an address space that was [created in](Space::create_in) `kernel`.
-    ///
-    /// # Context
-    /// As [`destroy`](Space::destroy); takes the lock of the list of roots.
-    ///
-    /// # Panics
-    /// As [`destroy`](Space::destroy).
-    pub fn destroy_in(&self, m: &M, kernel: &Sealed<'_, M>) {
-        let roots = kernel.kernel.roots.lock(m);
-        self.kernel_link.remove(m, &roots.first);
-        drop(roots);
-        self.destroy(m);
-    }
-}
-
-/// A place in the list of roots: ids plus one, 0 for none. All of them belong to the lock of the list.
-pub(crate) struct Link<M: Machine> {
-    next: Own<M>,
-    previous: Own<M>,
-    is_in: Own<M>,
-}
-
-impl<M: Machine> Link<M> {
-    pub(crate) const fn new() -> Self {
-        Link { next: Own::ZERO, previous: Own::ZERO, is_in: Own::ZERO }
-    }
-
-    pub(crate) fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
-        self.next.visit("space.next", visitor);
-        self.previous.visit("space.previous", visitor);
-        self.is_in.visit("space.listed", visitor);
-    }
-
-    pub(crate) fn is_in(&self, m: &M) -> bool {
-        self.is_in.get(m) != 0
-    }
-
-    /// Puts the address space of this link before all others.
-    fn insert(&self, m: &M, id: SpaceId, first: &Own<M>) {
-        let next = first.get(m);
-        self.next.set(m, next);
-        self.previous.set(m, 0);
-        self.is_in.set(m, 1);
-        if let Some(next) = link_of(m, next) {
-            next.previous.set(m, u64::from(id.0) + 1);
-        }
-        first.set(m, u64::from(id.0) + 1);
-    }
-
-    fn remove(&self, m: &M, first: &Own<M>) {
-        assert!(self.is_in(m), "an address space is taken from a list that it is not in");
-        let (next, previous) = (self.next.get(m), self.previous.get(m));
-        if let Some(next) = link_of(m, next) {
-            next.previous.set(m, previous);
-        }
-        match link_of(m, previous) {
-            Some(previous) => previous.next.set(m, next),
-            None => first.set(m, next),
-        }
-        self.is_in.set(m, 0);
-    }
-}
-
-/// The address space whose id, plus one, this is.
-fn listed<M: Machine>(m: &M, number: u64) -> Option<&Space<M>> {
-    number.checked_sub(1).and_then(|id| m.space(SpaceId(id as u32)))
-}
-
-fn link_of<M: Machine>(m: &M, number: u64) -> Option<&Link<M>> {
-    listed(m, number).map(|space| &space.kernel_link)
 }

@@ -51,6 +51,20 @@ impl<M: Machine, T> Locked<M, T> {
         Guard { m, lock: self }
     }
 
+    /// Takes the lock if nobody has it.
+    ///
+    /// # Context
+    /// Any, interrupt handlers included. Does not wait.
+    ///
+    /// # Ordering
+    /// As [`lock`](Self::lock).
+    #[inline]
+    #[track_caller]
+    pub fn try_lock<'l>(&'l self, m: &'l M) -> Option<Guard<'l, M, T>> {
+        // Not `then_some`: a guard that is made and dropped unlocks.
+        try_take(&self.state, m).then(|| Guard { m, lock: self })
+    }
+
     /// Shows the lock's words to `visitor`, then those of the data through `visit_data`.
     pub fn visit(
         &self,

@@ -11,6 +11,7 @@ use crate::{
     format::EntryFormat,
     frame::NoFrame,
     gather::UnlinkedTables,
+    kspace::Absence,
     policy::Policy,
     residency::{Departure, PerCpu, Space},
     stale::Hint,
@@ -413,6 +414,16 @@ pub unsafe trait Machine: Sized + 'static {
     #[inline]
     fn flushes_end_walks(&self) -> bool {
         true
+    }
+
+    /// Says whether CPUs may remember that nothing is mapped somewhere, and what is done about it for kernel addresses. Always
+    /// the same.
+    ///
+    /// For user addresses the fault handler does it: where it finds that the page permits what was tried, it makes this CPU
+    /// forget the page.
+    #[inline]
+    fn absence(&self) -> Absence {
+        Absence::Forgotten
     }
 
     /// Returns the place of an address space's tag on one CPU, on machines whose tags are

@@ -54,6 +54,15 @@ impl<M: OneMemory, T> Mutex<M, T> {
     pub fn lock<'l>(&'l self, m: &'l M) -> MutexGuard<'l, M, T> {
         MutexGuard { mutex: self, _guard: self.lock.lock(m) }
     }
+
+    /// Takes the lock if nobody has it.
+    ///
+    /// # Context
+    /// As [`Locked::try_lock`].
+    #[track_caller]
+    pub fn try_lock<'l>(&'l self, m: &'l M) -> Option<MutexGuard<'l, M, T>> {
+        self.lock.try_lock(m).map(|guard| MutexGuard { mutex: self, _guard: guard })
+    }
 }
 
 impl<M: Machine, T> Deref for MutexGuard<'_, M, T> {

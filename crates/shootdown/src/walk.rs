@@ -23,6 +23,7 @@ use crate::{
     addr::{EntryAt, Level, Pfn, TableFrame, Vpn, VpnRange},
     fix::Fix,
     format::{Attributes, Entry, EntryFormat},
+    kspace::Sealed,
     machine::{At, Machine, Masked},
     residency::Space,
 };
@@ -157,7 +158,18 @@ impl<'m, M: Machine> Walking<'m, M> {
     /// Pairs: `map/walk`, `walk/quiesce`.
     #[must_use]
     pub fn find(&self, space: &Space<M>, page: Vpn) -> Option<Found> {
-        let (_, read, frame) = descend(self.m, space, page).ok()?;
+        self.find_from(space.root(self.m)?, M::Format::REACH, page)
+    }
+
+    /// Finds what a page of kernel space leads to; all else as [`find`](Self::find).
+    #[doc(alias("vmalloc_to_page", "ptdump"))]
+    #[must_use]
+    pub fn find_in_kernel(&self, kernel: &Sealed<'_, M>, page: Vpn) -> Option<Found> {
+        self.find_from(kernel.root(), M::Format::KERNEL, page)
+    }
+
+    fn find_from(&self, root: TableFrame, reach: VpnRange, page: Vpn) -> Option<Found> {
+        let (_, read, frame) = descend(self.m, root, reach, page).ok()?;
         Some(Found::of_leaf::<M::Format>(page, read.level, read.raw, frame))
     }
 }
@@ -286,7 +298,8 @@ fn pin_walking<M: Machine>(
     purpose: Purpose,
     pins: &impl Pins<M>,
 ) -> Result<Pinned, Refused> {
-    let (pointer, leaf, frame) = descend(m, space, page)?;
+    let root = space.root(m).ok_or(Refused::NotMapped)?;
+    let (pointer, leaf, frame) = descend(m, root, M::Format::REACH, page)?;
     let level = leaf.level;
     if !purpose.is_allowed_by(M::Format::attributes(leaf.raw)) {
         return Err(Refused::Denied);
@@ -304,9 +317,16 @@ fn pin_walking<M: Machine>(
     Ok(Pinned { page: page.align_down::<M::Format>(level), frame, level })
 }
 
-/// Goes down to the leaf that translates `page`: the pointer to its table, its entry, and the frame.
-fn descend<M: Machine>(m: &M, space: &Space<M>, page: Vpn) -> Result<(Option<Read>, Read, Pfn), Refused> {
-    let root = space.root(m).filter(|_| M::Format::REACH.contains(page)).ok_or(Refused::NotMapped)?;
+/// Goes down to the leaf that translates `page`, one of those in `reach`: the pointer to its table, its entry, and the frame.
+fn descend<M: Machine>(
+    m: &M,
+    root: TableFrame,
+    reach: VpnRange,
+    page: Vpn,
+) -> Result<(Option<Read>, Read, Pfn), Refused> {
+    if !reach.contains(page) {
+        return Err(Refused::NotMapped);
+    }
     let (mut table, mut level, mut pointer): (TableFrame, Level, Option<Read>) = (root, M::Format::ROOT, None);
     loop {
         let read = Read::of(m, EntryAt { table, index: page.index::<M::Format>(level) }, level);

@@ -105,7 +105,7 @@ pub(super) const MUTATIONS: &[Incident] = &[
         Shown("kernel_grow_creation", Fix::FillRootsBeforeUse),
     ),
     incident("M35", "A kernel address is freed before its flush", Shown("kernel_reuse_older", Fix::FlushBeforeReuse)),
-    incident("M36", "A purge looks at free blocks only", NotYet("kernel mappings")),
+    incident("M36", "A purge looks at free blocks only", Shown("kernel_block_full", Fix::LookInFullBlocks)),
     incident("M37", "A device is not told that it may do more", NotYet("secondary TLBs")),
     incident("M38", "A wait that was queued counts as one that is over", NotYet("secondary TLBs")),
     incident("M39", "A huge leaf is replaced by a table in one step", Shown("split", Fix::BreakBeforeMake)),

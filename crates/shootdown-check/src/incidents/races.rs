@@ -8,7 +8,6 @@ use super::{
     incident,
 };
 
-const NO_KERNEL: &str = "kernel mappings";
 const NO_SECONDARY: &str = "secondary TLBs";
 
 /// The races.
@@ -244,7 +243,11 @@ pub(super) const RACES: &[Incident] = &[
         "A node of the mapping tree outlives its grace period (CVE-2023-3269)",
         NotApplicable("no RCU; mappings are behind a mutex"),
     ),
-    incident("R-PTDUMP", "A walker of kernel tables meets one that is being freed", NotYet(NO_KERNEL)),
+    incident(
+        "R-PTDUMP",
+        "A walker of kernel tables meets one that is being freed",
+        Shown("kernel_large_broadcast", Fix::QuiesceBeforeFree),
+    ),
     // Kernel mappings.
     incident(
         "R-VM1",
@@ -266,8 +269,16 @@ pub(super) const RACES: &[Incident] = &[
         "A kernel address is reused before the flush",
         Shown("kernel_reuse_older", Fix::FlushBeforeReuse),
     ),
-    incident("R-VB", "A purge looks for what to flush in the list of what is free (fc1e0d980037)", NotYet(NO_KERNEL)),
-    incident("R-VPURGE", "A shrinker and a purge share a list without its lock (CVE-2026-46093)", NotYet(NO_KERNEL)),
+    incident(
+        "R-VB",
+        "A purge looks for what to flush in the list of what is free (fc1e0d980037)",
+        Shown("kernel_block_full", Fix::LookInFullBlocks),
+    ),
+    incident(
+        "R-VPURGE",
+        "Two purges at a time: one takes what the other has not flushed yet for flushed (after CVE-2026-46093)",
+        Shown("kernel_block_drains", Fix::CleanAfterFlush),
+    ),
     incident("R-IOSVA", "An IOMMU walks a freed kernel table", NotYet(NO_SECONDARY)),
     // Interrupts between CPUs.
     incident(

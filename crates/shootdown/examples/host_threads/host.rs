@@ -18,13 +18,13 @@ use std::{
 };
 
 use shootdown::{
-    Attributes, Counter, CpuId, Descriptor, Fix, Machine, Masked, OneMemory, PerCpu, Space, SpaceId, Vpn,
+    Attributes, Counter, CpuId, Descriptor, Fix, Machine, Masked, OneMemory, PageState, PerCpu, Space, SpaceId, Vpn,
     call::{self, Notice, Present, Slot, Waiting, Work},
 };
 
 use super::{
     machine::{Cpu, on_kick},
-    mmu::{Memory, Mmu, TABLES},
+    mmu::{DATA, Memory, Mmu, Owner, TABLES},
 };
 
 pub(crate) const N_CPUS: usize = 8;
@@ -81,6 +81,7 @@ pub(crate) struct Host {
     pub(super) slots: [[Slot<Cpu>; N_CPUS]; N_CPUS],
     pub(super) present: Present<Cpu>,
     pub(super) descriptors: [Descriptor<Cpu>; TABLES.end as usize],
+    pub(super) pages: [PageState<Cpu>; DATA.end as usize],
     pub(super) settings: Settings,
     counters: [AtomicU64; Counter::COUNT],
     // Whom each CPU has last waited for: a CPU's number plus two, 1 for anything else, 0 for nobody.
@@ -105,6 +106,7 @@ impl Host {
             slots: [const { [const { Slot::new() }; N_CPUS] }; N_CPUS],
             present: Present::new(),
             descriptors: [const { Descriptor::new() }; TABLES.end as usize],
+            pages: [const { PageState::new() }; DATA.end as usize],
             settings,
             counters: zeroed(),
             waits: zeroed(),
@@ -246,6 +248,13 @@ impl Cpu {
         // A processor takes interrupts between instructions, not amid the accesses of one.
         let _masked = Masked::new(self);
         self.mmu.access(&self.host.memory, page, wanted)
+    }
+
+    /// Uses `page` as the kernel does; the frame must be this owner's.
+    #[allow(dead_code, reason = "a test of kernel mappings uses it")]
+    pub(crate) fn access_of(&self, page: Vpn, wanted: Attributes, owner: Owner) -> bool {
+        let _masked = Masked::new(self);
+        self.mmu.access_of(&self.host.memory, page, wanted, owner)
     }
 
     /// Waits until every CPU has come here as often as this one.

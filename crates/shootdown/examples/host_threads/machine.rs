@@ -9,8 +9,9 @@ use std::{rc::Rc, sync::Arc};
 
 use shootdown::{At, CpuId, CpuSet, DefaultPolicy, Invalidate, Machine, Modify, Small, TableFrame, call};
 use shootdown::{Counter, Descriptor, Fix, NoFrame, PerCpu, Space, SpaceId, arch::x86_64::X86_64};
+use shootdown::{Frame, Frames, Level, PageState, Pfn};
 
-use super::{Geometry, host, host::Host, host::Kernel, host::Random, mmu::HostWord, mmu::Mmu};
+use super::{Geometry, host, host::Host, host::Kernel, host::Random, mmu::DATA, mmu::HostWord, mmu::Mmu, mmu::Owner};
 
 /// One CPU. It lives on the stack of its thread; other threads know it by its number.
 pub(crate) struct Cpu {
@@ -146,5 +147,23 @@ unsafe impl Machine for Cpu {
     }
     fn count(&self, counter: Counter, times: u64) {
         self.host.count(counter, times);
+    }
+}
+
+// SAFETY: `take` gives a frame to nobody else until it is freed, and all are aligned to the only level that there is; each has
+// a place of its own, zero at first.
+#[expect(unsafe_code, reason = "custody of frames begins here")]
+unsafe impl Frames for Cpu {
+    fn alloc_frame(&self, level: Level) -> Result<Frame, NoFrame> {
+        assert_eq!(level, Level::LEAF, "there are no large frames");
+        let frame = self.host.memory.take(DATA, Owner::mapping(0)).ok_or(NoFrame)?;
+        // SAFETY: it was just taken, so the only reference is ours, and every frame is aligned to the lowest level.
+        Ok(unsafe { Frame::claim(frame, level) })
+    }
+    fn free_frame(&self, frame: Frame) {
+        self.host.memory.free(frame.pfn());
+    }
+    fn page(&self, frame: Pfn) -> &PageState<Cpu> {
+        &self.host.pages[frame.0 as usize]
     }
 }

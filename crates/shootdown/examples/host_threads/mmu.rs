@@ -31,7 +31,7 @@ const TABLE: u64 = 1;
 const PAGE: u64 = 1 << 62;
 const READ_ONLY: u64 = 1 << 63;
 
-/// Says who uses a frame: nobody, a page table, or one page of one address space.
+/// Says who uses a frame: nobody, a page table, one page of one address space, or a mapping of the kernel's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner(u64);
 
@@ -42,6 +42,11 @@ impl Owner {
     /// One page of one address space.
     pub(crate) const fn page(space: SpaceId, page: Vpn) -> Owner {
         Owner(PAGE | page.0 << 8 | space.0 as u64)
+    }
+
+    /// One mapping of the kernel's own, by a number.
+    pub(crate) const fn mapping(number: u64) -> Owner {
+        Owner(PAGE | number << 8 | 0xff)
     }
 }
 
@@ -101,6 +106,18 @@ impl Memory {
         // ORDER(free/take): as in `take`.
         let owner = self.owner(frame).swap(FREE, Release);
         assert_ne!(owner, FREE, "frame {frame:?} is freed twice");
+    }
+
+    /// Hands a frame that is taken to another owner. Only who has taken it may.
+    #[allow(dead_code, reason = "a test of kernel mappings uses it")]
+    pub(crate) fn own(&self, frame: Pfn, owner: Owner) {
+        self.owner(frame).store(owner.0, Relaxed);
+    }
+
+    /// Tells whether somebody has the frame.
+    #[allow(dead_code, reason = "a test of kernel mappings uses it")]
+    pub(crate) fn is_taken(&self, frame: Pfn) -> bool {
+        self.owner(frame).load(Relaxed) != FREE
     }
 
     /// Says that stores through any translation of `frame` are wrong from now on.
@@ -182,11 +199,16 @@ impl Mmu {
         &self.remembered[usize::from(level.0) - 1][page.index::<X86_64>(level) % N_SETS]
     }
 
-    /// Uses `page` as one instruction does; tells whether it was permitted, or else faulted.
+    /// Uses `page` of the loaded address space as one instruction does; tells whether it was permitted, or else faulted.
     pub(crate) fn access(&self, memory: &Memory, page: Vpn, wanted: Attributes) -> bool {
         let Some((_, space)) = self.root.get() else {
             return false;
         };
+        self.access_of(memory, page, wanted, Owner::page(space, page))
+    }
+
+    /// The same, where the frame must be this owner's.
+    pub(crate) fn access_of(&self, memory: &Memory, page: Vpn, wanted: Attributes, expected: Owner) -> bool {
         let translation = self.translate(memory, page, wanted).or_else(|| {
             // SDM 3A §4.10.4.1 (rev 86): a page fault drops what is remembered for its address.
             self.invalidate(Invalidate::Walk(page, Hint::at(Level::LEAF)));
@@ -196,7 +218,7 @@ impl Mmu {
             return false;
         };
         let owner = memory.owner(frame).load(Acquire);
-        let is_ours = owner & !READ_ONLY == Owner::page(space, page).0;
+        let is_ours = owner & !READ_ONLY == expected.0;
         if !is_ours || (wanted.writable && owner & READ_ONLY != 0) {
             memory.note_stale();
         }

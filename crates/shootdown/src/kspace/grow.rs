@@ -1,12 +1,14 @@
 //! More slots than there were when roots were made.
 
-use super::{FreeRange, KernelArea, Sealed, listed};
-use crate::{fix::Fix, flush::flush_kernel, machine::Machine, stale::Stale, walk, word::Own};
+use super::{Absence, FreeRange, KernelArea, Sealed, Sharing, roots::Roots};
+use crate::{fix::Fix, flush::flush_kernel, machine::Machine, stale::Stale, walk};
 
 /// Why kernel space could not grow. It is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GrowError {
+    /// It is not [growable](super::KernelSpace::growable): its roots are on no list.
+    Fixed,
     /// There are not so many slots below the area that are the kernel's, or none were wanted.
     NoRoom {
         /// How many more were wanted.
@@ -26,6 +28,7 @@ pub enum GrowError {
 impl core::fmt::Display for GrowError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
+            GrowError::Fixed => f.write_str("kernel space was made to stay as large as it is"),
             GrowError::NoRoom { n_wanted, n_left } => {
                 write!(f, "kernel space has room for {n_left} more slots, not for {n_wanted}")
             }
@@ -44,7 +47,7 @@ impl<'k, M: Machine> Sealed<'k, M> {
     ///
     /// # Context
     /// As [`flush_kernel`]. Holds the lock of the list of roots, so no root comes or goes meanwhile, and goes through all of
-    /// them: for once in a long time.
+    /// them; every CPU is interrupted, or told by a broadcast: for once in a long time.
     ///
     /// # Ordering
     /// As [`flush_kernel`].
@@ -52,8 +55,11 @@ impl<'k, M: Machine> Sealed<'k, M> {
     /// # Errors
     /// [`GrowError`]; nothing has changed.
     pub fn grow(&self, m: &'k M, n_more: u64) -> Result<FreeRange, GrowError> {
+        if self.kernel.sharing != Sharing::ListedSlots {
+            return Err(GrowError::Fixed);
+        }
         let roots = self.kernel.roots.lock(m);
-        let n_slots = roots.n_slots.get(m);
+        let n_slots = roots.n_slots(m);
         let area = self.kernel.area.grown_to::<M::Format>(n_slots);
         let no_room = |n_left| GrowError::NoRoom { n_wanted: n_more, n_left };
         let new = area.next_below::<M::Format>(n_more).map_err(no_room)?;
@@ -62,11 +68,13 @@ impl<'k, M: Machine> Sealed<'k, M> {
             return Err(GrowError::NoTable { n_made, n_wanted: n_more });
         }
         if m.keeps(Fix::FillRootsBeforeUse) {
-            self.copy_to_roots(m, new, &roots.first);
+            self.copy_to_roots(m, new, &roots);
         }
-        roots.n_slots.set(m, n_slots + n_more);
-        // For CPUs that remember that nothing is there; and all stores to roots are in memory, where walkers look.
-        flush_kernel(m, Stale::EVERYTHING);
+        roots.set_n_slots(m, n_slots + n_more);
+        if m.absence() == Absence::Forgotten || m.keeps(Fix::TellOfKernelMap) {
+            // For CPUs that remember that nothing is there; and all stores to roots are in memory, where walkers look.
+            flush_kernel(m, Stale::EVERYTHING);
+        }
         drop(roots);
         Ok(FreeRange::new(new.pages()))
     }
@@ -81,13 +89,10 @@ impl<'k, M: Machine> Sealed<'k, M> {
         }
     }
 
-    fn copy_to_roots(&self, m: &'k M, area: KernelArea, first: &Own<M>) {
-        let own = self.root(m);
-        let mut number = first.get(m);
-        while let Some(space) = listed(m, number) {
+    fn copy_to_roots(&self, m: &'k M, area: KernelArea, roots: &Roots<M>) {
+        roots.for_each(m, |space| {
             let root = space.root(m).expect("what is listed was created");
-            self.kernel.copy_slots(m, own, area, root);
-            number = space.kernel_link.next.get(m);
-        }
+            self.kernel.copy_slots(m, self.root(), area, root);
+        });
     }
 }

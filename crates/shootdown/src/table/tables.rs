@@ -18,8 +18,10 @@ use crate::{
 pub struct Tables<M: Machine> {
     // The root's frame number plus one; 0 before the address space was created.
     root: Own<M>,
-    // They are the kernel's, whose root entries are filled by `fill_slot` and by nobody else.
+    // They are the kernel's.
     is_kernel: bool,
+    // Entries of the root are filled by `fill_slot` and by nobody else.
+    has_slots: bool,
 }
 
 /// The page-table lock of an address space, held.
@@ -87,11 +89,15 @@ impl core::error::Error for MapError {}
 
 impl<M: Machine> Tables<M> {
     pub(crate) const fn new() -> Self {
-        Tables { root: Own::ZERO, is_kernel: false }
+        Tables { root: Own::ZERO, is_kernel: false, has_slots: false }
     }
 
     pub(crate) const fn for_kernel() -> Self {
-        Tables { root: Own::ZERO, is_kernel: true }
+        Tables { root: Own::ZERO, is_kernel: true, has_slots: true }
+    }
+
+    pub(crate) const fn for_one_root() -> Self {
+        Tables { root: Own::ZERO, is_kernel: true, has_slots: false }
     }
 
     /// The pages that they may map.
@@ -314,7 +320,7 @@ impl<M: Machine> TablesGuard<'_, M> {
                 Entry::Table(next) => next,
                 Entry::Leaf(_) => return Err(MapErrorKind::Occupied(level)),
                 Entry::SharedTable(_) => return Err(MapErrorKind::Shared(below)),
-                Entry::Absent if self.is_kernel && level == M::Format::ROOT => {
+                Entry::Absent if self.has_slots && level == M::Format::ROOT => {
                     return Err(MapErrorKind::OutOfRange(page));
                 }
                 Entry::Absent => {

@@ -1,15 +1,15 @@
 //! Kernel addresses that are handed out a few pages at a time (R-VB, R-VPURGE, M36).
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::cell::Cell;
 
 use shootdown::{
-    Attributes, Counter, CpuId, Fix, Frame, Level, Machine, Pfn, VpnRange, call,
+    Attributes, Counter, CpuId, Fix, Frame, Level, Machine, VpnRange, call,
     kspace::{BlockMapError, Blocks, FreeRange},
     page,
 };
 
 use super::{
-    super::script::TWO_CPUS,
+    super::script::{TWO_CPUS, TWO_LATE_CPUS},
     script::{PAGE, assert_works, build, is_told, sealed, tell},
 };
 use crate::{
@@ -85,6 +85,33 @@ pub(in super::super) static REUSE: Scenario = Scenario {
     ..FULL
 };
 
+/// What was unmapped while somebody flushes counts as flushed if it was cleared before the flush began, and not otherwise.
+pub(in super::super) static MEANWHILE: Scenario = Scenario {
+    name: "kernel_block_meanwhile",
+    goal: "A flush that is under way when a page is unmapped counts for it, and the page is used again.",
+    method: "CPU 0 unmaps a page whose entry hardware need not write to, and uses what it maps there if there is room; CPU 1 flushes \
+             for the whole block.",
+    machine: TWO_LATE_CPUS,
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            // Its owner has the frame until the end: to let go of it would bring the cleared entry to memory.
+            let owned = Cell::new(None);
+            let kept = |_: &Sim, frame: Frame| owned.set(Some(frame));
+            assert!(blocks(m).unmap(m, PAGE, &kept).is_ok(), "the setup has mapped it");
+            if map(m).is_ok() {
+                m.promises(VpnRange::from_len(PAGE, 1));
+                assert_works(m, PAGE);
+            }
+            owned.take().into_iter().for_each(|frame| m.free_frame(frame));
+        } else {
+            let flushed = sealed(m).flush(m, BLOCK);
+            blocks(m).flushed(m, &flushed);
+        }
+    },
+    proves: &[Proof::of(Fix::FlushBeforeReuse, "revoked-in-use")],
+    ..REUSE
+};
+
 /// The pages of the only block.
 pub(in super::super) const BLOCK: VpnRange = VpnRange::from_len(PAGE, 2);
 
@@ -97,14 +124,15 @@ pub(in super::super) fn blocks(m: &Sim) -> Blocks<'_, Sim> {
 
 fn map(m: &Sim) -> Result<VpnRange, BlockMapError> {
     let frame = page::allocate(m, Level::LEAF).expect("the machine has a frame");
-    blocks(m).map(m, 1, [frame], Attributes::USER_WRITE)
+    blocks(m).map(m, 1, [frame], Attributes { dirty: true, ..Attributes::USER_WRITE })
 }
 
 /// Unmaps the first page; its frame is given back after the barrier.
 fn unmap_and_drain(m: &Sim) {
-    let kept = |_: &Sim, frame: Frame| m.scratch(1).store(m, frame.pfn().0, Relaxed);
+    let owned = Cell::new(None);
+    let kept = |_: &Sim, frame: Frame| owned.set(Some(frame));
     assert!(blocks(m).unmap(m, PAGE, &kept).is_ok(), "the setup has mapped it");
     blocks(m).drain(m);
     m.promises(VpnRange::from_len(PAGE, 1));
-    m.free_frame_of_owner(Pfn(m.scratch(1).load(m, Relaxed)));
+    owned.take().into_iter().for_each(|frame| m.free_frame(frame));
 }

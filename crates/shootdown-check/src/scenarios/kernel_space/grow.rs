@@ -67,7 +67,8 @@ pub(in super::super) static TOLD: Scenario = Scenario {
     name: "kernel_grow_told",
     goal: "A CPU goes on to remember that there is nothing in a slot that was filled.",
     method: "As kernel_grow, on a machine whose CPUs remember that.",
-    machine: Config { ..GROW.machine },
+    machine: Config { remembers_absent: true, ..GROW.machine },
     absence: Absence::Told,
+    proves: &[Proof::of(Fix::TellOfKernelMap, "panic")],
     ..GROW
 };

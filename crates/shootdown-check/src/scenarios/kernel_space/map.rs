@@ -48,7 +48,7 @@ pub(in super::super) static X86: Scenario =
 pub(in super::super) static ALPHA: Scenario = Scenario { name: "kernel_map_alpha", machine: TWO_ALPHA_CPUS, ..MAP };
 
 /// Two CPUs that remember that nothing is mapped somewhere.
-const TWO_REMEMBERING_CPUS: Config = Config { ..TWO_CPUS };
+const TWO_REMEMBERING_CPUS: Config = Config { remembers_absent: true, ..TWO_CPUS };
 
 pub(in super::super) static TOLD: Scenario = Scenario {
     name: "kernel_map_told",

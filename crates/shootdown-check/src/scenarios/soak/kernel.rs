@@ -38,7 +38,7 @@ pub(super) static KERNEL: Scenario = Scenario {
 
 pub(super) static ABSENT: Scenario = Scenario {
     name: "soak_kernel_absent",
-    machine: Config { ..KERNEL.machine },
+    machine: Config { remembers_absent: true, ..KERNEL.machine },
     absence: Absence::LookedAtAgain,
     ..KERNEL
 };

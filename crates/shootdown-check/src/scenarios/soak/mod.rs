@@ -3,6 +3,7 @@
 //! Each CPU does one thing after the other to the pages of one address space, and uses them in between. What it does next
 //! is a choice of the machine's, so a schedule says it, too.
 
+mod kernel;
 mod shared;
 mod sizes;
 
@@ -27,8 +28,19 @@ use crate::{machine::Sim, scenario::Scenario};
 pub const OPERATIONS_PER_CPU: u64 = 8;
 
 /// All of them.
-pub static ALL: [&Scenario; 8] =
-    [&SOAK, &TAGS, &MAY_SETS, &BROADCAST, &sizes::SIZES, &sizes::BROADCAST, &shared::SHARED, &shared::BROADCAST];
+pub static ALL: [&Scenario; 11] = [
+    &SOAK,
+    &TAGS,
+    &MAY_SETS,
+    &BROADCAST,
+    &sizes::SIZES,
+    &sizes::BROADCAST,
+    &shared::SHARED,
+    &shared::BROADCAST,
+    &kernel::KERNEL,
+    &kernel::ABSENT,
+    &kernel::BROADCAST,
+];
 
 static SOAK: Scenario = Scenario {
     name: "soak",
