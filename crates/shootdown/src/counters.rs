@@ -68,6 +68,8 @@ pub enum Counter {
     QuiescenceDeferred,
     /// Pages of kernel space were mapped.
     KernelMapped,
+    /// A secondary TLB was told that something has changed.
+    SecondaryTold,
     /// A page left its gather after the flush.
     PageReleased,
     /// A page-table page left its gather after the flush.
@@ -76,7 +78,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, in order.
-    pub const ALL: [Counter; 34] = [
+    pub const ALL: [Counter; 35] = [
         Counter::Gather,
         Counter::BatchRefused,
         Counter::Flush,
@@ -109,6 +111,7 @@ impl Counter {
         Counter::QuiescenceImplied,
         Counter::QuiescenceDeferred,
         Counter::KernelMapped,
+        Counter::SecondaryTold,
         Counter::PageReleased,
         Counter::TableReleased,
     ];
@@ -152,6 +155,7 @@ impl Counter {
             Counter::QuiescenceImplied => "quiescences-implied",
             Counter::QuiescenceDeferred => "quiescences-deferred",
             Counter::KernelMapped => "kernel-mappings",
+            Counter::SecondaryTold => "secondary-tlbs-told",
             Counter::PageReleased => "pages-released",
             Counter::TableReleased => "tables-released",
         }

@@ -294,11 +294,40 @@ pub enum Fix {
     /// Without: another one who asks for the same meanwhile finds nothing to flush, and goes on too early (as in
     /// CVE-2026-46093, two purges at a time).
     CleanAfterFlush,
+    /// A flush tells secondary TLBs what CPUs are told.
+    ///
+    /// Without: a device goes on to use a page that is somebody else's.
+    TellDevices,
+    /// Who gives rights to a page tells secondary TLBs.
+    ///
+    /// Without: a device that remembers that it may not faults for ever, since nobody else makes it look again (Linux
+    /// 6bbd42e2df8f, of 2023).
+    TellOfPermissions,
+    /// A flush of kernel addresses tells all secondary TLBs, which walk tables that have the kernel's part in them.
+    ///
+    /// Without: a device reads a kernel page table that was freed (the IOMMU side of `vfree`, of 2025).
+    TellDevicesOfKernel,
+    /// Whoever ends an address space ends all devices' use of it before its pages are freed.
+    ///
+    /// Without: an exit, which flushes no TLB for pages, frees them under a device (what `mmu_notifier_release` is for).
+    EndDevices,
+    /// Who takes a listener out waits until nobody tells it anything.
+    ///
+    /// Without: it is called when it is gone.
+    WaitForTellers,
+    /// Who finds that somebody has queued a wait for the device waits for that one.
+    ///
+    /// Without: what is queued counts as done (AMD's IOMMU driver, `need_sync`).
+    WaitForSync,
+    /// Who fills a copy of page tables looks whether a change has begun since he looked the page up.
+    ///
+    /// Without: what he has found is put back after everybody has dropped it.
+    LookAtTicket,
 }
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 62] = [
+    pub const ALL: [Fix; 69] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -361,6 +390,13 @@ impl Fix {
         Fix::LookAgainAtFault,
         Fix::LookInFullBlocks,
         Fix::CleanAfterFlush,
+        Fix::TellDevices,
+        Fix::TellOfPermissions,
+        Fix::TellDevicesOfKernel,
+        Fix::EndDevices,
+        Fix::WaitForTellers,
+        Fix::WaitForSync,
+        Fix::LookAtTicket,
     ];
 
     /// Returns the name used on command lines and in reports.
@@ -429,6 +465,13 @@ impl Fix {
             Fix::LookAgainAtFault => "look-again-at-fault",
             Fix::LookInFullBlocks => "look-in-full-blocks",
             Fix::CleanAfterFlush => "clean-after-flush",
+            Fix::TellDevices => "tell-devices",
+            Fix::TellOfPermissions => "tell-of-permissions",
+            Fix::TellDevicesOfKernel => "tell-devices-of-kernel",
+            Fix::EndDevices => "end-devices",
+            Fix::WaitForTellers => "wait-for-tellers",
+            Fix::WaitForSync => "wait-for-sync",
+            Fix::LookAtTicket => "look-at-ticket",
         }
     }
 

@@ -14,6 +14,7 @@ use crate::{
     fix::Fix,
     invalidations::Invalidations,
     machine::{Invalidate, Machine, Masked, Modify, Strength},
+    notify::{self, Event},
     residency::{PerCpu, Space, Trim},
     stale::Stale,
     tag::Tagging,
@@ -57,11 +58,22 @@ impl<M: Machine> Space<M> {
     /// which take no lock have ended.
     pub fn flush(&self, m: &M, stale: Stale) -> Option<WalksEnded> {
         if !m.broadcasts() {
-            return Some(self.flush_by_interrupts(m, stale));
+            let walks_ended = self.flush_by_interrupts(m, stale);
+            self.tell_stricter(m, stale);
+            return Some(walks_ended);
         }
         self.flush_by_broadcast(m, stale);
+        self.tell_stricter(m, stale);
         // Nobody was interrupted.
         (!m.keeps(Fix::ProveByInterrupt)).then(WalksEnded::new)
+    }
+
+    /// Makes secondary TLBs forget `stale` translations, after a fence.
+    #[inline]
+    pub(crate) fn tell_stricter(&self, m: &M, stale: Stale) {
+        if m.has_listeners() && m.keeps(Fix::TellDevices) {
+            self.tell(m, Event::Stricter { space: self.id(), stale });
+        }
     }
 
     /// The same, where each CPU that may remember anything does it by itself, and lets go of the address space if nobody
@@ -224,11 +236,17 @@ pub fn flush_kernel<M: Machine>(m: &M, stale: Stale) -> Option<WalksEnded> {
     m.fence(SeqCst);
     let invalidations = Invalidations::of::<M>(stale);
     if m.broadcasts() {
+        if m.keeps(Fix::TellDevicesOfKernel) {
+            notify::tell_of_kernel(m, stale);
+        }
         m.count(Counter::Broadcast, 1);
         // Also what CPUs remember under tags that are not loaded: a page that all address spaces share is dropped in all.
         m.scope(|m| invalidations.broadcast(m, None));
         complete_broadcasts(m);
         return (!m.keeps(Fix::ProveByInterrupt)).then(WalksEnded::new);
+    }
+    if m.keeps(Fix::TellDevicesOfKernel) {
+        notify::tell_of_kernel(m, stale);
     }
     call::run_on_all(m, Operation::FlushKernel(invalidations));
     Some(WalksEnded::new())

@@ -26,14 +26,19 @@ pub use tables::{UnlinkedTables, WaitingTables};
 pub use unhook::{Rmap, Unhooked};
 
 use crate::{
+    addr::{Vpn, VpnRange},
     counters::Counter,
     frame::FrameSink,
     machine::{Machine, Strength},
+    notify::{self, MaySleep, WouldSleep},
     residency::Space,
     retire::Retired,
     stale::Stale,
     walk::WalksEnded,
 };
+
+/// What a gather may be about if it does not say.
+const EVERYTHING: VpnRange = VpnRange::new(Vpn(0), Vpn(u64::MAX));
 
 /// Unhooked frames and tables of one address space that wait for their flush.
 ///
@@ -76,14 +81,45 @@ pub struct Gather<'a, M: Machine, S: FrameSink<M>> {
     is_unsettled: bool,
     // Tables that were left to one address space, in which others may still walk.
     n_owed: u64,
+    // What range listeners were told will change.
+    announced: VpnRange,
 }
 
 impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
     /// Begins to take translations out of `space`. Frames go to `sink` after their flush.
     ///
     /// # Context
-    /// The context of [`Space::flush`] must hold until [`finish`](Gather::finish), on the same CPU or not.
+    /// The context of [`Space::flush`] must hold until [`finish`](Gather::finish), on the same CPU or not. Where the address space
+    /// has [range listeners](crate::notify::RangeListener), which are told here that all of it may change, they may sleep.
     pub fn new(m: &'a M, space: &'a Space<M>, sink: &'a S) -> Self {
+        Gather::within(m, space, EVERYTHING, sink)
+    }
+
+    /// The same, and nothing outside of `pages` will change: so range listeners keep what they have of the rest.
+    ///
+    /// # Context
+    /// As [`new`](Gather::new).
+    #[doc(alias = "mmu_notifier_invalidate_range_start")]
+    pub fn within(m: &'a M, space: &'a Space<M>, pages: VpnRange, sink: &'a S) -> Self {
+        match notify::begin(m, space, pages, MaySleep::Yes) {
+            Ok(()) => Gather::announced(m, space, pages, sink),
+            Err(WouldSleep) => panic!("a listener that may sleep says that it must not"),
+        }
+    }
+
+    /// The same where range listeners must not sleep.
+    ///
+    /// # Context
+    /// As [`new`](Gather::new), and for those who reclaim memory or hold locks.
+    ///
+    /// # Errors
+    /// [`WouldSleep`], if one would have to. Nothing has changed.
+    pub fn try_within(m: &'a M, space: &'a Space<M>, pages: VpnRange, sink: &'a S) -> Result<Self, WouldSleep> {
+        notify::begin(m, space, pages, MaySleep::No)?;
+        Ok(Gather::announced(m, space, pages, sink))
+    }
+
+    fn announced(m: &'a M, space: &'a Space<M>, pages: VpnRange, sink: &'a S) -> Self {
         m.count(Counter::Gather, 1);
         Gather {
             m,
@@ -98,6 +134,7 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
             walks_ended: None,
             is_unsettled: false,
             n_owed: 0,
+            announced: pages,
         }
     }
 
@@ -108,6 +145,7 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
     /// As [`new`](Gather::new).
     #[doc(alias = "tlb_gather_mmu_fullmm")]
     pub fn exiting(m: &'a M, retired: &Retired<'a, M>, sink: &'a S) -> Self {
+        // There are no listeners any more.
         Gather { is_exiting: true, ..Gather::new(m, retired.space(), sink) }
     }
 
@@ -121,6 +159,8 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
     }
 
     fn record(&mut self, stale: Stale) {
+        let is_announced = self.announced.covers(stale.range) || stale.strength == Strength::Full;
+        debug_assert!(is_announced, "{:?} change, of which nobody was told", stale.range);
         self.stale = Some(self.stale.map_or(stale, |other| other.join(stale)));
     }
 
@@ -181,6 +221,7 @@ impl<'a, M: Machine, S: FrameSink<M>> Gather<'a, M, S> {
         let pays = self.flush_for_others(&debt);
         self.flush_translations();
         self.settle();
+        notify::end(self.m, self.space, self.announced);
         if pays {
             self.space.reclaimed.pay(self.m, &debt);
         }

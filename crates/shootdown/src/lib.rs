@@ -35,6 +35,7 @@ pub mod kspace;
 pub mod lock;
 mod machine;
 mod mutex;
+pub mod notify;
 pub mod page;
 pub mod policy;
 pub mod reclaim;

@@ -12,6 +12,7 @@ use crate::{
     frame::NoFrame,
     gather::UnlinkedTables,
     kspace::Absence,
+    notify::Listener,
     policy::Policy,
     residency::{Departure, PerCpu, Space},
     stale::Hint,
@@ -424,6 +425,20 @@ pub unsafe trait Machine: Sized + 'static {
     #[inline]
     fn absence(&self) -> Absence {
         Absence::Forgotten
+    }
+
+    /// Tells whether somebody besides CPUs keeps translations, or copies of them. Always the same. Otherwise nobody is looked for.
+    #[inline]
+    fn has_listeners(&self) -> bool {
+        false
+    }
+
+    /// Returns the [listener](crate::notify) of this number, below [`MAX_LISTENERS`](crate::notify::MAX_LISTENERS). Always the same
+    /// one, and there as long as it is registered.
+    #[inline]
+    fn listener(&self, number: u32) -> Option<Listener<'_, Self>> {
+        let _ = number;
+        None
     }
 
     /// Returns the place of an address space's tag on one CPU, on machines whose tags are

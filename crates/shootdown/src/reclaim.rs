@@ -17,6 +17,7 @@ use crate::{
     frame::{Frame, FrameRun, FrameSink},
     gather::{Unhooked, release_run},
     machine::{Machine, Modify},
+    notify::{self, MaySleep},
     residency::Space,
     stale::Stale,
     table::Leaf,
@@ -132,7 +133,7 @@ impl<'a, M: Machine, S: FrameSink<M>> Reclaim<'a, M, S> {
     }
 
     /// Takes a page away from `space`, and its frame into custody. Returns what the translation was, or `None` if it is gone
-    /// already. No TLB has been told, or it is not known to have done what it was told to.
+    /// already, or a [range listener](crate::notify::RangeListener) would have to sleep for it. No TLB has been told, or it is not known to have done what it was told to.
     ///
     /// # Context
     /// Under the page-table lock, which the leaf proves. Does not sleep; flushes first if the batch is full.
@@ -148,6 +149,8 @@ impl<'a, M: Machine, S: FrameSink<M>> Reclaim<'a, M, S> {
         let (raw, Entry::Leaf(frame)) = leaf.guard().entry(at, level) else {
             return None;
         };
+        let pages = leaf.span();
+        notify::begin(m, space, pages, MaySleep::No).ok()?;
         let place = self.make_room(space, level);
         let before = space.reclaimed.debt(m);
         let counts_after = m.keeps(Fix::CountAfterClearing);
@@ -163,6 +166,8 @@ impl<'a, M: Machine, S: FrameSink<M>> Reclaim<'a, M, S> {
         if counts_after {
             space.reclaimed.count(m);
         }
+        // Who looks from here on finds nothing.
+        notify::end(m, space, pages);
         leaf.guard().entries_removed(at.table, 1);
         m.unhooked(space.id(), page, level);
         match &mut self.owed[place] {
@@ -211,7 +216,10 @@ impl<'a, M: Machine, S: FrameSink<M>> Reclaim<'a, M, S> {
         let m = self.m;
         for owed in self.owed.iter_mut().filter_map(Option::take) {
             match owed.begun_on {
-                Some(cpu) if cpu == m.cpu() => flush::complete_broadcasts(m),
+                Some(cpu) if cpu == m.cpu() => {
+                    flush::complete_broadcasts(m);
+                    owed.space.tell_stricter(m, owed.stale);
+                }
                 // Nothing is begun; or it is on a CPU that our caller has left since, and only that one could complete it.
                 _ => {
                     owed.space.flush(m, owed.stale);

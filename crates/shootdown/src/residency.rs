@@ -22,6 +22,7 @@ use crate::{
     kspace::Link,
     lock::Locked,
     machine::{Machine, Masked, Strength},
+    notify::{Audience, Changes},
     reclaim::Account,
     stale::Stale,
     table::{Tables, TablesGuard, UnlinkedTable},
@@ -284,6 +285,9 @@ pub struct Space<M: Machine> {
     pub(crate) forks: ForkCount<M>,
     // Its place among those that have the kernel's slots.
     pub(crate) kernel_link: Link<M>,
+    // Secondary TLBs, and others that have copies.
+    pub(crate) audience: Audience<M>,
+    pub(crate) changes: Changes<M>,
     tables: Locked<M, Tables<M>>,
 }
 
@@ -300,7 +304,9 @@ impl<M: Machine> Space<M> {
             reclaimed: Account::new(),
             forks: ForkCount::new(),
             kernel_link: Link::new(),
-            tables: Locked::new(Tables::new()),
+            audience: Audience::new(),
+            changes: Changes::new(),
+            tables: Locked::new(Tables::new(id)),
         }
     }
 
@@ -314,6 +320,8 @@ impl<M: Machine> Space<M> {
         self.reclaimed.visit(visitor);
         self.forks.visit(visitor);
         self.kernel_link.visit(visitor);
+        self.audience.visit(visitor);
+        self.changes.visit(visitor);
         self.tables.visit(visitor, |tables, visitor| tables.visit(visitor));
     }
 
@@ -456,6 +464,10 @@ impl<M: Machine> Space<M> {
             here.drop_all(m, self);
             here.seen(m, self.id).set(m, generation);
         }
+    }
+
+    pub(crate) fn is_retired(&self, m: &M) -> bool {
+        self.retired.load(m, SeqCst) != 0
     }
 
     fn assert_not_retired(&self, m: &M) {

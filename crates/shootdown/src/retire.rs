@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering::*;
 
-use crate::{cpu::CpuId, fix::Fix, machine::Machine, residency::Space};
+use crate::{cpu::CpuId, fix::Fix, machine::Machine, notify::Event, residency::Space};
 
 /// The witness that an address space has had its last user.
 ///
@@ -39,10 +39,12 @@ impl<M: Machine> Space<M> {
     /// mode. [`Gather::exiting`](crate::Gather::exiting) wants the witness.
     ///
     /// # Context
-    /// Any; this CPU must have left the address space, or have gone lazy. Does not sleep.
+    /// Any; this CPU must have left the address space, or have gone lazy. Does not sleep. Tells secondary TLBs that the address
+    /// space has ended, and waits for them.
     ///
     /// # Ordering
-    /// No CPU uses a translation of it after this. Pairs: `retire/activate`.
+    /// No CPU uses a translation of it after this, and nobody who [listens](crate::notify). Pairs: `retire/activate`,
+    /// `attach/tell`.
     ///
     /// # Errors
     /// [`InUse`] if a CPU uses it, which then is still as it was.
@@ -59,6 +61,11 @@ impl<M: Machine> Space<M> {
         self.retired.store(m, 1, SeqCst);
         if let Some(cpu) = self.user(m).filter(|_| asks) {
             panic!("CPU {} begins to use an address space that is being retired", cpu.0);
+        }
+        if m.has_listeners() && m.keeps(Fix::EndDevices) {
+            // An exiting gather tells no TLB of pages: whoever may still use them must not.
+            self.tell(m, Event::Ended { space: self.id() });
+            self.audience.clear(m);
         }
         Ok(Retired { space: self })
     }

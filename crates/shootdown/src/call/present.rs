@@ -7,6 +7,7 @@ use crate::{
     cpu::{CpuMask, CpuSet},
     fix::Fix,
     machine::{Invalidate, Machine, Masked},
+    notify::Audience,
     residency,
     word::Shared,
 };
@@ -16,6 +17,8 @@ pub struct Present<M: Machine> {
     cpus: CpuMask<M>,
     // Counts how often somebody has begun to wait for lockless walks without waiting.
     epoch: Shared<M>,
+    // Listeners that hear of kernel addresses.
+    audience: Audience<M>,
 }
 
 impl<M: Machine> Default for Present<M> {
@@ -27,17 +30,22 @@ impl<M: Machine> Default for Present<M> {
 impl<M: Machine> Present<M> {
     /// Says that no CPU takes part yet.
     pub const fn new() -> Self {
-        Present { cpus: CpuMask::new(), epoch: Shared::ZERO }
+        Present { cpus: CpuMask::new(), epoch: Shared::ZERO, audience: Audience::new() }
     }
 
     /// Shows the words to `visitor`.
     pub fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
         self.cpus.visit("present", visitor);
         self.epoch.visit("walk.epoch", visitor);
+        self.audience.visit(visitor);
     }
 
     pub(crate) const fn epoch(&self) -> &Shared<M> {
         &self.epoch
+    }
+
+    pub(crate) const fn audience(&self) -> &Audience<M> {
+        &self.audience
     }
 
     pub(crate) fn load(&self, m: &M) -> CpuSet<M::Cpus> {

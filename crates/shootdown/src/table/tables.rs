@@ -4,12 +4,13 @@ use core::sync::atomic::Ordering::*;
 
 use super::{custody::UnlinkedTable, descriptor::create, leaves::Leaves};
 use crate::{
-    addr::{EntryAt, Level, Pfn, TableFrame, Vpn, VpnRange},
+    addr::{EntryAt, Level, Pfn, SpaceId, TableFrame, Vpn, VpnRange},
     fix::Fix,
     format::{Attributes, Entry, EntryFormat},
     frame::{Frame, NoFrame},
     lock::Guard,
     machine::{At, Invalidate, Machine, Modify},
+    notify::Event,
     stale::Hint,
     word::Own,
 };
@@ -18,8 +19,8 @@ use crate::{
 pub struct Tables<M: Machine> {
     // The root's frame number plus one; 0 before the address space was created.
     root: Own<M>,
-    // They are the kernel's.
-    is_kernel: bool,
+    // Of which address space, if they are not the kernel's.
+    space: Option<SpaceId>,
     // Entries of the root are filled by `fill_slot` and by nobody else.
     has_slots: bool,
 }
@@ -88,22 +89,22 @@ impl core::error::Error for MapErrorKind {}
 impl core::error::Error for MapError {}
 
 impl<M: Machine> Tables<M> {
-    pub(crate) const fn new() -> Self {
-        Tables { root: Own::ZERO, is_kernel: false, has_slots: false }
+    pub(crate) const fn new(space: SpaceId) -> Self {
+        Tables { root: Own::ZERO, space: Some(space), has_slots: false }
     }
 
     pub(crate) const fn for_kernel() -> Self {
-        Tables { root: Own::ZERO, is_kernel: true, has_slots: true }
+        Tables { root: Own::ZERO, space: None, has_slots: true }
     }
 
     pub(crate) const fn for_one_root() -> Self {
-        Tables { root: Own::ZERO, is_kernel: true, has_slots: false }
+        Tables { root: Own::ZERO, space: None, has_slots: false }
     }
 
     /// The pages that they may map.
     #[inline]
     pub(super) const fn reach(&self) -> VpnRange {
-        if self.is_kernel { M::Format::KERNEL } else { M::Format::REACH }
+        if self.space.is_none() { M::Format::KERNEL } else { M::Format::REACH }
     }
 
     pub(crate) fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
@@ -504,6 +505,19 @@ impl<'t, M: Machine> Leaf<'t, M> {
         }
     }
 
+    /// Tells secondary TLBs if more is permitted than before: a device that remembers less need not look again.
+    fn tell_if_looser(&self, was: Attributes) {
+        let m = self.guard.machine();
+        if was.permits(self.attributes()) || !m.keeps(Fix::TellOfPermissions) {
+            return;
+        }
+        // ORDER(attach/tell): the entry is changed before anybody looks who listens.
+        m.fence(SeqCst);
+        if let Some(space) = self.guard.space.and_then(|id| m.space(id)) {
+            space.tell(m, Event::Looser { space: space.id(), pages: self.span() });
+        }
+    }
+
     /// Changes the entry bit by bit, so that a dirty bit set by hardware meanwhile survives unless it is to go; returns
     /// the entry as it was.
     #[track_caller]
@@ -519,6 +533,9 @@ impl<'t, M: Machine> Leaf<'t, M> {
             was |= m.modify(At::Entry(self.at), Modify::And(!(self.raw & !wanted)), AcqRel) & self.raw;
         }
         self.raw = wanted;
+        if m.has_listeners() {
+            self.tell_if_looser(M::Format::attributes(was));
+        }
         was
     }
 }
