@@ -6,7 +6,7 @@ use shootdown::Fix;
 
 /// Which fixes are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct FixSet(u64);
+pub struct FixSet(u128);
 
 impl FixSet {
     /// No fix: the library as it ships.
@@ -32,8 +32,9 @@ impl FixSet {
     }
 }
 
-fn bit(fix: Fix) -> u64 {
+fn bit(fix: Fix) -> u128 {
     let index = Fix::ALL.iter().position(|other| *other == fix);
+    const { assert!(Fix::ALL.len() <= u128::BITS as usize) };
     1 << index.expect("every fix is in `Fix::ALL`")
 }
 

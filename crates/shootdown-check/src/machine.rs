@@ -15,6 +15,7 @@ use shootdown::{
     call::{Notice, Present, Slot, Waiting, Work},
     kspace::{Absence, Block, Current, KernelSpace},
     lock::Locked,
+    notify::{Event, Listener, MaySleep, RangeListener, SecondaryTlb, Syncs, WouldSleep},
     tag::Context,
     walk::Walkers,
 };
@@ -26,7 +27,7 @@ use crate::{
     left_out::LeftOut,
     places::{PLACES, WordIndex},
     reach,
-    scenario::Scenario,
+    scenario::{Heard, Scenario},
 };
 
 /// Bounds small enough that a scenario of two pages meets every one of them.
@@ -186,6 +187,12 @@ impl Sim {
     #[must_use]
     pub fn current_blocks(&self) -> &'static [Current<Sim>] {
         &PLACES.current_blocks
+    }
+
+    /// Returns the account of waits for the only device.
+    #[must_use]
+    pub fn syncs(&self) -> &'static Syncs<Sim> {
+        &PLACES.syncs
     }
 
     /// Returns the lock of the only reverse map that scenarios have.
@@ -512,12 +519,51 @@ unsafe impl Machine for Sim {
         self.scenario.departure
     }
 
+    fn has_listeners(&self) -> bool {
+        !self.scenario.listeners.is_empty()
+    }
+
+    fn listener(&self, number: u32) -> Option<Listener<'_, Self>> {
+        static NUMBERED: [Numbered; 2] = [Numbered(0), Numbered(1)];
+        let numbered = NUMBERED.get(number as usize)?;
+        Some(match self.scenario.listeners.get(number as usize)? {
+            Heard::Secondary(_) => Listener::Secondary(numbered),
+            Heard::Range { .. } => Listener::Range(numbered),
+        })
+    }
+
     fn count(&self, counter: Counter, _times: u64) {
         reach::note(counter);
     }
 
     fn keeps(&self, fix: Fix) -> bool {
         !self.left_out.contains(fix)
+    }
+}
+
+/// A listener of whatever scenario it is asked in.
+struct Numbered(usize);
+
+impl SecondaryTlb<Sim> for Numbered {
+    fn hear(&self, m: &Sim, event: Event) {
+        if let Heard::Secondary(hear) = m.scenario.listeners[self.0] {
+            hear(m, event);
+        }
+    }
+}
+
+impl RangeListener<Sim> for Numbered {
+    fn begin(&self, m: &Sim, _: &Space<Sim>, pages: VpnRange, _: MaySleep) -> Result<(), WouldSleep> {
+        if let Heard::Range { begin, .. } = m.scenario.listeners[self.0] {
+            begin(m, pages);
+        }
+        Ok(())
+    }
+
+    fn end(&self, m: &Sim, _: &Space<Sim>, pages: VpnRange) {
+        if let Heard::Range { end, .. } = m.scenario.listeners[self.0] {
+            end(m, pages);
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use shootdown::{
     call::{Present, Slot},
     kspace::{Block, Current, KernelArea, KernelSpace},
     lock::Locked,
+    notify::Syncs,
     tag::Context,
 };
 use shootdown_sim::smp::{FRAMES, Location, MAX_CPUS, Operation, WordId};
@@ -61,6 +62,7 @@ pub(crate) struct Places {
     pub(crate) lone_kernel: KernelSpace<Sim>,
     pub(crate) blocks: [Block<Sim>; 1],
     pub(crate) current_blocks: [Current<Sim>; 1],
+    pub(crate) syncs: Syncs<Sim>,
     /// By address space and CPU.
     pub(crate) contexts: [[Context<Sim>; MAX_CPUS]; SPACES],
     pub(crate) present: Present<Sim>,
@@ -86,6 +88,7 @@ impl Places {
             lone_kernel: KernelSpace::with_one_root(kernel_area()),
             blocks: [Block::new()],
             current_blocks: [Current::new()],
+            syncs: Syncs::new(),
             contexts: [const { [const { Context::new() }; MAX_CPUS] }; SPACES],
             present: Present::new(),
             scratch: [const { Shared::ZERO }; SCRATCH],
@@ -114,6 +117,7 @@ impl Places {
         self.lone_kernel.visit(&mut |name, word| adopt(names, "lone", name, word));
         self.blocks[0].visit(&mut |name, word| adopt(names, "0", name, word));
         self.current_blocks[0].visit(&mut |name, word| adopt(names, "0", name, word));
+        self.syncs.visit(&mut |name, word| adopt(names, "device", name, word));
         self.present.visit(&mut |name, word| adopt(names, "all", name, word));
         for (index, word) in self.scratch.iter().enumerate() {
             word.visit("scratch", &mut |name, word| adopt(names, &index.to_string(), name, word));

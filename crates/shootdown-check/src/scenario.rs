@@ -3,9 +3,10 @@
 use std::fmt;
 
 use shootdown::{
-    CpuId, Departure, Fix, Tagging,
+    CpuId, Departure, Fix, Tagging, VpnRange,
     call::{self, Notice, Work},
     kspace::Absence,
+    notify::Event,
     walk::Walkers,
 };
 use shootdown_sim::smp::Config;
@@ -50,10 +51,26 @@ pub struct Scenario {
     pub walkers: Walkers,
     /// What is done for kernel addresses about CPUs that remember absence.
     pub absence: Absence,
+    /// Who besides CPUs keeps translations, by number.
+    pub listeners: &'static [Heard],
     /// What must happen at least once, with all fixes kept.
     pub reaches: &'static [Reach],
     /// Fixes that, each left out alone, make this scenario fail, and how.
     pub proves: &'static [Proof],
+}
+
+/// What a listener does.
+#[derive(Clone, Copy)]
+pub enum Heard {
+    /// A secondary TLB, told in flushes.
+    Secondary(fn(&Sim, Event)),
+    /// One that is told of ranges.
+    Range {
+        /// Before a change.
+        begin: fn(&Sim, VpnRange),
+        /// After it.
+        end: fn(&Sim, VpnRange),
+    },
 }
 
 /// A fix, and what goes wrong in a scenario without it.
@@ -100,6 +117,7 @@ impl Scenario {
         departure: Departure::ClearsBit,
         walkers: Walkers::None,
         absence: Absence::Forgotten,
+        listeners: &[],
         reaches: &[],
         proves: &[],
     };

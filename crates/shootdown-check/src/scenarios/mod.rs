@@ -4,6 +4,7 @@ mod alpha;
 mod broadcast;
 mod calls;
 mod delayed_rmap;
+mod device;
 mod dirty_2cpu;
 mod everything;
 mod exiting;
@@ -36,7 +37,7 @@ mod walk;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 127] = [
+pub static ALL: [&Scenario; 136] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -151,6 +152,15 @@ pub static ALL: [&Scenario; 127] = [
     &kernel_space::large::WALKED,
     &kernel_space::large::BROADCAST,
     &kernel_space::large::AND_BACK,
+    &device::unmap::PAGE,
+    &device::unmap::TABLE,
+    &device::unmap::UPGRADE,
+    &device::unmap::KERNEL_TABLE,
+    &device::unmap::EXIT,
+    &device::queue::SYNC,
+    &device::attach::COMING,
+    &device::attach::GOING,
+    &device::guest::SHADOW,
     &share::flush::LEAVE,
     &share::flush::LEAVE_BY_BROADCAST,
     &share::flush::LAZY,

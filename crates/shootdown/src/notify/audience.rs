@@ -15,37 +15,27 @@ use crate::{
 pub(crate) struct Audience<M: Machine> {
     // A bit for each.
     members: Shared<M>,
-    // How many tell them just now: those that have begun in each of two turns, and whose turn it is. Who waits for all of them
-    // lets the other turn begin, so that he does not wait for those who come after him.
-    telling: Shared<M>,
-}
-
-/// Bits of the number of tellers of each turn.
-const TURN_BITS: u32 = 31;
-const TURN: u64 = 1 << 63;
-
-const fn one_of(turn: u32) -> u64 {
-    1 << (turn * TURN_BITS)
-}
-
-const fn tellers(telling: u64, turn: u32) -> u64 {
-    telling >> (turn * TURN_BITS) & (one_of(1) - 1)
+    // How many tell them just now, by the turn in which they have begun, which is even or odd. Who waits for them lets the next
+    // turn begin, so that he does not wait for those who come after him.
+    tellers: [Shared<M>; 2],
+    turn: Shared<M>,
 }
 
 impl<M: Machine> Audience<M> {
     pub(crate) const fn new() -> Self {
-        Audience { members: Shared::ZERO, telling: Shared::ZERO }
+        Audience { members: Shared::ZERO, tellers: [Shared::ZERO, Shared::ZERO], turn: Shared::ZERO }
     }
 
     pub(crate) fn visit(&self, visitor: &mut dyn FnMut(&'static str, &M::Word)) {
         self.members.visit("listeners", visitor);
-        self.telling.visit("listeners.told", visitor);
+        self.tellers.iter().for_each(|tellers| tellers.visit("listeners.tellers", visitor));
+        self.turn.visit("listeners.turn", visitor);
     }
 
     pub(super) fn add(&self, m: &M, number: u32) {
         // ORDER(attach/tell): a member before it walks; who changes an entry has changed it before he looks who listens. One
         // of us sees the other. Needs the total order: store, then load (here a walk, which begins after this), on both sides.
-        self.members.modify(m, Modify::Or(1 << number), SeqCst);
+        self.members.update(m, Modify::Or(1 << number), Relaxed);
         m.fence(SeqCst);
     }
 
@@ -67,11 +57,15 @@ impl<M: Machine> Audience<M> {
         // Twice, since who has read whose turn it is may not have counted himself yet.
         for _ in 0..2 {
             // ORDER(attach/tell): taken out before we look who tells; who tells is counted before he looks who listens.
-            let was = self.telling.modify(m, Modify::Add(TURN), SeqCst);
-            let turn = (was >> 63) as u32;
+            let tellers = self.tellers_of(self.turn.modify(m, Modify::Add(1), SeqCst));
             // ORDER(attach/tell): what they have told is done.
-            call::wait(m, |m| (tellers(self.telling.load(m, Acquire), turn) == 0).then_some(()));
+            call::wait(m, |m| (tellers.load(m, Acquire) == 0).then_some(()));
         }
+    }
+
+    fn tellers_of(&self, turn: u64) -> &Shared<M> {
+        let [even, odd] = &self.tellers;
+        if turn.is_multiple_of(2) { even } else { odd }
     }
 
     /// Calls `each` with every member.
@@ -80,16 +74,16 @@ impl<M: Machine> Audience<M> {
         if self.members.load(m, SeqCst) == 0 {
             return;
         }
-        let turn = (self.telling.load(m, Relaxed) >> 63) as u32;
+        let tellers = self.tellers_of(self.turn.load(m, Relaxed));
         // ORDER(attach/tell): counted before we look, see `wait_for_tellers`.
-        self.telling.modify(m, Modify::Add(one_of(turn)), SeqCst);
+        tellers.modify(m, Modify::Add(1), SeqCst);
         let mut members = self.members.load(m, SeqCst);
         while members != 0 {
             m.listener(members.trailing_zeros()).into_iter().for_each(&mut each);
             members &= members - 1;
         }
         // ORDER(attach/tell): told before it is said.
-        self.telling.modify(m, Modify::Add(one_of(turn).wrapping_neg()), Release);
+        tellers.update(m, Modify::Add(1_u64.wrapping_neg()), Release);
     }
 
     /// Tells every secondary TLB among the members, one after the other.

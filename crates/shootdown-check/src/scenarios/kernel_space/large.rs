@@ -27,17 +27,16 @@ pub(in super::super) static WALKED: Scenario = Scenario {
     machine: TWO_CACHING_CPUS,
     walkers: Walkers::Unannounced,
     setup: |m| {
-        start(m);
+        call::arrive(m);
         if m.cpu() == CpuId(0) {
-            map(m, free(1), Level::LEAF);
-            let lazy = sealed(m).unmap(m, mapped(1), &DropReference);
-            let flushed = sealed(m).flush(m, lazy.pages());
-            assert!(lazy.free(m, &flushed).is_ok(), "the flush is newer");
+            start_with_empty_table(m);
+        } else {
+            run_in_kernel(m);
         }
     },
     main: |m| {
         if m.cpu() == CpuId(0) {
-            map(m, free(2), LARGE);
+            map_large(m);
         } else {
             let walking = Walking::begin(m);
             _ = walking.find_in_kernel(&sealed(m), PAGE);
@@ -73,9 +72,12 @@ pub(in super::super) static AND_BACK: Scenario = Scenario {
     machine: Config { forbids_two_sizes: true, ..TWO_CPUS },
     walkers: Walkers::None,
     setup: |m| {
-        start(m);
+        call::arrive(m);
         if m.cpu() == CpuId(0) {
-            map(m, free(2), LARGE);
+            start(m);
+            map_large(m);
+        } else {
+            run_in_kernel(m);
         }
     },
     main: |m| {
@@ -97,17 +99,32 @@ pub(in super::super) static AND_BACK: Scenario = Scenario {
 
 const LARGE: Level = Level(2);
 
-/// Kernel space with one root, which both CPUs run on.
+/// Kernel space with one root, and this CPU on it.
 fn start(m: &Sim) {
-    call::arrive(m);
-    if m.cpu() == CpuId(0) {
-        let (_, _addresses) = m.lone_kernel().build(m).expect("the machine has a frame for the root").seal(m);
-    }
+    let (_, _addresses) = m.lone_kernel().build(m).expect("the machine has a frame for the root").seal(m);
+    run_in_kernel(m);
+}
+
+fn run_in_kernel(m: &Sim) {
     m.load_root(Some((sealed(m).root(), SpaceId(0))));
     m.stop_user();
 }
 
-fn sealed(m: &Sim) -> Sealed<'_, Sim> {
+/// The same, with a table in which a page was mapped.
+pub(in super::super) fn start_with_empty_table(m: &Sim) {
+    start(m);
+    map(m, free(1), Level::LEAF);
+    let lazy = sealed(m).unmap(m, mapped(1), &DropReference);
+    let flushed = sealed(m).flush(m, lazy.pages());
+    assert!(lazy.free(m, &flushed).is_ok(), "the flush is newer");
+}
+
+/// Maps a large page over all of it.
+pub(in super::super) fn map_large(m: &Sim) {
+    map(m, free(2), LARGE);
+}
+
+pub(in super::super) fn sealed(m: &Sim) -> Sealed<'_, Sim> {
     m.lone_kernel().sealed(m).expect("it was sealed before anything else")
 }
 
