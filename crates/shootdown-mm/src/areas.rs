@@ -66,6 +66,12 @@ impl ReverseMap {
         })
     }
 
+    /// Returns where an object is mapped with pages larger than base pages, if it is.
+    pub(crate) fn large_area(&self, object: ObjectId) -> Option<Vpn> {
+        let mut areas = self.objects.get(&object).into_iter().flatten();
+        areas.find(|(_, area)| area.level > Level::LEAF).map(|((_, start), _)| Vpn(*start))
+    }
+
     /// Returns where else there may be a table that is right for the pages of `table`, which lie in an area of `space`: an area
     /// has all of it, from the same part of the same object, and allows the same.
     #[doc(alias = "page_table_shareable")]

@@ -32,6 +32,8 @@ pub enum FaultError {
     NoMapping(Vpn),
     /// The mapping does not allow this access.
     Denied(Vpn),
+    /// A driver has not lent a frame for this page, or has taken it back.
+    NotLent(Vpn),
     /// There was not enough memory; nothing changed.
     OutOfMemory,
     /// The contents could not be read; nothing changed.
@@ -43,6 +45,7 @@ impl core::fmt::Display for FaultError {
         match self {
             FaultError::NoMapping(page) => write!(f, "nothing is mapped at page {:#x}", page.0),
             FaultError::Denied(page) => write!(f, "the mapping at page {:#x} does not allow this", page.0),
+            FaultError::NotLent(page) => write!(f, "the driver has nothing at page {:#x}", page.0),
             FaultError::OutOfMemory => OutOfMemory.fmt(f),
             FaultError::Storage(error) => error.fmt(f),
         }
@@ -83,6 +86,7 @@ impl<M: Program> AddressSpace<M> {
             match self.fault_in(m, memory, area, vma, page, access) {
                 Ok(resolution) => return Ok(resolution),
                 Err(Missing::Memory) => return Err(FaultError::OutOfMemory),
+                Err(Missing::NotLent) => return Err(FaultError::NotLent(page)),
                 // Reclaim may have taken it away again before we look.
                 Err(Missing::Contents(page, level)) => memory.read_in(m, page, level)?,
             }

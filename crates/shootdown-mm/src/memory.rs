@@ -52,6 +52,8 @@ pub(crate) enum Missing {
     Memory,
     /// It must be read first.
     Contents(ObjectPage, Level),
+    /// The driver has not lent it.
+    NotLent,
 }
 
 impl From<OutOfMemory> for Missing {
@@ -82,6 +84,11 @@ impl<M: Frames + OneMemory, S> Memory<M, S> {
         ObjectId::stored(self.next_number(m))
     }
 
+    /// Makes an object whose pages a driver [lends](Self::lend).
+    pub fn new_driver_object(&self, m: &M) -> ObjectId {
+        ObjectId::of_driver(self.next_number(m))
+    }
+
     fn next_number(&self, m: &M) -> u64 {
         let mut objects = self.objects.lock(m);
         let number = objects.next;
@@ -97,6 +104,9 @@ impl<M: Frames + OneMemory, S> Memory<M, S> {
         }
         if page.object.is_stored() {
             return Err(Missing::Contents(page, level));
+        }
+        if page.object.is_of_driver() {
+            return Err(Missing::NotLent);
         }
         let frame = page::allocate(m, level).map_err(OutOfMemory::from)?;
         page::adopt(m, &frame);

@@ -53,7 +53,7 @@ impl Round {
 type Batch = [Option<Victim>; MAX_PAGES];
 
 /// What becomes of translations that were taken away, when they are flushed.
-struct TakenAway;
+pub(crate) struct TakenAway;
 
 impl<M: Frames> FrameSink<M> for TakenAway {
     fn release(&self, m: &M, run: FrameRun) {

@@ -1,5 +1,7 @@
 //! Where objects' contents are while they are not in memory: files on a disk, for example.
 
+use core::ops::Range;
+
 use shootdown::Frame;
 
 /// A page of an object.
@@ -18,6 +20,20 @@ pub struct ObjectId(pub u64);
 impl ObjectId {
     /// What is set in the ids of objects that have storage, so that these come last.
     const STORED: u64 = 1 << 63;
+
+    /// What is set in the ids of objects whose pages a driver lends.
+    const DRIVER: u64 = 1 << 62;
+
+    /// Makes the id of the `number`th object, whose pages a driver lends.
+    pub(crate) const fn of_driver(number: u64) -> ObjectId {
+        ObjectId(number | Self::DRIVER)
+    }
+
+    /// Tells whether a driver lends its pages.
+    #[must_use]
+    pub const fn is_of_driver(self) -> bool {
+        self.0 & (Self::DRIVER | Self::STORED) == Self::DRIVER
+    }
 
     /// The first id that an object with storage can have.
     pub(crate) const FIRST_STORED: ObjectId = ObjectId(Self::STORED);
@@ -62,6 +78,12 @@ pub trait Storage<M> {
     /// # Errors
     /// [`StorageError`], which goes to who asked for the page to be written; the page counts as dirty again.
     fn write(&mut self, m: &M, page: ObjectPage, frame: &Frame) -> Result<(), StorageError>;
+
+    /// Forgets the contents of these pages: they are zeroes from now on.
+    ///
+    /// # Errors
+    /// [`StorageError`], if none of them was forgotten.
+    fn discard(&mut self, m: &M, object: ObjectId, pages: Range<u64>) -> Result<(), StorageError>;
 }
 
 /// No storage: for kernels whose objects are all shared memory. Objects that should have some cannot be used.
@@ -74,6 +96,10 @@ impl<M> Storage<M> for NoStorage {
     }
 
     fn write(&mut self, _: &M, _: ObjectPage, _: &Frame) -> Result<(), StorageError> {
+        Err(StorageError(0))
+    }
+
+    fn discard(&mut self, _: &M, _: ObjectId, _: Range<u64>) -> Result<(), StorageError> {
         Err(StorageError(0))
     }
 }

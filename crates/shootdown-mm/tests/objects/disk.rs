@@ -3,11 +3,12 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    ops::Range,
     rc::Rc,
 };
 
 use shootdown::{Frame, Pfn};
-use shootdown_mm::{ObjectPage, Storage, StorageError};
+use shootdown_mm::{ObjectId, ObjectPage, Storage, StorageError};
 use shootdown_sim::sequential::{Architecture, Sequential, Writer};
 
 /// What a failing disk says.
@@ -81,6 +82,12 @@ impl<A: Architecture> Storage<Sequential<A>> for Disk {
         self.0.check()?;
         self.0.n_writes.set(self.0.n_writes.get() + 1);
         self.0.pages.borrow_mut().insert(page, self.0.load(frame.pfn()));
+        Ok(())
+    }
+
+    fn discard(&mut self, _: &Sequential<A>, object: ObjectId, pages: Range<u64>) -> Result<(), StorageError> {
+        self.0.check()?;
+        self.0.pages.borrow_mut().retain(|page, _| page.object != object || !pages.contains(&page.index));
         Ok(())
     }
 }

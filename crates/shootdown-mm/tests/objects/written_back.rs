@@ -2,18 +2,24 @@
 //!
 //! The model gives each store a number, and knows what every page of every process must show. Memory and storage fail at
 //! random. Whatever happens: what a page shows is the last store to it; when a write-back has returned, storage has the last
-//! store to each of its pages; a crash loses nothing that had been written back; and while a page is written out nobody can
-//! store to it.
+//! store to each of its pages; a crash loses nothing that had been written back; while a page is written out nobody can store to it;
+//! and what was cut out of an object, or taken back by a driver, is reached by nobody.
 
-use std::{collections::BTreeMap, ops::Range, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    rc::Rc,
+};
 
 use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
 use shootdown::{
-    CpuId, Fix, Vpn, VpnRange,
+    CpuId, Fix, Level, Vpn, VpnRange,
     arch::{alpha::Alpha, x86_64::X86_64},
+    page,
 };
 use shootdown_mm::{
-    Access, AddressSpace, Backing, FaultError, Habits, Keep, Memory, ObjectId, ObjectPage, Protection, Sharing, Vma,
+    Access, AddressSpace, Backing, FaultError, Habits, HoleError, Keep, Memory, ObjectId, ObjectPage, Protection,
+    Sharing, Vma,
 };
 use shootdown_sim::sequential::{Architecture, Sequential};
 
@@ -24,8 +30,13 @@ const MAX_PROCESSES: usize = 4;
 /// The window in which processes map things: the end of one table of level 1, and the beginning of the next.
 const BASE: u64 = 0x1555_0000 - N_PAGES / 2;
 const N_PAGES: u64 = 96;
-/// Two objects with storage, and one without.
-const N_OBJECTS: usize = 3;
+/// Two objects with storage, one without, and a driver's.
+const N_OBJECTS: usize = 4;
+/// Which one that is.
+const DRIVERS: usize = 3;
+/// What a driver's frame says when it is lent, and when it is the driver's own again.
+const LENT: u64 = u64::MAX;
+const DRIVERS_OWN: u64 = u64::MAX - 1;
 const OBJECT_PAGES: u64 = 64;
 const READ_ONLY: Protection = Protection { read: true, write: false, execute: false };
 
@@ -62,6 +73,14 @@ enum Step {
     },
     /// The kernel wants memory.
     Reclaim(u64),
+    /// Somebody cuts pages out of an object.
+    PunchHole {
+        object: usize,
+        pages: Pages,
+    },
+    /// The driver lends frames where it has lent none, or takes all of them back.
+    Lend(Pages),
+    Revoke(Pages),
     LimitFrames(Option<u64>),
     LimitBatches(Option<u64>),
     BreakDisk(bool),
@@ -99,6 +118,9 @@ fn step() -> impl Strategy<Value = Step> {
         24 => (0..N_CPUS, 0..MAX_PROCESSES, act()).prop_map(|(cpu, process, act)| Step::Act { cpu, process, act }),
         3 => (0..N_OBJECTS, pages()).prop_map(|(object, pages)| Step::WriteBack { object, pages }),
         3 => (1..2 * OBJECT_PAGES).prop_map(Step::Reclaim),
+        2 => (0..N_OBJECTS, pages()).prop_map(|(object, pages)| Step::PunchHole { object, pages }),
+        2 => pages().prop_map(Step::Lend),
+        1 => pages().prop_map(Step::Revoke),
         1 => limit().prop_map(Step::LimitFrames),
         1 => limit().prop_map(Step::LimitBatches),
         1 => prop_oneof![2 => Just(false), 1 => Just(true)].prop_map(Step::BreakDisk),
@@ -144,6 +166,8 @@ struct World<A: Architecture> {
     machine: Sequential<A>,
     memory: Memory<Sequential<A>, Disk>,
     objects: [ObjectId; N_OBJECTS],
+    // Pages that the driver has lent.
+    lent: BTreeSet<u64>,
     processes: Vec<Process<A>>,
     platter: Rc<Platter>,
     stores: Stores,
@@ -165,12 +189,28 @@ impl<A: Architecture> World<A> {
         let machine = Sequential::new(usize::from(N_CPUS), left_out);
         let memory = Memory::with_storage(Disk(Rc::clone(&platter)));
         // The same ones after each crash.
-        let objects =
-            [memory.new_object(&machine), memory.new_stored_object(&machine), memory.new_stored_object(&machine)];
+        let objects = [
+            memory.new_object(&machine),
+            memory.new_stored_object(&machine),
+            memory.new_stored_object(&machine),
+            memory.new_driver_object(&machine),
+        ];
         let space = AddressSpace::create(&machine, machine.new_space(), Habits::LAWFUL).expect("there is memory");
         let processes = vec![Process { space, shows: BTreeMap::new() }];
         let left_out = left_out.to_vec();
-        World { machine, memory, objects, processes, platter, stores, left_out, has_memory: true, disk_works: true }
+        let lent = BTreeSet::new();
+        World {
+            machine,
+            memory,
+            objects,
+            lent,
+            processes,
+            platter,
+            stores,
+            left_out,
+            has_memory: true,
+            disk_works: true,
+        }
     }
 
     fn take(mut self, step: Step) -> Self {
@@ -186,6 +226,9 @@ impl<A: Architecture> World<A> {
                 let reclaimed = self.memory.reclaim(&self.machine, n_pages);
                 assert!(reclaimed.is_ok() || !self.disk_works);
             }
+            Step::PunchHole { object, pages: (first, n) } => self.punch_hole(object, first..first + n),
+            Step::Lend((first, n)) => self.lend(first..first + n),
+            Step::Revoke((first, n)) => self.revoke(first..first + n),
             Step::LimitFrames(n_left) => {
                 self.has_memory = n_left.is_none();
                 self.machine.limit_frames(n_left);
@@ -265,6 +308,11 @@ impl<A: Architecture> World<A> {
                 return assert!(access == Access::Write && shown.is_some_and(|it| !it.may_write));
             }
             Err(FaultError::OutOfMemory) => return assert!(!self.has_memory),
+            Err(FaultError::NotLent(_)) => {
+                return assert!(
+                    shown.is_some_and(|it| it.of.object.is_of_driver() && !self.lent.contains(&it.of.index))
+                );
+            }
             Err(error) => return assert!(!self.disk_works && error == FaultError::Storage(BROKEN), "{error}"),
             Ok(_) => {}
         }
@@ -299,6 +347,55 @@ impl<A: Architecture> World<A> {
         match self.memory.write_back(&self.machine, object, pages.clone()) {
             Ok(_) => self.is_synced(pages.map(|index| ObjectPage { object, index })),
             Err(error) => assert!(!self.disk_works && error == BROKEN),
+        }
+    }
+
+    /// The model's own copies of private mappings stay.
+    fn punch_hole(&mut self, which: usize, pages: Range<u64>) {
+        let object = self.objects[which];
+        match self.memory.punch_hole(&self.machine, object, pages.clone()) {
+            Ok(()) => {
+                let is_in = |page: &ObjectPage| page.object == object && pages.contains(&page.index);
+                self.stores.last.retain(|page, _| !is_in(page));
+                self.stores.synced.retain(|page, _| !is_in(page));
+                if which == DRIVERS {
+                    self.lent.retain(|index| !pages.contains(index));
+                }
+            }
+            Err(error) => assert!(!self.disk_works && error == HoleError::Storage(BROKEN), "{error}"),
+        }
+    }
+
+    fn lend(&mut self, pages: Range<u64>) {
+        for index in pages {
+            let Ok(frame) = page::allocate(&self.machine, Level::LEAF) else { return };
+            let pfn = frame.pfn();
+            match self.memory.lend(&self.machine, self.objects[DRIVERS], index, frame) {
+                Ok(()) => {
+                    assert!(self.lent.insert(index));
+                    self.platter.store(pfn, LENT);
+                    self.stores.last.insert(ObjectPage { object: self.objects[DRIVERS], index }, LENT);
+                }
+                Err(frame) => {
+                    assert!(self.lent.contains(&index));
+                    page::drop_reference(&self.machine, frame);
+                }
+            }
+        }
+    }
+
+    /// What comes back is the driver's alone: it uses it, and then gives it back.
+    fn revoke(&mut self, pages: Range<u64>) {
+        let frames = self.memory.revoke(&self.machine, self.objects[DRIVERS], pages.clone());
+        let n_lent = self.lent.range(pages.clone()).count();
+        assert_eq!(frames.len(), n_lent);
+        self.lent.retain(|index| !pages.contains(index));
+        for frame in frames {
+            assert!(page::is_last(&self.machine, &frame), "somebody maps what the driver has taken back");
+            self.platter.store(frame.pfn(), DRIVERS_OWN);
+            let writer = self.machine.writer_of(frame.pfn());
+            assert_eq!(writer, None, "somebody could store to what the driver has taken back");
+            page::drop_reference(&self.machine, frame);
         }
     }
 
@@ -406,6 +503,7 @@ impl<A: Architecture> World<A> {
         processes.into_iter().for_each(|process| process.space.destroy(&machine, &memory));
         memory.reclaim(&machine, u64::MAX).expect("the disk works");
         memory.drop_object(&machine, objects[0]);
+        memory.drop_object(&machine, objects[DRIVERS]);
         assert_eq!(machine.n_frames_held(), 0, "somebody has lost a frame");
     }
 }
