@@ -109,6 +109,10 @@ impl<A: Architecture, F: Fn()> Pins<Sequential<A>> for Disturbed<F> {
     fn unpin(&self, m: &Sequential<A>, frame: Pfn, level: Level) {
         References.unpin(m, frame, level);
     }
+
+    fn mark_written(&self, m: &Sequential<A>, frame: Pfn, level: Level) {
+        References.mark_written(m, frame, level);
+    }
 }
 
 #[test]

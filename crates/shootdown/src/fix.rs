@@ -323,11 +323,16 @@ pub enum Fix {
     ///
     /// Without: what he has found is put back after everybody has dropped it.
     LookAtTicket,
+    /// Who has pinned a page to have it written to marks it when that is done.
+    ///
+    /// Without: what a device has stored since somebody wrote the page back is never written back (what
+    /// `unpin_user_pages_dirty_lock` is for).
+    MarkWhenUnpinned,
 }
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 69] = [
+    pub const ALL: [Fix; 70] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -397,6 +402,7 @@ impl Fix {
         Fix::WaitForTellers,
         Fix::WaitForSync,
         Fix::LookAtTicket,
+        Fix::MarkWhenUnpinned,
     ];
 
     /// Returns the name used on command lines and in reports.
@@ -472,6 +478,7 @@ impl Fix {
             Fix::WaitForTellers => "wait-for-tellers",
             Fix::WaitForSync => "wait-for-sync",
             Fix::LookAtTicket => "look-at-ticket",
+            Fix::MarkWhenUnpinned => "mark-when-unpinned",
         }
     }
 

@@ -166,6 +166,10 @@ impl<M: Frames> Pins<M> for References {
     fn unpin(&self, m: &M, frame: Pfn, level: Level) {
         drop_reference(m, Frame::regain(frame, level));
     }
+
+    fn mark_written(&self, m: &M, frame: Pfn, level: Level) {
+        (0..level.pages::<M::Format>()).for_each(|index| mark_dirty(m, Pfn(frame.0 + index)));
+    }
 }
 
 /// A sink that gives back the reference a translation held, and frees the frame with the last one. What leaves the reverse

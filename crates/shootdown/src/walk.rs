@@ -48,6 +48,9 @@ pub trait Pins<M: Machine> {
 
     /// Gives back a reference that was taken.
     fn unpin(&self, m: &M, frame: Pfn, level: Level);
+
+    /// Notes that what the leaf maps was written to by somebody who is no CPU, so that no entry says so, and must be written back.
+    fn mark_written(&self, m: &M, frame: Pfn, level: Level);
 }
 
 /// What is to be done with a page that is pinned.
@@ -74,6 +77,24 @@ pub struct Pinned {
     pub frame: Pfn,
     /// The level of the leaf.
     pub level: Level,
+    /// What it was pinned for.
+    pub purpose: Purpose,
+}
+
+impl Pinned {
+    /// Gives the reference back. A page that was pinned to be written to is marked first: since it was pinned, somebody may have
+    /// written it back and made its entries clean.
+    ///
+    /// # Context
+    /// When nobody uses it any more by this reference: the device is done. Otherwise as [`Pins::mark_written`] and
+    /// [`Pins::unpin`].
+    #[doc(alias = "unpin_user_pages_dirty_lock")]
+    pub fn unpin<M: Machine>(self, m: &M, pins: &impl Pins<M>) {
+        if self.purpose == Purpose::Write && m.keeps(Fix::MarkWhenUnpinned) {
+            pins.mark_written(m, self.frame, self.level);
+        }
+        pins.unpin(m, self.frame, self.level);
+    }
 }
 
 /// Why a page was not pinned: the caller goes the way that takes the lock, which handles faults.
@@ -314,7 +335,7 @@ fn pin_walking<M: Machine>(
         pins.unpin(m, frame, level);
         return Err(Refused::Changed);
     }
-    Ok(Pinned { page: page.align_down::<M::Format>(level), frame, level })
+    Ok(Pinned { page: page.align_down::<M::Format>(level), frame, level, purpose })
 }
 
 /// Goes down to the leaf that translates `page`, one of those in `reach`: the pointer to its table, its entry, and the frame.

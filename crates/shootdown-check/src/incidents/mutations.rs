@@ -4,7 +4,7 @@ use shootdown::Fix;
 
 use super::{
     Incident,
-    State::{Holds, NotApplicable, NotYet, Shown},
+    State::{Holds, NotApplicable, Shown},
     incident,
 };
 
@@ -106,8 +106,8 @@ pub(super) const MUTATIONS: &[Incident] = &[
     ),
     incident("M35", "A kernel address is freed before its flush", Shown("kernel_reuse_older", Fix::FlushBeforeReuse)),
     incident("M36", "A purge looks at free blocks only", Shown("kernel_block_full", Fix::LookInFullBlocks)),
-    incident("M37", "A device is not told that it may do more", NotYet("secondary TLBs")),
-    incident("M38", "A wait that was queued counts as one that is over", NotYet("secondary TLBs")),
+    incident("M37", "A device is not told that it may do more", Shown("device_upgrade", Fix::TellOfPermissions)),
+    incident("M38", "A wait that was queued counts as one that is over", Shown("device_sync_3cpu", Fix::WaitForSync)),
     incident("M39", "A huge leaf is replaced by a table in one step", Shown("split", Fix::BreakBeforeMake)),
     incident(
         "M40",

@@ -8,8 +8,6 @@ use super::{
     incident,
 };
 
-const NO_SECONDARY: &str = "secondary TLBs";
-
 /// The races.
 pub(super) const RACES: &[Incident] = &[
     // Unmapping and freeing.
@@ -279,7 +277,7 @@ pub(super) const RACES: &[Incident] = &[
         "Two purges at a time: one takes what the other has not flushed yet for flushed (after CVE-2026-46093)",
         Shown("kernel_block_drains", Fix::CleanAfterFlush),
     ),
-    incident("R-IOSVA", "An IOMMU walks a freed kernel table", NotYet(NO_SECONDARY)),
+    incident("R-IOSVA", "An IOMMU walks a freed kernel table", Shown("device_kernel_table", Fix::TellDevicesOfKernel)),
     // Interrupts between CPUs.
     incident(
         "R-IPI1",
@@ -410,7 +408,11 @@ pub(super) const RACES: &[Incident] = &[
         "An expensive step is elided and with it the barrier it was",
         NotYet("barriers in scenarios of their own"),
     ),
-    incident("R-IOMMUSEQ", "That a wait was queued by somebody else is taken for its end", NotYet(NO_SECONDARY)),
+    incident(
+        "R-IOMMUSEQ",
+        "That a wait was queued by somebody else is taken for its end",
+        Shown("device_sync_3cpu", Fix::WaitForSync),
+    ),
     incident("R-ASIDBOOT", "A tag outlives its CPU's reset", Shown("arriving", Fix::WipeOnArrival)),
     incident(
         "R-PAGEWALK",

@@ -37,7 +37,7 @@ mod walk;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 136] = [
+pub static ALL: [&Scenario; 139] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -161,6 +161,9 @@ pub static ALL: [&Scenario; 136] = [
     &device::attach::COMING,
     &device::attach::GOING,
     &device::guest::SHADOW,
+    &device::dma::PINNED,
+    &device::domain::DOMAIN,
+    &device::domain::PAGE_REQUEST,
     &share::flush::LEAVE,
     &share::flush::LEAVE_BY_BROADCAST,
     &share::flush::LAZY,

@@ -4,6 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     marker::PhantomData,
+    ops::Range,
 };
 
 use rustc_hash::FxHashSet;
@@ -28,6 +29,10 @@ impl<M> Storage<M> for Files {
     }
 
     fn write(&mut self, _: &M, _: ObjectPage, _: &Frame) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn discard(&mut self, _: &M, _: ObjectId, _: Range<u64>) -> Result<(), StorageError> {
         Ok(())
     }
 }

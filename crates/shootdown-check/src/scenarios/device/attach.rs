@@ -1,9 +1,9 @@
 //! Listeners that come and go while others flush.
 
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use shootdown::{
-    CpuId, Fix, Machine, VpnRange, call,
+    Counter, CpuId, Fix, Machine, Pfn, TableFrame, VpnRange, call,
     notify::{Event, Registration},
 };
 
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     machine::Sim,
+    reach::Reach,
     scenario::{Heard, Proof, Scenario},
 };
 
@@ -27,6 +28,7 @@ pub(in super::super) static COMING: Scenario = Scenario {
         if m.cpu() == CpuId(0) {
             create(m, 1);
             m.user_space().switch_to(m);
+            m.scratch(ROOT).store(m, root(m).0.0, Relaxed);
         }
     },
     main: |m| {
@@ -35,13 +37,14 @@ pub(in super::super) static COMING: Scenario = Scenario {
             stop_device(m);
         } else {
             Registration::new(m, 0).attach(m, m.user_space()).expect("it has not ended");
-            walk(m, root(m));
+            // Without a lock: a device takes none.
+            walk(m, TableFrame(Pfn(m.scratch(ROOT).load(m, Relaxed))));
             run_device(m, |m| m.access(PAGE_0));
         }
     },
     listeners: IOMMU,
     proves: &[],
-    reaches: &[],
+    reaches: &[Reach::Stale],
     ..PAGE
 };
 
@@ -71,8 +74,12 @@ pub(in super::super) static GOING: Scenario = Scenario {
     },
     listeners: &[Heard::Secondary(assert_there)],
     proves: &[Proof::of(Fix::WaitForTellers, "panic")],
+    reaches: &[Reach::Counted(Counter::SecondaryTold)],
     ..COMING
 };
+
+/// A word that says where the root is.
+const ROOT: usize = 3;
 
 /// A word that says that the listener is not there any more.
 const GONE: usize = 0;

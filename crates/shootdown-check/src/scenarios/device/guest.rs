@@ -11,6 +11,7 @@ use shootdown::{
 use super::super::script::{PAGE_0, TWO_CPUS, create};
 use crate::{
     machine::Sim,
+    reach::Reach,
     scenario::{Heard, Proof, Scenario},
 };
 
@@ -37,6 +38,7 @@ pub(in super::super) static SHADOW: Scenario = Scenario {
     },
     listeners: &[Heard::Range { begin: drop_copy, end: |_, _| {} }],
     proves: &[Proof::of(Fix::LookAtTicket, "panic")],
+    reaches: &[Reach::Stale],
     ..Scenario::BLANK
 };
 

@@ -4,6 +4,8 @@
 //! after the other, while it reads and writes memory on its own.
 
 pub(super) mod attach;
+pub(super) mod dma;
+pub(super) mod domain;
 pub(super) mod guest;
 pub(super) mod queue;
 mod script;
