@@ -357,7 +357,8 @@ impl<M: Machine> Space<M> {
     ///
     /// # Context
     /// When no task uses the address space any more and every translation and table has been unhooked. May be called on a
-    /// CPU that has it loaded lazily. Interrupts as they come; does not sleep.
+    /// CPU that has it loaded lazily. Interrupts as they come; does not sleep. If it was not [retired](Space::retire), secondary
+    /// TLBs are told now that it has ended.
     ///
     /// # Panics
     /// If a CPU still uses the address space, the root table still has entries, or it was [created in](Space::create_in) kernel
@@ -367,6 +368,12 @@ impl<M: Machine> Space<M> {
             !self.kernel_link.is_in(m),
             "an address space with the kernel's slots is destroyed, and is still listed"
         );
+        if m.has_listeners() && !self.is_retired(m) {
+            // ORDER(attach/tell): as in `retire`. A device's walker reads the root, too, and who listens still would go on to
+            // hear of the next address space with this id.
+            self.retired.store(m, 1, SeqCst);
+            self.end_listening(m);
+        }
         // By interrupts on every machine: a lazy CPU's walker would go on reading the root.
         let walks_ended = self.flush_by_interrupts(m, Stale::EVERYTHING);
         if m.broadcasts() {

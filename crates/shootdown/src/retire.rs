@@ -62,11 +62,16 @@ impl<M: Machine> Space<M> {
         if let Some(cpu) = self.user(m).filter(|_| asks) {
             panic!("CPU {} begins to use an address space that is being retired", cpu.0);
         }
+        // An exiting gather tells no TLB of pages: whoever may still use them must not.
+        self.end_listening(m);
+        Ok(Retired { space: self })
+    }
+
+    /// Tells secondary TLBs of an address space that counts as retired that it has ended; from then on nobody is told of it.
+    pub(crate) fn end_listening(&self, m: &M) {
         if m.has_listeners() && m.keeps(Fix::EndDevices) {
-            // An exiting gather tells no TLB of pages: whoever may still use them must not.
             self.tell(m, Event::Ended { space: self.id() });
             self.audience.clear(m);
         }
-        Ok(Retired { space: self })
     }
 }
