@@ -79,16 +79,18 @@ impl<M: Program> AddressSpace<M> {
     /// If a CPU still uses it.
     pub fn destroy<S>(self, m: &M, memory: &Memory<M, S>) {
         let space = self.space(m);
-        match self.habits.exit {
-            Exit::Flushes => self.take_apart(m, &memory.areas, self.gather(m)),
-            Exit::Quietly => match space.retire(m) {
-                // No TLB is told of pages.
-                Ok(retired) => {
-                    self.take_apart(m, &memory.areas, Gather::exiting(m, &retired, &page::DropReference));
-                }
-                Err(error) => panic!("an address space is in use while it is destroyed: {error}"),
-            },
-        }
+        // Devices have done with it before anything goes, whatever CPUs are told then (Linux: `mmu_notifier_release`, first of
+        // all in `exit_mmap`).
+        let retired = match space.retire(m) {
+            Ok(retired) => retired,
+            Err(error) => panic!("an address space is in use while it is destroyed: {error}"),
+        };
+        let gather = match self.habits.exit {
+            Exit::Flushes => self.gather(m),
+            // No TLB is told of pages.
+            Exit::Quietly => Gather::exiting(m, &retired, &page::DropReference),
+        };
+        self.take_apart(m, &memory.areas, gather);
         space.destroy(m);
     }
 
