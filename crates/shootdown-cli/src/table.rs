@@ -178,9 +178,10 @@ fn footing(report: &Report, took: Duration) -> String {
     }
     text += &format!("stale accesses: {}\n", thousands(report.stale_accesses));
     for violation in &report.violations {
+        let holder = violation.cpu.map_or_else(|| "device".to_owned(), |cpu| format!("CPU {cpu}"));
         text += &format!(
-            "  event {}: {}: CPU {}, address space {}, address {:#x}, frame {:#x}\n",
-            violation.event, violation.kind, violation.cpu, violation.space, violation.address, violation.frame
+            "  event {}: {}: {holder}, address space {}, address {:#x}, frame {:#x}\n",
+            violation.event, violation.kind, violation.space, violation.address, violation.frame
         );
     }
     let untold = report.stale_accesses - report.violations.len() as u64;

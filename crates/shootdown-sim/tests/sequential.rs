@@ -9,7 +9,7 @@ use shootdown::{
     page::{self, DropReference},
     table,
 };
-use shootdown_sim::sequential::StaleKind;
+use shootdown_sim::sequential::{Holder, StaleKind};
 
 type Sequential = shootdown_sim::sequential::Sequential<X86_64>;
 
@@ -39,7 +39,7 @@ fn map(machine: &Sequential, id: SpaceId, page: Vpn) {
 }
 
 /// Unmaps the page, with its tables if asked, and lets the machine look what could still be used.
-fn unmap(machine: &Sequential, id: SpaceId, limits: VpnRange) -> Vec<(StaleKind, CpuId)> {
+fn unmap(machine: &Sequential, id: SpaceId, limits: VpnRange) -> Vec<(StaleKind, Holder)> {
     let space = space(machine, id);
     let mut gather = Gather::new(machine, space, &DropReference);
     let mut tables = space.lock(machine);
@@ -54,8 +54,8 @@ fn unmap(machine: &Sequential, id: SpaceId, limits: VpnRange) -> Vec<(StaleKind,
     found(machine)
 }
 
-fn found(machine: &Sequential) -> Vec<(StaleKind, CpuId)> {
-    machine.take_stale_accesses().into_iter().map(|stale| (stale.kind, stale.cpu)).collect()
+fn found(machine: &Sequential) -> Vec<(StaleKind, Holder)> {
+    machine.take_stale_accesses().into_iter().map(|stale| (stale.kind, stale.holder)).collect()
 }
 
 const NO_TABLES: VpnRange = VpnRange::new(Vpn(0), Vpn(0));
@@ -74,7 +74,10 @@ fn an_unmap_reaches_every_cpu_before_its_frame_is_freed() {
 #[test]
 fn freeing_before_the_flush_is_caught_on_every_cpu() {
     let (machine, id) = in_use_everywhere(2, &[Fix::FlushBeforeFree]);
-    assert_eq!(unmap(&machine, id, NO_TABLES), [(StaleKind::FrameFreed, CpuId(0)), (StaleKind::FrameFreed, CpuId(1))]);
+    assert_eq!(
+        unmap(&machine, id, NO_TABLES),
+        [(StaleKind::FrameFreed, Holder::Cpu(CpuId(0))), (StaleKind::FrameFreed, Holder::Cpu(CpuId(1)))]
+    );
 }
 
 #[test]
@@ -87,13 +90,13 @@ fn freeing_a_table_before_the_flush_is_caught() {
 #[test]
 fn a_flush_that_stays_at_home_is_caught_on_the_other_cpu() {
     let (machine, id) = in_use_everywhere(2, &[Fix::FlushRemote]);
-    assert_eq!(unmap(&machine, id, NO_TABLES), [(StaleKind::FrameFreed, CpuId(1))]);
+    assert_eq!(unmap(&machine, id, NO_TABLES), [(StaleKind::FrameFreed, Holder::Cpu(CpuId(1)))]);
 }
 
 #[test]
 fn not_waiting_for_the_answer_is_caught_on_the_other_cpu() {
     let (machine, id) = in_use_everywhere(2, &[Fix::WaitForAcks]);
-    assert_eq!(unmap(&machine, id, NO_TABLES), [(StaleKind::FrameFreed, CpuId(1))]);
+    assert_eq!(unmap(&machine, id, NO_TABLES), [(StaleKind::FrameFreed, Holder::Cpu(CpuId(1)))]);
 }
 
 #[test]
@@ -107,7 +110,7 @@ fn a_change_that_frees_nothing_is_caught_when_the_operation_returns() {
     gather.finish();
     assert_eq!(found(&machine), []);
     machine.operation_returned(id);
-    assert_eq!(found(&machine), [(StaleKind::OperationReturned, CpuId(1))]);
+    assert_eq!(found(&machine), [(StaleKind::OperationReturned, Holder::Cpu(CpuId(1)))]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use shootdown::EntryFormat;
-use shootdown_sim::sequential::StaleAccess;
+use shootdown_sim::sequential::{Holder, StaleAccess};
 
 use crate::account::{by_cause::ByCause, offenders::Offender, residual::Residual};
 
@@ -76,8 +76,9 @@ pub struct Violation {
     pub event: u64,
     /// What made it a violation.
     pub kind: &'static str,
-    /// The CPU that may use the translation.
-    pub cpu: u16,
+    /// The CPU that may use the translation; nothing if it is the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u16>,
     /// The simulated address space.
     pub space: u32,
     /// The address it translates on the simulated machine.
@@ -91,7 +92,10 @@ impl Violation {
         Violation {
             event,
             kind: stale.kind.name(),
-            cpu: stale.cpu.0,
+            cpu: match stale.holder {
+                Holder::Cpu(cpu) => Some(cpu.0),
+                Holder::Device => None,
+            },
             space: stale.space.0,
             address: stale.page.address::<F>().0,
             frame: stale.frame.0,

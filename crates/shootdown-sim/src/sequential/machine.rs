@@ -11,6 +11,7 @@ use shootdown::{
     Modify, NoFrame, OneMemory, PageState, PerCpu, Pfn, Small, Space, SpaceId, TableFrame, UpTo, Vpn, Word,
     call::{self, Present, Slot},
     gather::UnlinkedTables,
+    notify::{Ended, Event, Listener, Registration},
     residency,
     table::Descriptor,
     walk::Walkers,
@@ -19,6 +20,7 @@ use shootdown::{
 use super::{
     architecture::Architecture,
     arena::Arena,
+    device::{Dma, IOMMU, Iommu, Told},
     frames::Frames,
     remembered::{Oracle, StaleAccess, Writer},
 };
@@ -177,6 +179,51 @@ impl<A: Architecture> Sequential<A> {
     pub fn with_broadcasts(self) -> Self {
         let begun = Some(self.cpus.iter().map(|_| RefCell::default()).collect());
         Sequential { begun, ..self }
+    }
+
+    /// Returns the machine with an IOMMU, as listener [`IOMMU`], and a device behind it; to be chosen before anything runs.
+    /// Somebody must [register](Registration::new) it.
+    #[must_use]
+    pub fn with_iommu(mut self) -> Self {
+        self.oracle.add_device();
+        self
+    }
+
+    /// Lets the device use `space`: its IOMMU is told of it from now on.
+    ///
+    /// # Errors
+    /// [`Ended`]; the device does not use it.
+    ///
+    /// # Panics
+    /// If the address space has no tables.
+    pub fn attach_device(&self, iommu: &Registration, space: SpaceId) -> Result<(), Ended> {
+        let place = self.space_of(space);
+        iommu.attach(self, place)?;
+        let root = place.lock(self).root().expect("an address space that lives has a root");
+        self.oracle.device_attached(space, root);
+        Ok(())
+    }
+
+    /// Lets the device, if there is one and it may use `space`, use `page` there, as far as it is permitted. From then on it
+    /// remembers the translation.
+    pub fn touch(&self, space: SpaceId, page: Vpn, dma: Dma) {
+        self.oracle.device_touches(&self.frames, space, page, dma);
+    }
+
+    /// Returns how often the device has touched a page.
+    #[must_use]
+    pub fn n_touches(&self) -> u64 {
+        self.oracle.device().map_or(0, |device| device.borrow().n_touches())
+    }
+
+    /// Returns what the IOMMU was told so far.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        self.oracle.device().map_or(Told::default(), |device| device.borrow().told())
+    }
+
+    pub(super) fn device_hears(&self, event: Event) {
+        self.oracle.device().into_iter().for_each(|device| device.borrow_mut().hears(event));
     }
 
     /// Says what time it is.
@@ -553,6 +600,15 @@ unsafe impl<A: Architecture> Machine for Sequential<A> {
         !self.left_out.contains(&fix)
     }
 
+    #[inline]
+    fn has_listeners(&self) -> bool {
+        self.oracle.device().is_some()
+    }
+
+    fn listener(&self, number: u32) -> Option<Listener<'_, Self>> {
+        (number == IOMMU && self.has_listeners()).then_some(Listener::Secondary(&Iommu))
+    }
+
     fn departure(&self) -> Departure {
         match self.masks {
             Masks::Exact => Departure::ClearsBit,
@@ -616,7 +672,7 @@ mod tests {
     use shootdown::{Attributes, Gather, Vpn, VpnRange, arch::x86_64::X86_64, page};
 
     use super::*;
-    use crate::sequential::StaleKind;
+    use crate::sequential::{Holder, StaleKind};
 
     /// A CPU that came back from lazy mode without looking at the generation would use what it must not.
     #[test]
@@ -641,6 +697,7 @@ mod tests {
         machine.oracle.set_lazy(CpuId(1), false);
         machine.oracle.switched_in(&machine.frames, CpuId(1));
         let found = machine.take_stale_accesses();
-        assert!(matches!(found[..], [StaleAccess { kind: StaleKind::SwitchedIn, cpu: CpuId(1), .. }]), "{found:?}");
+        let is_it = |stale: &StaleAccess| (stale.kind, stale.holder) == (StaleKind::SwitchedIn, Holder::Cpu(CpuId(1)));
+        assert!(found.len() == 1 && is_it(&found[0]), "{found:?}");
     }
 }

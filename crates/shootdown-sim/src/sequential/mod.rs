@@ -6,11 +6,13 @@
 
 mod architecture;
 mod arena;
+mod device;
 mod frames;
 mod machine;
 mod remembered;
 
 pub use architecture::Architecture;
+pub use device::{Dma, IOMMU, Told};
 pub use frames::HUGE_LEVEL;
 pub use machine::{EndOfWalks, Heard, MAX_CPUS, Masks, Sequential, SequentialWord};
-pub use remembered::{StaleAccess, StaleKind, Writer};
+pub use remembered::{Holder, StaleAccess, StaleKind, Writer};

@@ -12,7 +12,13 @@ use std::{
 
 use shootdown::{CpuId, CpuSet, Entry, EntryAt, EntryFormat, Invalidate, Level, Pfn, Policy, SpaceId, TableFrame, Vpn};
 
-use super::{architecture::Architecture, arena::Arena, frames::Frames, machine::Cpus};
+use super::{
+    architecture::Architecture,
+    arena::Arena,
+    device::{Device, Dma, Found},
+    frames::Frames,
+    machine::Cpus,
+};
 
 /// When a remembered translation became a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +31,8 @@ pub enum StaleKind {
     OperationReturned,
     /// Its CPU began to use the address space again.
     SwitchedIn,
+    /// It permits less than the tables, and the device that remembers it has come to the page again: it does not look there.
+    RemembersLess,
 }
 
 impl StaleKind {
@@ -36,17 +44,27 @@ impl StaleKind {
             StaleKind::TableFreed => "table freed while cached",
             StaleKind::OperationReturned => "operation returned while cached",
             StaleKind::SwitchedIn => "switched in while cached",
+            StaleKind::RemembersLess => "less cached than permitted",
         }
     }
 }
 
-/// A CPU that may still use what is no longer there.
+/// Who remembers a translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// A CPU.
+    Cpu(CpuId),
+    /// The device behind the IOMMU.
+    Device,
+}
+
+/// Somebody who may still use what is no longer there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StaleAccess {
     /// When it became a bug.
     pub kind: StaleKind,
-    /// The CPU that may use it.
-    pub cpu: CpuId,
+    /// Who may use it.
+    pub holder: Holder,
     /// The address space.
     pub space: SpaceId,
     /// The first page it translates.
@@ -60,6 +78,8 @@ pub struct StaleAccess {
 pub enum Writer {
     /// A CPU that remembers a translation, of this page, which memory no longer says.
     Remembers(CpuId, Vpn),
+    /// The device, which does so in this address space.
+    Device(SpaceId, Vpn),
     /// Whoever runs in this address space, where the page tables allow it at this page.
     MayUse(SpaceId, Vpn),
 }
@@ -132,6 +152,7 @@ pub(super) struct Oracle<A> {
     // CPUs that use no translation until they have looked at the generation.
     lazy: Cell<CpuSet<Cpus>>,
     found: RefCell<Vec<StaleAccess>>,
+    device: Option<RefCell<Device<A>>>,
     architecture: PhantomData<A>,
 }
 
@@ -150,7 +171,40 @@ impl<A: Architecture> Oracle<A> {
             more_parents: RefCell::default(),
             lazy: Cell::new(CpuSet::EMPTY),
             found: RefCell::default(),
+            device: None,
             architecture: PhantomData,
+        }
+    }
+
+    pub(super) fn add_device(&mut self) {
+        self.device = Some(RefCell::new(Device::new()));
+    }
+
+    pub(super) const fn device(&self) -> Option<&RefCell<Device<A>>> {
+        self.device.as_ref()
+    }
+
+    /// Hears that the device may walk from this root, whether a CPU has loaded it or not.
+    pub(super) fn device_attached(&self, space: SpaceId, root: TableFrame) {
+        self.place(root).space.set(Some(space));
+        self.device.iter().for_each(|device| device.borrow_mut().attached(space, root));
+    }
+
+    pub(super) fn device_touches(&self, frames: &Frames<A>, space: SpaceId, page: Vpn, dma: Dma) {
+        self.ask_device(StaleKind::RemembersLess, |device| device.touch(frames, space, page, dma));
+    }
+
+    /// Reports what the device finds, if there is one.
+    fn ask_device<F: IntoIterator<Item = Found>>(&self, kind: StaleKind, look: impl FnOnce(&mut Device<A>) -> F) {
+        let Some(device) = &self.device else { return };
+        for (space, page, frame) in look(&mut device.borrow_mut()) {
+            self.report(kind, Holder::Device, space, page, frame);
+        }
+    }
+
+    fn entry_changed_for_device(&self, space: SpaceId, page: Vpn, level: Level) {
+        if let Some(device) = &self.device {
+            device.borrow_mut().entry_changed(space, level.span::<A>(page));
         }
     }
 
@@ -224,6 +278,7 @@ impl<A: Architecture> Oracle<A> {
             Entry::Leaf(_) => self.remember_leaf(at, level, old),
             Entry::Table(table) | Entry::SharedTable(table) => {
                 self.for_each_resolved(at, level, &mut |space, page| {
+                    self.entry_changed_for_device(space, page, level);
                     self.remember_walk(frames, space, page, level, table);
                 });
                 self.hangs_no_longer_at(table, at);
@@ -276,6 +331,7 @@ impl<A: Architecture> Oracle<A> {
 
     fn remember_leaf(&self, at: EntryAt, level: Level, raw: u64) {
         self.for_each_resolved(at, level, &mut |space, page| {
+            self.entry_changed_for_device(space, page, level);
             self.for_each_holder(space, |cpu| cpu.remember::<A>(OldLeaf { page, level, raw }));
         });
     }
@@ -379,6 +435,7 @@ impl<A: Architecture> Oracle<A> {
         self.look(self.differing_and_active(), StaleKind::FrameFreed, |memory, report| {
             memory.leaves.retain(|old| old.frame::<A>() != Some(pfn) || report(old.page, pfn));
         });
+        self.ask_device(StaleKind::FrameFreed, |device| device.frame_freed(pfn));
     }
 
     pub(super) fn table_freed(&self, table: TableFrame) {
@@ -386,13 +443,14 @@ impl<A: Architecture> Oracle<A> {
         if let Some(space) = place.space.take() {
             let holders = self.holders_of(space).take();
             for cpu in holders.iter() {
-                self.report(StaleKind::TableFreed, cpu, space, Vpn(0), table.0);
+                self.report(StaleKind::TableFreed, Holder::Cpu(cpu), space, Vpn(0), table.0);
             }
         }
         // The walker follows cached pointers by itself, on lazy CPUs too.
         self.look(self.differing.get(), StaleKind::TableFreed, |memory, report| {
             memory.walks.retain(|old| old.table != table || report(old.page, table.0));
         });
+        self.ask_device(StaleKind::TableFreed, |device| device.table_freed(table));
     }
 
     /// Whatever an operation on `space` changed must be forgotten when it returns.
@@ -402,6 +460,7 @@ impl<A: Architecture> Oracle<A> {
                 report_contradictions(frames, memory, report);
             }
         });
+        self.ask_device(StaleKind::OperationReturned, |device| device.operation_returned(frames, space));
     }
 
     pub(super) fn switched_in(&self, frames: &Frames<A>, cpu: CpuId) {
@@ -419,7 +478,11 @@ impl<A: Architecture> Oracle<A> {
             let old = memory.leaves.iter().find(|old| lets_write::<A>(old.raw, old.level, pfn));
             old.map(|old| Writer::Remembers(cpu, old.page))
         });
-        remembers.or_else(|| {
+        let device = || {
+            let (space, page) = self.device.as_ref()?.borrow().writer_of(pfn)?;
+            Some(Writer::Device(space, page))
+        };
+        remembers.or_else(device).or_else(|| {
             let mut loaded = frames.tables().filter_map(|root| Some((root, self.place(root).space.get()?)));
             loaded.find_map(|(root, space)| {
                 let page = find_writable(frames, (root, A::ROOT, Vpn(0)), pfn)?;
@@ -434,15 +497,15 @@ impl<A: Architecture> Oracle<A> {
             let mut memory = self.cpu(cpu).borrow_mut();
             let Some((_, space)) = memory.loaded else { continue };
             look(&mut memory, &mut |page, frame| {
-                self.report(kind, cpu, space, page, frame);
+                self.report(kind, Holder::Cpu(cpu), space, page, frame);
                 false
             });
             self.update_differing(cpu, &memory);
         }
     }
 
-    fn report(&self, kind: StaleKind, cpu: CpuId, space: SpaceId, page: Vpn, frame: Pfn) {
-        self.found.borrow_mut().push(StaleAccess { kind, cpu, space, page, frame });
+    fn report(&self, kind: StaleKind, holder: Holder, space: SpaceId, page: Vpn, frame: Pfn) {
+        self.found.borrow_mut().push(StaleAccess { kind, holder, space, page, frame });
     }
 }
 
@@ -463,7 +526,7 @@ fn report_contradictions<A: Architecture>(
 }
 
 /// The entry of `level` that translates `page` now; 0 where the walk does not get there.
-fn read_entry<A: Architecture>(frames: &Frames<A>, root: TableFrame, page: Vpn, target: Level) -> u64 {
+pub(super) fn read_entry<A: Architecture>(frames: &Frames<A>, root: TableFrame, page: Vpn, target: Level) -> u64 {
     let (mut table, mut level) = (root, A::ROOT);
     loop {
         let raw = frames.entry(EntryAt { table, index: page.index::<A>(level) }).get();
@@ -478,7 +541,7 @@ fn read_entry<A: Architecture>(frames: &Frames<A>, root: TableFrame, page: Vpn, 
 }
 
 /// Tells whether an entry of this level lets user mode store to `pfn`.
-fn lets_write<A: Architecture>(raw: u64, level: Level, pfn: Pfn) -> bool {
+pub(super) fn lets_write<A: Architecture>(raw: u64, level: Level, pfn: Pfn) -> bool {
     let attributes = A::attributes(raw);
     match A::decode(raw, level) {
         Entry::Leaf(first) => {
@@ -504,7 +567,7 @@ fn find_writable<A: Architecture>(frames: &Frames<A>, below: (TableFrame, Level,
 
 /// Tells whether using `old` does nothing that `now` does not allow: a stricter entry only costs a fault, but a dirty bit
 /// that memory lacks would let a store go unnoticed.
-fn is_still_true<F: EntryFormat>(old: u64, now: u64, level: Level) -> bool {
+pub(super) fn is_still_true<F: EntryFormat>(old: u64, now: u64, level: Level) -> bool {
     let (was, is) = (F::attributes(old), F::attributes(now));
     F::decode(old, level) == F::decode(now, level) && is.permits(was) && (is.dirty || !was.dirty)
 }
@@ -518,7 +581,7 @@ fn page_of<F: EntryFormat>(base: Vpn, at: EntryAt, level: Level) -> Vpn {
 }
 
 /// Whether nobody uses the page until it is mapped again: a kernel address that is lazy.
-fn is_lazy_address<F: EntryFormat>(page: Vpn, level: Level, now: u64) -> bool {
+pub(super) fn is_lazy_address<F: EntryFormat>(page: Vpn, level: Level, now: u64) -> bool {
     F::KERNEL.contains(page) && F::decode(now, level) == Entry::Absent
 }
 
