@@ -35,12 +35,13 @@ pub use account::{
     by_cause::ByCause,
     cause::Cause,
     cause_tracker::CauseTracker,
+    dma::DeviceReport,
     offenders::{Grouping, Offender},
     report::{Compared, Report, SCHEMA, Violation},
     residual::Residual,
     truth::{RecordedCounter, RecordedCounts},
 };
-pub use process::{hardware::Hardware, placement::Placement, profile::Profile};
+pub use process::{device::Device, hardware::Hardware, placement::Placement, profile::Profile};
 pub use recording::{
     error::{Place, Problem, ReadError},
     event::{

@@ -4,16 +4,18 @@ use shootdown::{
     Counter, Fix,
     arch::{alpha::Alpha, x86_64::X86_64},
 };
-use shootdown_sim::sequential::{Architecture, MAX_CPUS, Sequential};
+use shootdown_sim::sequential::{Architecture, Holder, MAX_CPUS, Sequential};
 
 use crate::{
     account::by_cause::ByCause,
     account::cause::Cause,
     account::cause_tracker::CauseTracker,
+    account::dma::DeviceCounter,
     account::offenders::{Grouping, Tally},
     account::report::{Compared, MAX_VIOLATIONS, Report, SCHEMA, Violation},
     account::residual::ResidualCounter,
     account::truth::RecordedCounter,
+    process::device::Device,
     process::hardware::Hardware,
     process::placement::Placement,
     process::profile::Profile,
@@ -35,6 +37,8 @@ pub struct Options {
     pub placement: Placement,
     /// Fixes to leave out.
     pub without: Vec<Fix>,
+    /// A device that does what the processes do.
+    pub device: Option<Device>,
     /// Whom to name with what they cause.
     pub by: Option<Grouping>,
 }
@@ -46,6 +50,7 @@ impl Default for Options {
             profile: Profile::LINUX_6_18,
             placement: Placement::AsRecorded,
             without: Vec::new(),
+            device: None,
             by: None,
         }
     }
@@ -124,6 +129,10 @@ fn replay_on<A: Architecture>(
     };
     let Profile { masks, end_of_walks, .. } = options.profile;
     let machine = Sequential::<A>::new(n_cpus, &options.without).with_masks(masks).with_end_of_walks(end_of_walks);
+    let machine = match options.device {
+        None => machine,
+        Some(Device::Iommu) => machine.with_iommu(),
+    };
     let out_of_memory = |event| ReplayError::OutOfMemory { recording: workload.clone(), event };
     let simulation = Simulation::new(machine, options.placement, options.profile.habits, recording.root())
         .map_err(|_| out_of_memory(0))?;
@@ -163,6 +172,7 @@ struct Account<A: Architecture> {
     n_events: u64,
     last_ns: u64,
     n_stale: u64,
+    device: Option<DeviceCounter>,
     violations: Vec<Violation>,
 }
 
@@ -181,6 +191,7 @@ impl<A: Architecture> Account<A> {
             n_events: 0,
             last_ns: 0,
             n_stale: 0,
+            device: options.device.map(DeviceCounter::new),
             violations: Vec::new(),
         }
     }
@@ -215,12 +226,20 @@ impl<A: Architecture> Account<A> {
         self.flushes[cause] += n_flushes;
         self.remote[cause] += now.1 - self.counted.1;
         self.counted = now;
+        if let Some(device) = &mut self.device {
+            device.attribute(machine, cause);
+        }
         n_flushes
     }
 
     fn note_stale(&mut self) {
         let found = self.simulation.machine().take_stale_accesses();
-        self.n_stale += found.len() as u64;
+        for stale in &found {
+            match &mut self.device {
+                Some(device) if stale.holder == Holder::Device => device.found(stale.kind),
+                _ => self.n_stale += 1,
+            }
+        }
         let room = MAX_VIOLATIONS.saturating_sub(self.violations.len());
         self.violations.extend(found.iter().take(room).map(|stale| Violation::new::<A>(self.n_events, stale)));
     }
@@ -252,6 +271,7 @@ impl<A: Architecture> Account<A> {
             tables_freed: machine.n_tables_freed(),
             stale_accesses: self.n_stale,
             violations: self.violations,
+            device: self.device.map(|device| device.finish(machine)),
             by: self.tally.finish(machine, self.simulation.n_cpus()),
         }
     }

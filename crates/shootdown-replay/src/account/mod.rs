@@ -3,6 +3,7 @@
 pub(crate) mod by_cause;
 pub(crate) mod cause;
 pub(crate) mod cause_tracker;
+pub(crate) mod dma;
 pub(crate) mod offenders;
 pub(crate) mod report;
 pub(crate) mod residual;

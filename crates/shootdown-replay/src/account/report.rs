@@ -4,7 +4,7 @@ use serde::Serialize;
 use shootdown::EntryFormat;
 use shootdown_sim::sequential::{Holder, StaleAccess};
 
-use crate::account::{by_cause::ByCause, offenders::Offender, residual::Residual};
+use crate::account::{by_cause::ByCause, dma::DeviceReport, offenders::Offender, residual::Residual};
 
 /// The version of the report's serialised form. It changes when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -62,11 +62,22 @@ pub struct Report {
     pub tables_freed: u64,
     /// How often a CPU could still use a translation that it must not.
     pub stale_accesses: u64,
-    /// The first of them.
+    /// The first of them, and of what a device could do that it must not, or the other way round.
     pub violations: Vec<Violation>,
+    /// The device, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceReport>,
     /// Who causes what, if that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by: Vec<Offender>,
+}
+
+impl Report {
+    /// Returns how many violations there were, of which [`violations`](Self::violations) are the first.
+    #[must_use]
+    pub fn n_violations(&self) -> u64 {
+        self.stale_accesses + self.device.as_ref().map_or(0, |device| device.stale_dma + device.stuck)
+    }
 }
 
 /// One stale access.

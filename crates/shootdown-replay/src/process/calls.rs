@@ -1,6 +1,6 @@
 //! Recorded syscalls as operations on an address space.
 
-use shootdown::{EntryFormat, VpnRange, arch::x86_64::X86_64};
+use shootdown::{EntryFormat, Machine, Vpn, VpnRange, arch::x86_64::X86_64};
 use shootdown_mm::{Access, Backing, Contents, FaultError, Keep, PageSize, Protection, Sharing, Vma};
 use shootdown_sim::sequential::{Architecture, HUGE_LEVEL};
 
@@ -146,6 +146,12 @@ fn populate<A: Architecture>(place: Place<'_, A>, range: VpnRange, access: Acces
     let Place { machine, memory, space, .. } = place;
     match space.populate(machine, memory, range, access) {
         Err(FaultError::OutOfMemory) => Err(Unplayable::OutOfMemory),
+        Ok(()) => {
+            if machine.has_listeners() {
+                (range.start.0..range.end.0).for_each(|page| place.touch(Vpn(page), access));
+            }
+            Ok(())
+        }
         // The kernel, too, populates as far as it gets.
         _ => Ok(()),
     }

@@ -46,6 +46,10 @@ fn fault<A: Architecture>(place: Place<'_, A>, page: Vpn, access: Access) -> Res
             fault(place, page, access)
         }
         Err(FaultError::OutOfMemory) => Err(OutOfMemory),
+        Ok(_) => {
+            place.touch(page, access);
+            Ok(())
+        }
         _ => Ok(()),
     }
 }

@@ -40,6 +40,16 @@ impl Hardware {
         }
     }
 
+    /// Whether it has an IOMMU that translates through the page tables of processes. Alpha's translate through tables of their
+    /// own, which have another format.
+    #[must_use]
+    pub const fn has_iommu(self) -> bool {
+        match self {
+            Hardware::X86_64 => true,
+            Hardware::Alpha => false,
+        }
+    }
+
     /// Finds one by its name.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Hardware> {

@@ -1,6 +1,7 @@
 //! Playing: recorded events as operations of simulated processes on simulated CPUs.
 
 mod calls;
+pub(crate) mod device;
 mod faults;
 pub(crate) mod hardware;
 mod place;

@@ -9,8 +9,8 @@ use std::{
 
 use rustc_hash::FxHashSet;
 use shootdown::{EntryFormat, Frame, Vpn, VpnRange, arch::x86_64::X86_64};
-use shootdown_mm::{AddressSpace, Backing, Memory, ObjectId, ObjectPage, Storage, StorageError, Vma};
-use shootdown_sim::sequential::{Architecture, Sequential};
+use shootdown_mm::{Access, AddressSpace, Backing, Memory, ObjectId, ObjectPage, Storage, StorageError, Vma};
+use shootdown_sim::sequential::{Architecture, Dma, Sequential};
 
 use crate::process::regions::{NoRoom, Regions};
 
@@ -121,6 +121,12 @@ impl Segments {
 }
 
 impl<A: Architecture> Place<'_, A> {
+    /// Lets the device, if there is one, do at `page` what the process has done.
+    pub(crate) fn touch(&self, page: Vpn, access: Access) {
+        let dma = if access == Access::Write { Dma::Write } else { Dma::Read };
+        self.machine.touch(self.space.id(), page, dma);
+    }
+
     /// Maps the page after a segment as part of it; tells whether there was one to grow.
     pub(crate) fn grow_segment(&self, page: Vpn) -> bool {
         let Some((_, vma)) = self.space.vma_at(self.machine, Vpn(page.0.wrapping_sub(1))) else {

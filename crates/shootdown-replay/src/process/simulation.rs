@@ -4,9 +4,9 @@
 //! itself flushed (`T` and `I` lines) never reaches it.
 
 use rustc_hash::FxHashMap;
-use shootdown::{CpuId, Machine, SpaceId};
+use shootdown::{CpuId, Machine, SpaceId, notify::Registration};
 use shootdown_mm::{AddressSpace, Habits, Memory};
-use shootdown_sim::sequential::{Architecture, Sequential};
+use shootdown_sim::sequential::{Architecture, IOMMU, Sequential};
 
 use crate::{
     account::offenders::{self, Whereabouts},
@@ -40,6 +40,8 @@ struct Process<A: Architecture> {
 /// All processes of a recording on a simulated machine.
 pub(crate) struct Simulation<A: Architecture> {
     machine: Sequential<A>,
+    // Whose device may use every address space, if the machine has one.
+    iommu: Option<Registration>,
     memory: Memory<Sequential<A>, Files>,
     segments: Segments,
     processes: FxHashMap<SpaceId, Process<A>>,
@@ -60,8 +62,10 @@ impl<A: Architecture> Simulation<A> {
         root: TaskId,
     ) -> Result<Self, Unplayable> {
         let cpus = Cpus::new(placement, machine.n_cpus());
+        let iommu = machine.has_listeners().then(|| Registration::new(&machine, IOMMU));
         let mut simulation = Simulation {
             machine,
+            iommu,
             memory: Memory::with_storage(Files),
             segments: Segments::default(),
             processes: FxHashMap::default(),
@@ -214,6 +218,9 @@ impl<A: Architecture> Simulation<A> {
 
     fn add_process(&mut self, memory: AddressSpace<Sequential<A>>, addresses: Addresses<A>, leader: TaskId) -> SpaceId {
         let id = memory.id();
+        if let Some(iommu) = &self.iommu {
+            self.machine.attach_device(iommu, id).expect("an address space that has just been made has not ended");
+        }
         self.n_spaces += 1;
         self.processes.insert(id, Process { memory, addresses, leader, n_tasks: 0 });
         id
