@@ -4,7 +4,7 @@ use std::{io::Write as _, path::Path, time::Duration};
 
 use clap::builder::PossibleValuesParser;
 use shootdown::Fix;
-use shootdown_replay::{Grouping, Hardware, Options, Placement, Profile, Recording, Report, replay};
+use shootdown_replay::{Device, Grouping, Hardware, Options, Placement, Profile, Recording, Report, replay};
 use shootdown_sim::sequential::MAX_CPUS;
 
 use crate::{FINE, VIOLATION, bundled, names, progress::Progress, table};
@@ -20,6 +20,7 @@ Examples:
   shootdown replay gcc --profile linux-6.12      as an older kernel would do it; --profile list names them
   shootdown replay gcc --machine alpha           on other hardware; --machine list says which there is
   shootdown replay java --by process             who causes it: by process, call, range or cpu
+  shootdown replay java --device iommu           a device that touches what the processes touch, and what it is told
   shootdown replay gcc --json                    one JSON object a recording, one a line
 
 Exit status: 0 nothing stale was used, 1 a violation was found, 2 unusable input.")]
@@ -36,6 +37,9 @@ pub(crate) struct Arguments {
     /// Imitate this kernel, or list those there are
     #[arg(long, value_name = "NAME", default_value = Profile::LINUX_6_18.name, value_parser = profile_names())]
     profile: String,
+    /// Let a device touch what each process touches, through its page tables
+    #[arg(long, value_name = "DEVICE", value_parser = PossibleValuesParser::new(Device::ALL.map(Device::name)))]
+    device: Option<String>,
     /// Name the top offenders, with what the library counted for them
     #[arg(long, value_name = "WHOM", value_parser = PossibleValuesParser::new(Grouping::ALL.map(Grouping::name)))]
     by: Option<String>,
@@ -46,7 +50,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
     /// List the bundled recordings
-    #[arg(long, conflicts_with_all = ["files", "cpus", "without"])]
+    #[arg(long, conflicts_with_all = ["files", "cpus", "without", "device"])]
     list: bool,
 }
 
@@ -84,6 +88,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         machine,
         profile,
         placement: arguments.cpus.map_or(Placement::AsRecorded, |n_cpus| Placement::Spread { n_cpus }),
+        device: device_of(arguments, machine)?,
         without: arguments.without.iter().filter_map(|name| Fix::by_name(name)).collect(),
         by: arguments.by.as_deref().and_then(Grouping::by_name),
     };
@@ -92,7 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
     let mut status = FINE;
     for file in files {
         let (report, took) = run_one(file, &options)?;
-        if report.stale_accesses > 0 {
+        if report.n_violations() > 0 {
             status = VIOLATION;
         }
         if arguments.json {
@@ -106,6 +111,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         }
     }
     Ok(status)
+}
+
+fn device_of(arguments: &Arguments, machine: Hardware) -> Result<Option<Device>, Error> {
+    let device = arguments.device.as_deref().and_then(Device::by_name);
+    match device {
+        Some(device) if !machine.has_iommu() => {
+            let (device, machine, expected) = (device.name(), machine.name(), Hardware::RECORDED.name());
+            let error = "has no device that translates through page tables of processes";
+            Err(format!("--device {device}: {machine} {error}; expected --machine {expected}").into())
+        }
+        _ => Ok(device),
+    }
 }
 
 fn unknown_machine(name: &str) -> Error {

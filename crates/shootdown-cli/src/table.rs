@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
 use shootdown::Counter;
-use shootdown_replay::{ByCause, Hardware, Placement, Profile, Report, Residual};
+use shootdown_replay::{ByCause, DeviceReport, Hardware, Placement, Profile, Report, Residual};
 
 use crate::bundled;
 
@@ -36,7 +36,25 @@ pub(crate) fn report(report: &Report, before: Option<&Report>, placement: Placem
     if let Some(before) = before {
         return text + &comparison(before, report) + &footing(report, took);
     }
-    text + &causes(report) + &footing(report, took)
+    let device = report.device.as_ref().map_or_else(String::new, told);
+    text + &causes(report) + &device + &footing(report, took)
+}
+
+/// What a device was told, by cause.
+fn told(device: &DeviceReport) -> String {
+    let heading = format!("{} told: less", device.name);
+    let mut table = plain(&["cause", &heading, "more", "ended"]);
+    let mut add = |name: &str, counts: [u64; 3]| {
+        if counts != [0; 3] {
+            table.add_row([name.to_owned()].into_iter().chain(counts.map(thousands)));
+        }
+    };
+    for (cause, less) in device.less.iter() {
+        add(cause.name(), [*less, device.more[cause], device.ended[cause]]);
+    }
+    add("all", [device.less.total(), device.more.total(), device.ended.total()]);
+    align_numbers(&mut table, 1..4);
+    table.trim_fmt() + "\n"
 }
 
 /// Flushes and remote requests by cause, predicted and recorded. Differences only where one machine is the other.
@@ -107,12 +125,23 @@ fn comparison(before: &Report, after: &Report) -> String {
         ("tables freed", before.tables_freed, after.tables_freed),
         ("stale accesses", before.stale_accesses, after.stale_accesses),
     ];
+    let device = before.device.iter().zip(&after.device).flat_map(|(before, after)| {
+        [
+            ("device told", n_told(before), n_told(after)),
+            ("stale DMA", before.stale_dma, after.stale_dma),
+            ("device stuck", before.stuck, after.stuck),
+        ]
+    });
     // Few programs share tables.
-    for (name, before, after) in rows.into_iter().filter(|row| *row != ("table syncs", 0, 0)) {
+    for (name, before, after) in rows.into_iter().filter(|row| *row != ("table syncs", 0, 0)).chain(device) {
         table.add_row([name.to_owned(), thousands(before), thousands(after)]);
     }
     align_numbers(&mut table, 1..3);
     table.trim_fmt() + "\n"
+}
+
+fn n_told(device: &DeviceReport) -> u64 {
+    [device.less, device.more, device.ended].iter().map(ByCause::total).sum()
 }
 
 /// How well single flushes, and not only their sums, are explained.
@@ -177,6 +206,14 @@ fn footing(report: &Report, took: Duration) -> String {
         text += &offenders(report);
     }
     text += &format!("stale accesses: {}\n", thousands(report.stale_accesses));
+    if let Some(device) = &report.device {
+        text += &format!(
+            "stale DMA: {}; device stuck: {}; {} pages touched by DMA\n",
+            thousands(device.stale_dma),
+            thousands(device.stuck),
+            thousands(device.touches)
+        );
+    }
     for violation in &report.violations {
         let holder = violation.cpu.map_or_else(|| "device".to_owned(), |cpu| format!("CPU {cpu}"));
         text += &format!(
@@ -184,7 +221,7 @@ fn footing(report: &Report, took: Duration) -> String {
             violation.event, violation.kind, violation.space, violation.address, violation.frame
         );
     }
-    let untold = report.stale_accesses - report.violations.len() as u64;
+    let untold = report.n_violations() - report.violations.len() as u64;
     if untold > 0 {
         text += &format!("  and {} more\n", thousands(untold));
     }

@@ -146,6 +146,46 @@ fn the_top_offenders_are_named() {
 }
 
 #[test]
+fn a_device_can_be_attached_and_what_it_is_told_is_counted() {
+    let output = shootdown(&["java", "--device", "iommu"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = stdout(&output);
+    for words in ["iommu told: less  more  ended", "stale accesses: 0\nstale DMA: 0; device stuck: 0; "] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+    let report = &json(&["java", "--device", "iommu"])[0];
+    assert_eq!((report["schema"].as_u64(), report["device"]["name"].as_str()), (Some(1), Some("iommu")));
+    for kind in ["less", "more", "ended"] {
+        assert!(report["device"][kind]["fault"].is_u64(), "{kind}");
+    }
+    assert_eq!((report["device"]["stale_dma"].as_u64(), report["device"]["stuck"].as_u64()), (Some(0), Some(0)));
+    // Without one nothing is said of it.
+    assert!(json(&["java"])[0].get("device").is_none());
+    let text = stdout(&shootdown(&["java"]));
+    assert!(!text.contains("iommu") && !text.contains("DMA"), "{text}");
+}
+
+#[test]
+fn stale_dma_is_told_and_gives_status_1() {
+    for (name, fix, words) in [
+        ("java", "tell-devices", "operation returned while cached: device, address space 1"),
+        ("java", "end-devices", "table freed while cached: device, address space 1"),
+        ("msync", "tell-of-permissions", "less cached than permitted: device, address space 1"),
+    ] {
+        let output = shootdown(&[name, "--device", "iommu", "--without", fix]);
+        assert_eq!(output.status.code(), Some(1), "{fix}");
+        let text = stdout(&output);
+        for words in [words, "stale DMA", "device told", "stale accesses: 0"] {
+            assert!(text.contains(words), "{fix}: no {words:?} in {text}");
+        }
+        let report = &json(&[name, "--device", "iommu", "--without", fix])[0];
+        assert!(report["violations"][0].get("cpu").is_none(), "{fix}");
+        assert_eq!(report["stale_accesses"], 0, "{fix}");
+        assert_eq!(shootdown(&[name, "--without", fix]).status.code(), Some(0), "{fix}: no CPU is concerned");
+    }
+}
+
+#[test]
 fn what_is_not_explained_is_said() {
     assert!(stdout(&shootdown(&[])).contains("one by one: 58,376 flushes explained; unexplained: 2 munmap, 4 fault;"));
     let residual = &json(&["gcc"])[0]["residual"];
@@ -186,6 +226,9 @@ fn wrong_questions_are_answered_with_status_2() {
         (&["--profile", "linux-2.4"], "possible values: linux-6.18, linux-6.12, list"),
         (&["--machine", "alhpa"], "no machine \"alhpa\"; near names: alpha (see `shootdown replay --machine list`)"),
         (&["--machine", "pdp-11"], "no machine \"pdp-11\" (see"),
+        (&["--device", "gpu"], "possible values: iommu"),
+        (&["--device", "iommu", "--list"], "cannot be used with"),
+        (&["--device", "iommu", "--machine", "alpha"], "alpha has no device that translates through page tables"),
         (&["--by", "luck"], "possible values: process, call, range, cpu"),
         (&["--frobnicate"], "unexpected argument"),
         (&["nowhere"], "nowhere: no such file; expected a recording"),
@@ -215,7 +258,7 @@ fn unusable_recordings_are_refused_with_the_line_and_what_was_expected() {
 #[test]
 fn help_has_examples() {
     let text = stdout(&shootdown(&["--help"]));
-    for words in ["Examples:", "--cpus", "--without", "Exit status:"] {
+    for words in ["Examples:", "--cpus", "--without", "--device iommu", "Exit status:"] {
         assert!(text.contains(words), "no {words:?} in {text}");
     }
 }
