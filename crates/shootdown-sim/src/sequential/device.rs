@@ -18,9 +18,9 @@ use shootdown::{
 
 use super::{
     architecture::Architecture,
+    entries::{is_lazy_address, is_still_true, lets_write, read_entry},
     frames::Frames,
     machine::Sequential,
-    remembered::{is_lazy_address, is_still_true, lets_write, read_entry},
 };
 
 /// The number by which a machine [with an IOMMU](Sequential::with_iommu) knows it as a listener.

@@ -7,6 +7,7 @@
 mod architecture;
 mod arena;
 mod device;
+mod entries;
 mod frames;
 mod machine;
 mod remembered;
