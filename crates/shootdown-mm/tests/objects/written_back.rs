@@ -15,13 +15,14 @@ use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
 use shootdown::{
     CpuId, Fix, Level, Vpn, VpnRange,
     arch::{alpha::Alpha, x86_64::X86_64},
+    notify::Registration,
     page,
 };
 use shootdown_mm::{
     Access, AddressSpace, Backing, FaultError, Habits, HoleError, Keep, Memory, ObjectId, ObjectPage, Protection,
     Sharing, Vma,
 };
-use shootdown_sim::sequential::{Architecture, Sequential};
+use shootdown_sim::sequential::{Architecture, Dma, IOMMU, Sequential};
 
 use crate::disk::{BROKEN, Disk, Platter};
 
@@ -164,6 +165,8 @@ impl Stores {
 
 struct World<A: Architecture> {
     machine: Sequential<A>,
+    // Of a device that uses what the processes use.
+    iommu: Registration,
     memory: Memory<Sequential<A>, Disk>,
     objects: [ObjectId; N_OBJECTS],
     // Pages that the driver has lent.
@@ -186,7 +189,8 @@ fn numbers(range: VpnRange) -> Range<u64> {
 
 impl<A: Architecture> World<A> {
     fn new(platter: Rc<Platter>, stores: Stores, left_out: &[Fix]) -> Self {
-        let machine = Sequential::new(usize::from(N_CPUS), left_out);
+        let machine = Sequential::new(usize::from(N_CPUS), left_out).with_iommu();
+        let iommu = Registration::new(&machine, IOMMU);
         let memory = Memory::with_storage(Disk(Rc::clone(&platter)));
         // The same ones after each crash.
         let objects = [
@@ -196,11 +200,13 @@ impl<A: Architecture> World<A> {
             memory.new_driver_object(&machine),
         ];
         let space = AddressSpace::create(&machine, machine.new_space(), Habits::LAWFUL).expect("there is memory");
+        machine.attach_device(&iommu, space.id()).expect("it lives");
         let processes = vec![Process { space, shows: BTreeMap::new() }];
         let left_out = left_out.to_vec();
         let lent = BTreeSet::new();
         World {
             machine,
+            iommu,
             memory,
             objects,
             lent,
@@ -316,6 +322,8 @@ impl<A: Architecture> World<A> {
             Err(error) => return assert!(!self.disk_works && error == FaultError::Storage(BROKEN), "{error}"),
             Ok(_) => {}
         }
+        let dma = if access == Access::Write { Dma::Write } else { Dma::Read };
+        self.machine.touch(space.id(), Vpn(page), dma);
         let shown = shown.expect("what is not mapped cannot be used");
         let (frame, _) = space.translate(&self.machine, Vpn(page)).expect("it was used just now");
         if access == Access::Write {
@@ -443,6 +451,7 @@ impl<A: Architecture> World<A> {
         let (id, Process { space, shows }) = (self.machine.new_space(), &self.processes[which]);
         match space.fork(&self.machine, &self.memory, id) {
             Ok(space) => {
+                self.machine.attach_device(&self.iommu, id).expect("it lives");
                 let shows = shows.clone();
                 self.processes.push(Process { space, shows });
             }
@@ -499,8 +508,10 @@ impl<A: Architecture> World<A> {
         self.objects.into_iter().for_each(|object| self.write_back(object, 0..OBJECT_PAGES + N_PAGES));
         self.check();
         self.make_all_lazy();
-        let World { machine, memory, processes, objects, .. } = self;
+        let World { machine, memory, processes, objects, left_out, .. } = self;
         processes.into_iter().for_each(|process| process.space.destroy(&machine, &memory));
+        let stale = machine.take_stale_accesses();
+        assert!(stale.is_empty() || !left_out.is_empty(), "{stale:?}");
         memory.reclaim(&machine, u64::MAX).expect("the disk works");
         memory.drop_object(&machine, objects[0]);
         memory.drop_object(&machine, objects[DRIVERS]);
@@ -530,7 +541,7 @@ proptest! {
 /// The same steps find who could store to a page while it was written out, when something is left out.
 #[test]
 fn what_is_left_out_is_noticed() {
-    for fix in [Fix::FlushRemote, Fix::WaitForAcks, Fix::FlushBeforeWrite, Fix::RecordChanges] {
+    for fix in [Fix::FlushRemote, Fix::WaitForAcks, Fix::FlushBeforeWrite, Fix::RecordChanges, Fix::TellDevices] {
         let mut runner = TestRunner::deterministic();
         let result = runner.run(&steps(), |steps| {
             runs::<X86_64>(steps, &[fix]);
