@@ -26,6 +26,9 @@ use super::{
 /// The number by which a machine [with an IOMMU](Sequential::with_iommu) knows it as a listener.
 pub const IOMMU: u32 = 0;
 
+/// The number of [another listener](Sequential::with_listener).
+pub const OTHER_LISTENER: u32 = 1;
+
 /// What a device does with a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dma {

@@ -11,7 +11,7 @@ use shootdown::{
     Modify, NoFrame, OneMemory, PageState, PerCpu, Pfn, Small, Space, SpaceId, TableFrame, UpTo, Vpn, Word,
     call::{self, Present, Slot},
     gather::UnlinkedTables,
-    notify::{Ended, Event, Listener, Registration},
+    notify::{Ended, Event, Listener, Registration, SecondaryTlb},
     residency,
     table::Descriptor,
     walk::Walkers,
@@ -20,7 +20,7 @@ use shootdown::{
 use super::{
     architecture::Architecture,
     arena::Arena,
-    device::{Dma, IOMMU, Iommu, Told},
+    device::{Dma, IOMMU, Iommu, OTHER_LISTENER, Told},
     frames::Frames,
     remembered::{Oracle, StaleAccess, Writer},
 };
@@ -107,6 +107,7 @@ pub struct Sequential<A: Architecture> {
     joins_frames: Cell<bool>,
     deferred: RefCell<Vec<UnlinkedTables<Sequential<A>>>>,
     heard: Cell<Heard>,
+    listener: Option<&'static dyn SecondaryTlb<Sequential<A>>>,
     masks: Masks,
     walkers: Walkers,
     end_of_walks: EndOfWalks,
@@ -145,6 +146,7 @@ impl<A: Architecture> Sequential<A> {
             joins_frames: Cell::new(false),
             deferred: RefCell::default(),
             heard: Cell::default(),
+            listener: None,
             masks: Masks::Exact,
             walkers: Walkers::Unannounced,
             end_of_walks: EndOfWalks::Flush,
@@ -186,6 +188,13 @@ impl<A: Architecture> Sequential<A> {
     #[must_use]
     pub fn with_iommu(mut self) -> Self {
         self.oracle.add_device();
+        self
+    }
+
+    /// Returns the machine with a listener of the caller's, as number [`OTHER_LISTENER`]; to be chosen before anything runs.
+    #[must_use]
+    pub fn with_listener(mut self, listener: &'static dyn SecondaryTlb<Self>) -> Self {
+        self.listener = Some(listener);
         self
     }
 
@@ -602,11 +611,15 @@ unsafe impl<A: Architecture> Machine for Sequential<A> {
 
     #[inline]
     fn has_listeners(&self) -> bool {
-        self.oracle.device().is_some()
+        self.oracle.device().is_some() || self.listener.is_some()
     }
 
     fn listener(&self, number: u32) -> Option<Listener<'_, Self>> {
-        (number == IOMMU && self.has_listeners()).then_some(Listener::Secondary(&Iommu))
+        match number {
+            IOMMU if self.oracle.device().is_some() => Some(Listener::Secondary(&Iommu)),
+            OTHER_LISTENER => self.listener.map(Listener::Secondary),
+            _ => None,
+        }
     }
 
     fn departure(&self) -> Departure {

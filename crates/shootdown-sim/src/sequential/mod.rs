@@ -13,7 +13,7 @@ mod machine;
 mod remembered;
 
 pub use architecture::Architecture;
-pub use device::{Dma, IOMMU, Told};
+pub use device::{Dma, IOMMU, OTHER_LISTENER, Told};
 pub use frames::HUGE_LEVEL;
 pub use machine::{EndOfWalks, Heard, MAX_CPUS, Masks, Sequential, SequentialWord};
 pub use remembered::{Holder, StaleAccess, StaleKind, Writer};
