@@ -8,9 +8,9 @@ use std::{panic::Location as Source, sync::atomic::Ordering};
 
 use corosensei::Yielder;
 use shootdown::{
-    At, Counter, CpuId, CpuSet, Departure, Descriptor, Fix, Frame, Frames, Invalidate, Level, Machine, Modify, NoFrame,
-    Own, PageState, PerCpu, Pfn, Policy, Shared, Small, Space, SpaceId, TableCustody, TableFrame, Tag, Tagging, Vpn,
-    VpnRange,
+    At, Counter, CpuId, CpuSet, Departure, Descriptor, EntryFormat, Fix, Frame, Frames, Invalidate, Level, Machine,
+    Modify, NoFrame, Own, PageState, PerCpu, Pfn, Policy, Shared, Small, Space, SpaceId, TableCustody, TableFrame, Tag,
+    Tagging, Vpn, VpnRange,
     arch::tiny::Tiny,
     call::{Notice, Present, Slot, Waiting, Work},
     kspace::{Absence, Block, Current, KernelSpace},
@@ -558,6 +558,12 @@ impl RangeListener<Sim> for Numbered {
             begin(m, pages);
         }
         Ok(())
+    }
+
+    fn ended(&self, m: &Sim, _: &Space<Sim>) {
+        if let Heard::Range { begin, .. } = m.scenario.listeners[self.0] {
+            begin(m, Tiny::REACH);
+        }
     }
 
     fn end(&self, m: &Sim, _: &Space<Sim>, pages: VpnRange) {

@@ -39,8 +39,8 @@ impl<M: Machine> Space<M> {
     /// mode. [`Gather::exiting`](crate::Gather::exiting) wants the witness.
     ///
     /// # Context
-    /// Any; this CPU must have left the address space, or have gone lazy. Does not sleep. Tells secondary TLBs that the address
-    /// space has ended, and waits for them.
+    /// Any; this CPU must have left the address space, or have gone lazy. Does not sleep, if no
+    /// listener does: they are told that the address space has ended.
     ///
     /// # Ordering
     /// No CPU uses a translation of it after this, and nobody who [listens](crate::notify). Pairs: `retire/activate`,
@@ -67,10 +67,11 @@ impl<M: Machine> Space<M> {
         Ok(Retired { space: self })
     }
 
-    /// Tells secondary TLBs of an address space that counts as retired that it has ended; from then on nobody is told of it.
+    /// Tells listeners of an address space that counts as retired that it has ended; from then on nobody is told of it.
     pub(crate) fn end_listening(&self, m: &M) {
         if m.has_listeners() && m.keeps(Fix::EndDevices) {
             self.tell(m, Event::Ended { space: self.id() });
+            self.audience.ranges(m, |listener| listener.ended(m, self));
             self.audience.clear(m);
         }
     }

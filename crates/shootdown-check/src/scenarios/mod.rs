@@ -37,7 +37,7 @@ mod walk;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 139] = [
+pub static ALL: [&Scenario; 140] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -161,6 +161,7 @@ pub static ALL: [&Scenario; 139] = [
     &device::attach::COMING,
     &device::attach::GOING,
     &device::guest::SHADOW,
+    &device::guest::EXIT,
     &device::dma::PINNED,
     &device::domain::DOMAIN,
     &device::domain::PAGE_REQUEST,

@@ -180,6 +180,8 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         let needs_flush = M::Format::needs_flush(raw, leaf.raw()) && !M::Policy::CLEARING_FLUSHES;
         if needs_flush && self.m.keeps(Fix::RecordChanges) {
             self.record(Stale { executable: was.executable, ..Stale::leaves(leaf.span(), leaf.level()) });
+        } else {
+            leaf.tell_if_looser(raw);
         }
         was
     }

@@ -97,7 +97,7 @@ impl<M: Machine> Audience<M> {
     }
 
     /// Calls `each` with every range listener among the members.
-    pub(super) fn ranges(&self, m: &M, mut each: impl FnMut(&dyn RangeListener<M>)) {
+    pub(crate) fn ranges(&self, m: &M, mut each: impl FnMut(&dyn RangeListener<M>)) {
         self.for_each(m, |listener| {
             if let Listener::Range(listener) = listener {
                 each(listener);

@@ -28,6 +28,14 @@ pub trait RangeListener<M: Machine>: Sync {
 
     /// Hears that the change is over, or does not take place: for each [`begin`](Self::begin) once, also for one that has failed.
     fn end(&self, m: &M, space: &Space<M>, pages: VpnRange);
+
+    /// Drops all that it has of an address space that comes to its end, and takes in nothing of it any more. It is no longer
+    /// attached when this has returned.
+    ///
+    /// # Context
+    /// As [`Space::retire`]; may sleep if the kernel calls that where it may.
+    #[doc(alias = "mmu_notifier_release")]
+    fn ended(&self, m: &M, space: &Space<M>);
 }
 
 /// Whether a listener may sleep.

@@ -497,7 +497,8 @@ impl<'t, M: Machine> Leaf<'t, M> {
         let now = self.attributes();
         assert!(attributes.permits(now), "this is for more permissions, not for less");
         let (dirty, accessed) = (attributes.dirty || now.dirty, attributes.accessed || now.accessed);
-        self.set_attributes(Attributes { dirty, accessed, ..attributes });
+        let was = self.set_attributes(Attributes { dirty, accessed, ..attributes });
+        self.tell_if_looser(was);
         if !M::Format::FAULT_FORGETS {
             let m = self.guard.machine();
             m.invalidate(Invalidate::Leaf(self.page, Hint::at(self.level)));
@@ -505,10 +506,18 @@ impl<'t, M: Machine> Leaf<'t, M> {
         }
     }
 
-    /// Tells secondary TLBs if more is permitted than before: a device that remembers less need not look again.
-    fn tell_if_looser(&self, was: Attributes) {
+    /// Tells secondary TLBs if more is permitted than `was` did, and no flush tells them: a device that remembers less need not
+    /// look again.
+    #[inline]
+    pub(crate) fn tell_if_looser(&self, was: u64) {
         let m = self.guard.machine();
-        if was.permits(self.attributes()) || !m.keeps(Fix::TellOfPermissions) {
+        if m.has_listeners() && !M::Format::attributes(was).permits(self.attributes()) {
+            self.tell_looser(m);
+        }
+    }
+
+    fn tell_looser(&self, m: &M) {
+        if !m.keeps(Fix::TellOfPermissions) {
             return;
         }
         // ORDER(attach/tell): the entry is changed before anybody looks who listens.
@@ -533,9 +542,6 @@ impl<'t, M: Machine> Leaf<'t, M> {
             was |= m.modify(At::Entry(self.at), Modify::And(!(self.raw & !wanted)), AcqRel) & self.raw;
         }
         self.raw = wanted;
-        if m.has_listeners() {
-            self.tell_if_looser(M::Format::attributes(was));
-        }
         was
     }
 }

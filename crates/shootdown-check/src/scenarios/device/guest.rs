@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use shootdown::{
-    CpuId, Fix, Frame, Gather, Machine, Modify, Rmap, VpnRange, call,
+    Counter, CpuId, Fix, Frame, Gather, Machine, Modify, Rmap, VpnRange, call,
     notify::Registration,
+    residency,
     walk::{Walkers, Walking},
 };
 
@@ -42,6 +43,33 @@ pub(in super::super) static SHADOW: Scenario = Scenario {
     ..Scenario::BLANK
 };
 
+pub(in super::super) static EXIT: Scenario = Scenario {
+    name: "guest_exit",
+    goal: "An exit, whose gather has no listeners any more, frees a page that a guest has a copy of.",
+    method: "CPU 0 ends the address space and unmaps its page.",
+    setup: |m| {
+        if m.cpu() == CpuId(0) {
+            (SHADOW.setup)(m);
+            fill(m);
+            m.stop_user();
+            residency::leave(m);
+        }
+    },
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            let Ok(retired) = m.user_space().retire(m) else {
+                panic!("no CPU uses it");
+            };
+            let mut gather = Gather::exiting(m, &retired, &FREE);
+            gather.unhook_range(&m.user_space().lock(m), VpnRange::from_len(PAGE_0, 1), |_| Rmap::Now);
+            gather.finish();
+        }
+    },
+    proves: &[],
+    reaches: &[Reach::Counted(Counter::FlushSpared)],
+    ..SHADOW
+};
+
 /// The copy of the page: its frame's number plus one, or 0; and the lock over it.
 const COPY: usize = 0;
 const LOCK: usize = 1;
@@ -67,15 +95,16 @@ fn fill(m: &Sim) {
     });
 }
 
-/// Unmaps the page; nobody has a copy of it when its frame is freed.
+/// Nobody has a copy of a page when its frame is freed.
+static FREE: fn(&Sim, Frame) = |m, frame| {
+    let copy = locked(m, || m.scratch(COPY).load(m, Relaxed));
+    assert_ne!(copy, frame.pfn().0 + 1, "a guest can use a frame that is freed");
+    m.free_frame(frame);
+};
+
 fn unmap(m: &Sim) {
-    let sink = |m: &Sim, frame: Frame| {
-        let copy = locked(m, || m.scratch(COPY).load(m, Relaxed));
-        assert_ne!(copy, frame.pfn().0 + 1, "a guest can use a frame that is freed");
-        m.free_frame(frame);
-    };
     let pages = VpnRange::from_len(PAGE_0, 1);
-    let mut gather = Gather::within(m, m.user_space(), pages, &sink);
+    let mut gather = Gather::within(m, m.user_space(), pages, &FREE);
     gather.unmap(pages, |_| Rmap::Now);
     gather.finish();
 }
