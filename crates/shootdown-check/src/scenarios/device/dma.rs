@@ -6,6 +6,8 @@ use shootdown::{
     walk::{self, Pins, Purpose, Walkers},
 };
 
+use shootdown_sim::smp::{Config, MemoryModel};
+
 use super::super::script::{PAGE_0, PAGE_1, TWO_CPUS, use_everywhere_with};
 use crate::{
     machine::Sim,
@@ -18,7 +20,8 @@ pub(in super::super) static PINNED: Scenario = Scenario {
     name: "device_pinned_page",
     goal: "What a device writes to a pinned page after that was written back is never written back.",
     method: "CPU 0 writes a page back; CPU 1 pins it, has a device write to it, and unpins it.",
-    machine: TWO_CPUS,
+    // It is not about when stores are seen.
+    machine: Config { memory: MemoryModel::Sc, ..TWO_CPUS },
     walkers: Walkers::Unannounced,
     setup: |m| {
         use_everywhere_with(m, 2, Attributes::USER_WRITE);

@@ -8,6 +8,8 @@ use shootdown::{
     page,
 };
 
+use shootdown_sim::smp::{Config, MemoryModel, TlbModel};
+
 use super::{
     super::script::{TWO_CPUS, TWO_LATE_CPUS},
     script::{PAGE, assert_works, build, is_told, sealed, tell},
@@ -48,6 +50,8 @@ pub(in super::super) static TWO_DRAINS: Scenario = Scenario {
     name: "kernel_block_drains",
     goal: "A barrier finds nothing to flush, since another one is about to, and returns before that has.",
     method: "CPU 0 unmaps a page and asks for the barrier; CPU 1 does, too.",
+    // It is not about when stores are seen.
+    machine: Config { memory: MemoryModel::Sc, tlb: TlbModel::MaySets, ..TWO_CPUS },
     main: |m| {
         if m.cpu() == CpuId(0) {
             unmap_and_drain(m);
@@ -91,7 +95,7 @@ pub(in super::super) static MEANWHILE: Scenario = Scenario {
     goal: "A flush that is under way when a page is unmapped counts for it, and the page is used again.",
     method: "CPU 0 unmaps a page whose entry hardware need not write to, and uses what it maps there if there is room; CPU 1 flushes \
              for the whole block.",
-    machine: TWO_LATE_CPUS,
+    machine: Config { tlb: TlbModel::MaySets, ..TWO_LATE_CPUS },
     main: |m| {
         if m.cpu() == CpuId(0) {
             // Its owner has the frame until the end: to let go of it would bring the cleared entry to memory.

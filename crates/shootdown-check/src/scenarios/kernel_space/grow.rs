@@ -1,7 +1,7 @@
 //! Kernel space becomes larger while other CPUs run on roots, or make some.
 
 use shootdown::{Counter, CpuId, Fix, Machine, Vpn, call, kspace::Absence};
-use shootdown_sim::smp::Config;
+use shootdown_sim::smp::{Config, TlbModel};
 
 use super::{
     map::MAP,
@@ -67,7 +67,7 @@ pub(in super::super) static TOLD: Scenario = Scenario {
     name: "kernel_grow_told",
     goal: "A CPU goes on to remember that there is nothing in a slot that was filled.",
     method: "As kernel_grow, on a machine whose CPUs remember that.",
-    machine: Config { remembers_absent: true, ..GROW.machine },
+    machine: Config { remembers_absent: true, tlb: TlbModel::MaySets, ..GROW.machine },
     absence: Absence::Told,
     proves: &[Proof::of(Fix::TellOfKernelMap, "panic")],
     ..GROW

@@ -4,7 +4,7 @@
 //! to look again at a fault.
 
 use shootdown::{Counter, CpuId, Fix, Machine, call, kspace::Absence, walk::Walkers};
-use shootdown_sim::smp::Config;
+use shootdown_sim::smp::{Config, TlbModel};
 
 use super::{
     super::script::TWO_CPUS,
@@ -48,7 +48,7 @@ pub(in super::super) static X86: Scenario =
 pub(in super::super) static ALPHA: Scenario = Scenario { name: "kernel_map_alpha", machine: TWO_ALPHA_CPUS, ..MAP };
 
 /// Two CPUs that remember that nothing is mapped somewhere.
-const TWO_REMEMBERING_CPUS: Config = Config { remembers_absent: true, ..TWO_CPUS };
+const TWO_REMEMBERING_CPUS: Config = Config { remembers_absent: true, tlb: TlbModel::MaySets, ..TWO_CPUS };
 
 pub(in super::super) static TOLD: Scenario = Scenario {
     name: "kernel_map_told",
