@@ -10,10 +10,9 @@ use core::ops::Range;
 use shootdown::{Frame, Reclaim, Vpn, page, reclaim::MAX_PAGES};
 
 use crate::{
-    address_space::{Program, space_of},
-    areas::Place,
+    address_space::Program,
     memory::{Memory, pages_of},
-    reclaim::TakenAway,
+    reclaim::{TakenAway, unhook_everywhere},
     storage::{ObjectId, ObjectPage, Storage, StorageError},
 };
 
@@ -61,14 +60,8 @@ impl<M: Program, S: Storage<M>> Memory<M, S> {
         if object.is_stored() {
             storage.discard(m, object, pages.clone()).map_err(HoleError::Storage)?;
         }
-        loop {
-            let removed = self.remove(m, object, &pages);
-            if removed.is_empty() {
-                return Ok(());
-            }
-            self.take_away_everywhere(m, &removed);
-            removed.into_iter().for_each(|(_, frame)| page::drop_reference(m, frame));
-        }
+        self.cut_out(m, object, &pages, |frame| page::drop_reference(m, frame));
+        Ok(())
     }
 
     /// Refuses an object that is mapped with large pages.
@@ -106,13 +99,20 @@ impl<M: Program, S> Memory<M, S> {
     #[must_use = "the frames are the driver's again"]
     pub fn revoke(&self, m: &M, object: ObjectId, pages: Range<u64>) -> Vec<Frame> {
         let mut revoked = Vec::new();
+        self.cut_out(m, object, &pages, |frame| revoked.push(frame));
+        revoked
+    }
+
+    /// Takes these pages out of the object and away from whoever maps them, some at a time, and then gives `each` the object's
+    /// reference.
+    fn cut_out(&self, m: &M, object: ObjectId, pages: &Range<u64>, mut each: impl FnMut(Frame)) {
         loop {
-            let removed = self.remove(m, object, &pages);
+            let removed = self.remove(m, object, pages);
             if removed.is_empty() {
-                return revoked;
+                return;
             }
             self.take_away_everywhere(m, &removed);
-            revoked.extend(removed.into_iter().map(|(_, frame)| frame));
+            removed.into_iter().for_each(|(_, frame)| each(frame));
         }
     }
 
@@ -132,14 +132,9 @@ impl<M: Program, S> Memory<M, S> {
         for (page, frame) in removed {
             page::take_dirty(m, frame);
             // Every place, whatever the number of mappings says: who is about to map it may not be counted yet.
-            for Place { space, page, .. } in map.places::<M::Format>(*page) {
-                let space = space_of(m, space);
-                let tables = space.lock(m);
-                if let Some(leaf) = tables.find(page).filter(|leaf| leaf.frame() == frame.pfn()) {
-                    let unhooked = reclaim.unhook(space, leaf);
-                    assert!(unhooked.is_some(), "a listener would have to sleep, under the lock of the reverse map");
-                }
-            }
+            unhook_everywhere(m, &map, &mut reclaim, *page, frame, |unhooked| {
+                assert!(unhooked.is_some(), "a listener would have to sleep, under the lock of the reverse map");
+            });
         }
         reclaim.finish();
     }

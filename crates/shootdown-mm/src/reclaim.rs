@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use shootdown::{Frame, FrameRun, FrameSink, Frames, Reclaim, page, reclaim::MAX_PAGES};
+use shootdown::{Frame, FrameRun, FrameSink, Frames, Reclaim, Unhooked, page, reclaim::MAX_PAGES};
 
 use crate::{
     address_space::{Program, space_of},
@@ -157,13 +157,27 @@ fn take_away<'m, M: Program>(m: &'m M, map: &ReverseMap, reclaim: &mut Reclaim<'
     if !page::is_mapped(m, &victim.frame) {
         return;
     }
-    for Place { space, page, .. } in map.places::<M::Format>(victim.page) {
+    let Victim { page, frame, is_dirty } = victim;
+    unhook_everywhere(m, map, reclaim, *page, frame, |unhooked| {
+        *is_dirty |= unhooked.is_some_and(|unhooked| unhooked.attributes.dirty);
+    });
+}
+
+/// Unhooks `frame`, which is or was `page` of an object, wherever that may be mapped, and tells `each` what came of it: nothing
+/// if a listener would have to sleep.
+pub(crate) fn unhook_everywhere<'m, M: Program>(
+    m: &'m M,
+    map: &ReverseMap,
+    reclaim: &mut Reclaim<'m, M, TakenAway>,
+    page: ObjectPage,
+    frame: &Frame,
+    mut each: impl FnMut(Option<Unhooked>),
+) {
+    for Place { space, page, .. } in map.places::<M::Format>(page) {
         let space = space_of(m, space);
         let tables = space.lock(m);
-        if let Some(leaf) = tables.find(page).filter(|leaf| leaf.frame() == victim.frame.pfn())
-            && let Some(unhooked) = reclaim.unhook(space, leaf)
-        {
-            victim.is_dirty |= unhooked.attributes.dirty;
+        if let Some(leaf) = tables.find(page).filter(|leaf| leaf.frame() == frame.pfn()) {
+            each(reclaim.unhook(space, leaf));
         }
     }
 }

@@ -146,11 +146,12 @@ impl Vma {
     }
 
     /// The level of the tables that address spaces which map the same may [have together](crate::habits::LargeTables): those
-    /// of large pages whose stores nobody needs to notice.
+    /// of large pages whose stores nobody needs to notice, and which nobody takes back.
     pub(crate) fn shared_tables<F: EntryFormat>(&self) -> Option<Level> {
         match (self.page_size, self.sharing, self.object()) {
-            (PageSize::Large(level), Sharing::Shared, Some(object)) if !object.is_stored() && F::SHARED != 0 => {
-                (Level::LEAF < level && level < F::ROOT).then_some(level)
+            (PageSize::Large(level), Sharing::Shared, Some(object)) => {
+                let may_share = F::SHARED != 0 && !object.is_stored() && !object.is_of_driver();
+                (may_share && Level::LEAF < level && level < F::ROOT).then_some(level)
             }
             _ => None,
         }

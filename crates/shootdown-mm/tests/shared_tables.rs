@@ -1,6 +1,6 @@
 //! Tables of huge pages that several address spaces have: who takes one in, who leaves it, and what is left.
 
-use shootdown::{Counter, CpuId, Level, Pfn, Vpn, VpnRange, arch::x86_64::X86_64};
+use shootdown::{Counter, CpuId, Frame, Level, Pfn, Vpn, VpnRange, arch::x86_64::X86_64};
 use shootdown_mm::{
     Access, AddressSpace, Backing, Exit, FaultError, Habits, Keep, LargeTables, Memory, ObjectId, PageSize, Protection,
     Resolution, Sharing, Vma,
@@ -348,4 +348,23 @@ fn base_pages_and_private_mappings_have_tables_of_their_own() {
     }
     assert_eq!(world.count(Counter::TableShared), 0);
     world.finish([]);
+}
+
+/// Nobody who takes a frame back goes into tables that others have: so a driver's are never in one.
+#[test]
+fn a_large_frame_that_a_driver_takes_back_is_reached_by_nobody() {
+    let world = World::new();
+    let world = World { file: world.memory.new_driver_object(&world.machine), ..world };
+    let (first, second) = (world.with_file(), world.with_file());
+    let frame = shootdown::page::allocate(&world.machine, HUGE_LEVEL).expect("there is memory");
+    world.memory.lend(&world.machine, world.file, 0, frame).expect("nothing is lent yet");
+    let lent = world.touch(&first, HERE);
+    assert_eq!(world.touch(&second, HERE), lent);
+    assert!(!world.shares(&first, HERE) && !world.shares(&second, HERE));
+    let revoked = world.memory.revoke(&world.machine, world.file, 0..1);
+    assert_eq!(revoked.iter().map(Frame::pfn).collect::<Vec<_>>(), [lent]);
+    assert!(revoked.iter().all(|frame| shootdown::page::is_last(&world.machine, frame)), "somebody still maps it");
+    assert_eq!(world.fault(&first, HERE, Access::Read), Err(FaultError::NotLent(HERE)));
+    revoked.into_iter().for_each(|frame| shootdown::page::drop_reference(&world.machine, frame));
+    world.finish([first, second]);
 }

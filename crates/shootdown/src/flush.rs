@@ -57,15 +57,15 @@ impl<M: Machine> Space<M> {
     /// Where it has interrupted every CPU that may walk the tables of this address space it is also the proof that walks
     /// which take no lock have ended.
     pub fn flush(&self, m: &M, stale: Stale) -> Option<WalksEnded> {
-        if !m.broadcasts() {
-            let walks_ended = self.flush_by_interrupts(m, stale);
-            self.tell_stricter(m, stale);
-            return Some(walks_ended);
-        }
-        self.flush_by_broadcast(m, stale);
+        let walks_ended = if m.broadcasts() {
+            self.flush_by_broadcast(m, stale);
+            // Nobody was interrupted.
+            (!m.keeps(Fix::ProveByInterrupt)).then(WalksEnded::new)
+        } else {
+            Some(self.flush_by_interrupts(m, stale))
+        };
         self.tell_stricter(m, stale);
-        // Nobody was interrupted.
-        (!m.keeps(Fix::ProveByInterrupt)).then(WalksEnded::new)
+        walks_ended
     }
 
     /// Makes secondary TLBs forget `stale` translations, after a fence.
@@ -234,19 +234,14 @@ pub fn flush_kernel<M: Machine>(m: &M, stale: Stale) -> Option<WalksEnded> {
     // store buffer, finds them changed when we invalidate.
     // ORDER(edit/broadcast): so do all walkers.
     m.fence(SeqCst);
+    notify::tell_of_kernel(m, stale);
     let invalidations = Invalidations::of::<M>(stale);
     if m.broadcasts() {
-        if m.keeps(Fix::TellDevicesOfKernel) {
-            notify::tell_of_kernel(m, stale);
-        }
         m.count(Counter::Broadcast, 1);
         // Also what CPUs remember under tags that are not loaded: a page that all address spaces share is dropped in all.
         m.scope(|m| invalidations.broadcast(m, None));
         complete_broadcasts(m);
         return (!m.keeps(Fix::ProveByInterrupt)).then(WalksEnded::new);
-    }
-    if m.keeps(Fix::TellDevicesOfKernel) {
-        notify::tell_of_kernel(m, stale);
     }
     call::run_on_all(m, Operation::FlushKernel(invalidations));
     Some(WalksEnded::new())

@@ -26,7 +26,7 @@ pub use tables::{UnlinkedTables, WaitingTables};
 pub use unhook::{Rmap, Unhooked};
 
 use crate::{
-    addr::{Vpn, VpnRange},
+    addr::VpnRange,
     counters::Counter,
     frame::FrameSink,
     machine::{Machine, Strength},
@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// What a gather may be about if it does not say.
-const EVERYTHING: VpnRange = VpnRange::new(Vpn(0), Vpn(u64::MAX));
+const EVERYTHING: VpnRange = Stale::EVERYTHING.range;
 
 /// Unhooked frames and tables of one address space that wait for their flush.
 ///

@@ -42,6 +42,7 @@ pub use syncs::{DeviceQueue, Syncs};
 
 use crate::{
     addr::{SpaceId, VpnRange},
+    fix::Fix,
     machine::Machine,
     policy::Policy,
     residency::Space,
@@ -202,10 +203,10 @@ impl<M: Machine> Space<M> {
     }
 }
 
-/// Tells all secondary TLBs of kernel addresses.
+/// Makes all secondary TLBs forget `stale` translations of kernel addresses, after a fence.
 #[inline]
 pub(crate) fn tell_of_kernel<M: Machine>(m: &M, stale: Stale) {
-    if m.has_listeners() {
+    if m.has_listeners() && m.keeps(Fix::TellDevicesOfKernel) {
         m.present().audience().tell(m, Event::Kernel { stale });
     }
 }

@@ -17,7 +17,7 @@ use core::sync::atomic::Ordering::*;
 pub(crate) use fork::ForkCount;
 pub use fork::Forking;
 pub use quiesce::{Grace, WalksEnded, quiesce};
-pub(crate) use quiesce::{quiesce_all, quiesce_space};
+pub(crate) use quiesce::{end_walks, quiesce_all, quiesce_space};
 
 use crate::{
     addr::{EntryAt, Level, Pfn, TableFrame, Vpn, VpnRange},

@@ -71,9 +71,7 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
 
     /// Waits for walks that take no lock, unless the flush has ended them.
     fn end_walks(&mut self) -> WalksEnded {
-        let proof = self.walks_ended.unwrap_or_else(|| {
-            if self.m.keeps(Fix::QuiesceBeforeFree) { walk::quiesce(self.m) } else { WalksEnded::new() }
-        });
+        let proof = walk::end_walks(self.m, self.walks_ended);
         self.walks_ended = Some(proof);
         proof
     }

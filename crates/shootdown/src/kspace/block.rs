@@ -235,12 +235,6 @@ impl<'k, M: Machine> Blocks<'k, M> {
         self.pages
     }
 
-    /// Returns how many pages one mapping can have at most.
-    #[must_use]
-    pub const fn most_pages(&self) -> u64 {
-        self.units_of_block * self.pages_of_unit
-    }
-
     /// Maps frames one after the other at so many pages, or fewer of them; returns the pages. All else as [`Sealed::map`].
     ///
     /// # Context

@@ -84,7 +84,7 @@ impl<'k, M: Machine> Sealed<'k, M> {
     fn empty_slots(&self, m: &'k M, area: KernelArea) {
         for slot in area.slots::<M::Format>() {
             let Some(table) = self.lock(m).empty_slot(slot) else { continue };
-            let walks_ended = flush_kernel(m, Stale::EVERYTHING).unwrap_or_else(|| walk::quiesce(m));
+            let walks_ended = walk::end_walks(m, flush_kernel(m, Stale::EVERYTHING));
             table.quiesced(walks_ended).free(m);
         }
     }

@@ -12,7 +12,7 @@ use crate::{
     machine::{Machine, Strength},
     stale::Stale,
     table::{TablesGuard, UnlinkedTable},
-    walk::{self, WalksEnded},
+    walk,
 };
 
 /// Tables that wait for a flush without memory for more.
@@ -81,9 +81,7 @@ impl<M: Machine> Outgoing<M> {
     fn free(&mut self, m: &M) {
         let Some(stale) = self.stale.take() else { return };
         let strength = if m.keeps(Fix::DropWalkCaches) { stale.strength } else { Strength::Leaf };
-        let by_flush = flush_kernel(m, Stale { strength, ..stale });
-        let may_wait = m.keeps(Fix::QuiesceBeforeFree);
-        let walks_ended = by_flush.unwrap_or_else(|| if may_wait { walk::quiesce(m) } else { WalksEnded::new() });
+        let walks_ended = walk::end_walks(m, flush_kernel(m, Stale { strength, ..stale }));
         let n = core::mem::take(&mut self.n);
         for frame in &self.room()[..n] {
             UnlinkedTable::regain(TableFrame(Pfn(*frame))).quiesced(walks_ended).free(m);

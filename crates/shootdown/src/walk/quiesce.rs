@@ -7,6 +7,7 @@ use crate::{
     call,
     counters::Counter,
     cpu::CpuSet,
+    fix::Fix,
     machine::{Machine, Modify},
     residency::Space,
 };
@@ -37,6 +38,11 @@ impl WalksEnded {
 #[doc(alias = "tlb_remove_table_sync_one")]
 pub fn quiesce<M: Machine>(m: &M) -> WalksEnded {
     quiesce_on(m, &others(m))
+}
+
+/// The proof that a flush has given, or else one that is waited for: of who is about to free tables that it was for.
+pub(crate) fn end_walks<M: Machine>(m: &M, by_flush: Option<WalksEnded>) -> WalksEnded {
+    by_flush.unwrap_or_else(|| if m.keeps(Fix::QuiesceBeforeFree) { quiesce(m) } else { WalksEnded::new() })
 }
 
 fn others<M: Machine>(m: &M) -> CpuSet<M::Cpus> {
