@@ -9,7 +9,7 @@
 .set CR0, 0x80010013                // PG, WP, ET, MP, PE: WP, so that the kernel's own stores obey the tables
 .set CR4, 0x6a0                     // PAE, PGE, OSFXSR, OSXMMEXCPT
 .set EFER, 0xc0000080
-.set EFER_BITS, 0x900               // LME, NXE
+.set EFER_BITS, 0x901               // LME, NXE, SCE
 .set CODE, 8
 .set TRAMPOLINE, 0x8000
 

@@ -3,7 +3,7 @@
 use core::{
     arch::asm,
     hint, ptr,
-    sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::*},
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::*},
 };
 
 use shootdown::PerCpu;
@@ -18,8 +18,18 @@ const INTERRUPT_STACK_BYTES: usize = 16 << 10;
 /// Offset of the first interrupt stack in the task state: SDM 3A, figure "64-Bit TSS Format".
 const TASK_STATE_STACKS: usize = 36 / 4;
 const TASK_STATE_WORDS: usize = 104 / 4;
-const TASK_SELECTOR: u16 = 0x20;
+const TASK_SELECTOR: u16 = 0x28;
 const GS_BASE: u32 = 0xc000_0101;
+/// What `swapgs` exchanges the GS base with.
+const OTHER_GS_BASE: u32 = 0xc000_0102;
+/// Selectors, entry and flags that are cleared for SYSCALL and SYSRET: SDM 3A, "SYSCALL and SYSRET Instructions".
+const SYSCALL_SELECTORS: u32 = 0xc000_0081;
+const SYSCALL_ENTRY: u32 = 0xc000_0082;
+const SYSCALL_FLAGS: u32 = 0xc000_0084;
+/// SYSCALL: code at 8 and the stack at 16. SYSRET: 8 more than this for the stack and 16 more for code, both user's.
+const SELECTORS: u64 = 0x13 << 48 | 8 << 32;
+/// Trap, interrupt, direction and alignment check.
+const FLAGS_CLEARED: u64 = 0x100 | INTERRUPT_FLAG | 0x400 | 0x4_0000;
 const INTERRUPT_FLAG: u64 = 1 << 9;
 
 /// A CPU's number: from 0, in the order in which they came up.
@@ -38,35 +48,81 @@ pub(crate) enum InterruptStack {
 
 const N_INTERRUPT_STACKS: usize = 4;
 
+/// What this CPU knows of the threads that it runs. Only it looks there.
+#[repr(C)]
+pub(crate) struct Threads {
+    /// The end of the kernel stack of the thread that runs.
+    pub(crate) kernel_stack: AtomicU64,
+    /// The program's stack, for a moment.
+    user_stack: AtomicU64,
+    /// Where the scheduler goes on when the thread has left the CPU.
+    pub(crate) scheduler_stack: AtomicU64,
+    /// The thread that runs.
+    pub(crate) current: AtomicU64,
+    /// What the scheduler is to do with it when it has left the CPU.
+    pub(crate) next_step: AtomicU64,
+    /// Whether the thread is to leave the CPU when it is about to return to user mode.
+    pub(crate) is_due: AtomicBool,
+    /// Interrupts that this CPU has raised on others. Others look, too.
+    n_kicks: AtomicU64,
+}
+
+impl Threads {
+    const fn new() -> Threads {
+        Threads {
+            kernel_stack: AtomicU64::new(0),
+            user_stack: AtomicU64::new(0),
+            scheduler_stack: AtomicU64::new(0),
+            current: AtomicU64::new(0),
+            next_step: AtomicU64::new(0),
+            is_due: AtomicBool::new(false),
+            n_kicks: AtomicU64::new(0),
+        }
+    }
+}
+
 /// What the GS base of a CPU points at.
 #[repr(C, align(64))]
 struct Block {
     // First and second: `number` and `here` read them there.
     number: AtomicU64,
     here: AtomicPtr<PerCpu<Metal>>,
-    descriptors: [AtomicU64; 6],
+    // Next: `user/gates.s` finds the first two there.
+    threads: Threads,
+    descriptors: [AtomicU64; 7],
     task_state: [AtomicU32; TASK_STATE_WORDS],
 }
 
 /// Memory for a stack. Atomics, since the hardware and the code that runs on it change it through no reference.
 #[repr(C, align(4096))]
-struct Stack<const N_WORDS: usize>([AtomicU64; N_WORDS]);
+pub(crate) struct Stack<const N_WORDS: usize>([AtomicU64; N_WORDS]);
 
 impl<const N_WORDS: usize> Stack<N_WORDS> {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Stack([const { AtomicU64::new(0) }; N_WORDS])
     }
 
-    fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.0.as_ptr_range().end.expose_provenance() as u64
     }
+
+    /// Its words, the last of which is at the end.
+    pub(crate) const fn words(&self) -> &[AtomicU64; N_WORDS] {
+        &self.0
+    }
+}
+
+unsafe extern "C" {
+    /// From `user/gates.s`. Only its address is used.
+    safe static syscall_entry: u8;
 }
 
 static BLOCKS: [Block; MAX_CPUS] = [const {
     Block {
         number: AtomicU64::new(0),
         here: AtomicPtr::new(ptr::null_mut()),
-        descriptors: [const { AtomicU64::new(0) }; 6],
+        threads: Threads::new(),
+        descriptors: [const { AtomicU64::new(0) }; 7],
         task_state: [const { AtomicU32::new(0) }; TASK_STATE_WORDS],
     }
 }; MAX_CPUS];
@@ -96,7 +152,8 @@ pub(crate) fn set_up(number: Number) {
         0,
         0x00af_9a00_0000_ffff, // 64-bit code
         0x00cf_9200_0000_ffff, // data
-        0,
+        0x00cf_f200_0000_ffff, // user data
+        0x00af_fa00_0000_ffff, // user code
         // An available 64-bit task state: SDM 3A, "TSS Descriptor in 64-bit mode".
         103 | (task_state & 0xff_ffff) << 16 | 0x89 << 40 | (task_state >> 24 & 0xff) << 56,
         task_state >> 32,
@@ -104,13 +161,20 @@ pub(crate) fn set_up(number: Number) {
     for (place, descriptor) in block.descriptors.iter().zip(descriptors) {
         place.store(descriptor, Relaxed);
     }
-    let pointer = TablePointer { last_byte: 47, base: block.descriptors.as_ptr().expose_provenance() as u64 };
+    let pointer = TablePointer { last_byte: 55, base: block.descriptors.as_ptr().expose_provenance() as u64 };
     // SAFETY: the table lives for ever, has the code and data segments that are loaded already at the same places, and
     // a task state at `TASK_SELECTOR` whose stacks are this CPU's own.
     unsafe { asm!("lgdt [{}]", "ltr {:x}", in(reg) &pointer, in(reg) TASK_SELECTOR, options(nostack)) }
     interrupt::load_table();
     // SAFETY: nobody but `number` and `here` uses GS, and they find the block there that lives for ever.
     unsafe { write_register(GS_BASE, core::ptr::from_ref(block).expose_provenance() as u64) }
+    // SAFETY: every 64-bit CPU has them. The selectors are those of the table above, and the entry keeps all registers.
+    unsafe {
+        write_register(OTHER_GS_BASE, 0);
+        write_register(SYSCALL_SELECTORS, SELECTORS);
+        write_register(SYSCALL_ENTRY, (&raw const syscall_entry).addr() as u64);
+        write_register(SYSCALL_FLAGS, FLAGS_CLEARED);
+    }
     tlb::set_up();
     apic::set_up();
 }
@@ -145,6 +209,25 @@ pub(crate) fn here() -> &'static PerCpu<Metal> {
     unsafe { asm!("mov {}, gs:[8]", out(reg) here, options(pure, readonly, nostack, preserves_flags)) }
     // SAFETY: `set_up` made it of a reference to a static, which is only ever shared.
     unsafe { &*here }
+}
+
+/// What this CPU knows of its threads.
+#[inline]
+pub(crate) fn threads() -> &'static Threads {
+    &BLOCKS[usize::from(number().0)].threads
+}
+
+/// Notes that this CPU has raised interrupts on so many others.
+#[inline]
+pub(crate) fn count_kicks(n: u64) {
+    // One instruction, which no handler comes between.
+    let n_kicks = &threads().n_kicks;
+    n_kicks.store(n_kicks.load(Relaxed) + n, Relaxed);
+}
+
+/// How many it has raised.
+pub(crate) fn n_kicks(cpu: Number) -> u64 {
+    BLOCKS[usize::from(cpu.0)].threads.n_kicks.load(Relaxed)
 }
 
 /// Masks interrupts and tells whether they were open, as a number for [`restore_interrupts`].

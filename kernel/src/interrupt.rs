@@ -12,6 +12,7 @@ use crate::{
     cpu::{self, InterruptStack, TablePointer},
     machine::Metal,
     timer,
+    user::{self, Trap},
 };
 
 /// The vectors in use beyond the exceptions.
@@ -81,15 +82,39 @@ extern "C" fn on_kick() {
     call::handle_kick(&Metal);
 }
 
+fn on_timer() {
+    apic::end_interrupt();
+    timer::restart();
+    call::on_interrupt_exit(&Metal);
+}
+
+/// What interrupts or stops a program: on its thread's stack, with interrupts masked.
+#[unsafe(no_mangle)]
+extern "C" fn on_interrupt_of_user(trap: &mut Trap) {
+    const TIMER: u64 = Vector::Timer as u64;
+    const SPURIOUS: u64 = Vector::Spurious as u64;
+    let address = cpu::fault_address();
+    if trap.vector == TIMER {
+        on_timer();
+        cpu::threads().is_due.store(true, Relaxed);
+    }
+    cpu::enable_interrupts();
+    match trap.vector {
+        TIMER | SPURIOUS => {}
+        PAGE_FAULT => user::on_fault(&Metal, trap, address),
+        _ => user::on_exception(&Metal, trap),
+    }
+    user::before_return(&Metal);
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn on_interrupt(interrupted: &mut Interrupted) {
     const TIMER: u64 = Vector::Timer as u64;
     const SPURIOUS: u64 = Vector::Spurious as u64;
     match interrupted.vector {
         TIMER => {
-            apic::end_interrupt();
-            timer::restart();
-            call::on_interrupt_exit(&Metal);
+            on_timer();
+            cpu::threads().is_due.store(true, Relaxed);
         }
         SPURIOUS => {}
         PAGE_FAULT => match access::way_out_of_a_fault(interrupted.instruction) {

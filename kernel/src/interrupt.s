@@ -54,6 +54,8 @@ FOR_EACH_VECTOR STUB
 // Every gate switches to a stack of its own, so the red zone of what was interrupted is left alone. `core` is compiled
 // with SSE, so its registers are saved too. The order of the pushes is that of `Interrupted`, from its end.
 interrupt_entry:
+    testb $3, 24(%rsp)              // the privilege that was left
+    jnz interrupt_entry_from_user
     SAVE_SCRATCH
     push %rbp
     mov %rsp, %rbp
@@ -71,9 +73,9 @@ interrupt_entry:
     iretq
 
 // The one that must be fast: it saves no more than what `on_kick` may change, and needs no vector and no error code. The
-// stack is aligned to 16 bytes, since the CPU does that before it pushes five words, and nine more make it fourteen.
-.global kick_entry
-kick_entry:
+// stack is aligned to 16 bytes, since the CPU does that before it pushes five words, and nine more make it fourteen. It never
+// gives the CPU to another thread, so it stays on the gate's stack, from wherever it comes.
+.macro SERVE_KICK
     SAVE_SCRATCH
     sub $512, %rsp
     fxsave64 (%rsp)
@@ -82,6 +84,16 @@ kick_entry:
     fxrstor64 (%rsp)
     add $512, %rsp
     RESTORE_SCRATCH
+.endm
+.global kick_entry
+kick_entry:
+    testb $3, 8(%rsp)               // the privilege that was left
+    jnz 1f
+    SERVE_KICK
+    iretq
+1:  swapgs
+    SERVE_KICK
+    swapgs
     iretq
 
 // bool access_load(address, *value) and bool access_store(address, value): false if it faulted. The fault is the first

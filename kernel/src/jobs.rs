@@ -1,4 +1,5 @@
-//! Giving all CPUs something to do: they sleep until there is a job, lazy in whatever address space they had.
+//! Giving all CPUs something to do: they sleep until there is a job, or a program's thread, lazy in whatever address space
+//! they had.
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
@@ -7,7 +8,7 @@ use shootdown::{CpuId, CpuSet, Machine as _, call, call::Notice, residency};
 use crate::{
     cpu,
     machine::{Cpus, Metal},
-    smp,
+    smp, user,
 };
 
 type Job<'j> = &'j (dyn Fn(&Metal) + Sync);
@@ -41,9 +42,16 @@ pub(crate) fn on_every_cpu(m: &Metal, job: Job<'_>) {
 pub(crate) fn idle(m: &Metal) -> ! {
     let mut n_seen = 0;
     loop {
+        if user::run_next(m) {
+            continue;
+        }
         residency::enter_lazy(m);
         // Masked, so that the notice cannot come between the look and the sleep.
         let was = cpu::mask_interrupts();
+        if user::has_something_to_do(m) {
+            cpu::restore_interrupts(was);
+            continue;
+        }
         if ROUND.load(Acquire) == n_seen {
             cpu::sleep();
             continue;

@@ -7,12 +7,13 @@ use shootdown::{
     Modify, NoFrame, OneMemory, PerCpu, Pfn, Small, Space, SpaceId, TableFrame, Tag, Tagging, UpTo, Vpn, Word,
     arch::x86_64::X86_64,
     call::{Present, Slot},
+    walk::Walkers,
 };
 
 use crate::{
     apic,
     cpu::{self, MAX_CPUS, Number},
-    memory, places, smp, tlb,
+    jobs, memory, places, smp, tlb,
 };
 
 /// The entries' format.
@@ -51,7 +52,7 @@ pub(crate) fn lose_kicks(loses: bool) {
 fn word(at: At<'_, MetalWord>) -> &AtomicU64 {
     match at {
         At::Word(word) => &word.0,
-        At::Entry(EntryAt { table, index }) => &memory::words(table.0)[index],
+        At::Entry(EntryAt { table, index }) => &memory::table(table.0)[index],
     }
 }
 
@@ -73,7 +74,7 @@ fn address(page: Vpn) -> u64 {
 // - Interrupts: `mask` clears the flag. A kick is a fixed interrupt to one CPU, which its controller keeps until it can
 //   be taken; stores made before are seen, see `apic::kick`. When a test loses kicks, timers make up for it.
 // - `cpu`: from this CPU's own block; nobody migrates.
-// - Frames: the pool gives a frame to one, and it is zeroed here.
+// - Frames: the pool gives a frame to one, and a table is all zeroes, see `memory::take_table`.
 // - Placement: statics, zero at birth, one place for each index.
 // - `keeps`: a step is left out only to show what comes of it. Frames for data are atomics and no memory of Rust's, and
 //   freed tables are still in the tables' pool.
@@ -153,9 +154,14 @@ unsafe impl Machine for Metal {
     }
     #[inline]
     fn kick(&self, to: &CpuSet<Cpus>) {
-        if cfg!(not(feature = "bench")) && LOSES_KICKS.load(Relaxed) {
-            return;
+        if cfg!(not(feature = "bench")) {
+            if LOSES_KICKS.load(Relaxed) {
+                return;
+            }
+            // What was changed has been, and others do not know yet.
+            jobs::dawdle();
         }
+        cpu::count_kicks(to.len() as u64);
         apic::kick(to.iter().map(|cpu| Number(cpu.0)));
     }
     #[inline]
@@ -172,9 +178,7 @@ unsafe impl Machine for Metal {
 
     // Frames.
     fn alloc_table(&self) -> Result<TableFrame, NoFrame> {
-        let frame = memory::TABLES.take_or_fail().ok_or(NoFrame)?;
-        memory::words(frame).iter().for_each(|word| word.store(0, Relaxed));
-        Ok(TableFrame(frame))
+        memory::take_table().map(TableFrame).ok_or(NoFrame)
     }
     fn free_table(&self, table: TableFrame) {
         memory::TABLES.give_back(table.0);
@@ -182,11 +186,12 @@ unsafe impl Machine for Metal {
     fn construct_table(&self, table: TableFrame, level: Level) -> Result<(), NoFrame> {
         if level == Format::ROOT {
             smp::copy_kernel_half(table);
+            memory::will_not_be_clear(table.0);
         }
         Ok(())
     }
     fn alloc_batch(&self) -> Option<Batch> {
-        memory::TABLES.take_or_fail().map(Batch)
+        memory::TABLES.take_or_fail().inspect(|frame| memory::will_not_be_clear(*frame)).map(Batch)
     }
 
     // Where library state lives.
@@ -226,6 +231,11 @@ unsafe impl Machine for Metal {
     }
     fn cpus_come_and_go(&self) -> bool {
         true
+    }
+    /// `user::transfer` does, as Linux does in `get_user_pages_fast`.
+    #[inline]
+    fn walkers(&self) -> Walkers {
+        Walkers::Unannounced
     }
     #[inline]
     fn count(&self, counter: Counter, times: u64) {

@@ -7,6 +7,8 @@
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
 use core::arch::global_asm;
 
 use command_line::CommandLine;
@@ -20,23 +22,28 @@ mod apic;
 mod command_line;
 mod cpu;
 mod exit;
+mod frames;
+mod heap;
 mod interrupt;
 mod jobs;
 mod machine;
 mod memory;
+mod panic;
 mod places;
 mod port;
 mod random;
-mod runtime;
 mod serial;
 mod smp;
 mod tests;
 mod timer;
 mod tlb;
+mod user;
+mod without_c;
 mod witness;
 
 global_asm!(include_str!("boot.s"), options(att_syntax));
-global_asm!(include_str!("interrupt.s"), options(att_syntax));
+// Together: they share macros.
+global_asm!(include_str!("interrupt.s"), include_str!("user/gates.s"), options(att_syntax));
 
 /// Where the first CPU comes to from `boot.s`, with the physical address of what QEMU says about the machine.
 #[unsafe(no_mangle)]

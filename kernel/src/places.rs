@@ -14,7 +14,10 @@ use crate::{
     memory,
 };
 
-pub(crate) const N_SPACES: usize = 2;
+/// Address spaces of the kernel's tests.
+pub(crate) const N_TEST_SPACES: usize = 2;
+/// All of them: those of processes come behind the tests'.
+pub(crate) const N_SPACES: usize = N_TEST_SPACES + crate::user::N_PROCESSES;
 
 /// Something on cache lines of its own, two of which are fetched together, and whose place is found without multiplying.
 #[repr(align(128))]
@@ -24,7 +27,15 @@ static SLOTS: [[Apart<Slot<Metal>>; MAX_CPUS]; MAX_CPUS] =
     [const { [const { Apart(Slot::new()) }; MAX_CPUS] }; MAX_CPUS];
 static PER_CPU: [Apart<PerCpu<Metal>>; MAX_CPUS] = [const { Apart(PerCpu::new()) }; MAX_CPUS];
 pub(crate) static PRESENT: Present<Metal> = Present::new();
-pub(crate) static SPACES: [Space<Metal>; N_SPACES] = [Space::new(SpaceId(0)), Space::new(SpaceId(1))];
+pub(crate) static SPACES: [Space<Metal>; N_SPACES] = {
+    let mut spaces = [const { Space::new(SpaceId(0)) }; N_SPACES];
+    let mut index = 0;
+    while index < N_SPACES {
+        spaces[index] = Space::new(SpaceId(index as u32));
+        index += 1;
+    }
+    spaces
+};
 pub(crate) static DESCRIPTORS: [Descriptor<Metal>; 1024] = [const { Descriptor::new() }; 1024];
 
 static COUNTERS: [AtomicU64; Counter::COUNT] = [const { AtomicU64::new(0) }; Counter::COUNT];

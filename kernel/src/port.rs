@@ -1,5 +1,6 @@
 //! I/O ports.
 
+use alloc::vec::Vec;
 use core::arch::asm;
 
 /// Writes a byte to a port.
@@ -31,13 +32,33 @@ pub(crate) fn mask_old_interrupt_controllers() {
     }
 }
 
-/// The number of CPUs, from QEMU's configuration device: item 5, in 16 bits, lowest byte first.
+/// Items of QEMU's configuration device: port 0x510 selects what 0x511 reads, byte by byte, lowest first.
+const N_CPUS: u16 = 5;
+const PROGRAM_BYTES: u16 = 0xb;
+const PROGRAM: u16 = 0x12;
+
+/// The number of CPUs.
 pub(crate) fn n_cpus() -> u16 {
-    // SAFETY: port 0x510 selects what 0x511 reads, byte by byte; nothing is written to memory.
-    unsafe {
-        write_word(0x510, 5);
-        u16::from_le_bytes([read_byte(0x511), read_byte(0x511)])
-    }
+    select(N_CPUS);
+    u16::from_le_bytes(read_bytes())
+}
+
+/// The file that QEMU was given as initial RAM disk; empty if there is none.
+pub(crate) fn program() -> Vec<u8> {
+    select(PROGRAM_BYTES);
+    let n_bytes = u32::from_le_bytes(read_bytes());
+    select(PROGRAM);
+    (0..n_bytes).map(|_| read_bytes::<1>()[0]).collect()
+}
+
+fn select(item: u16) {
+    // SAFETY: chooses what is read next.
+    unsafe { write_word(0x510, item) }
+}
+
+fn read_bytes<const N: usize>() -> [u8; N] {
+    // SAFETY: nothing is written to memory.
+    core::array::from_fn(|_| unsafe { read_byte(0x511) })
 }
 
 /// Writes 16 bits to a port.

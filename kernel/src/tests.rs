@@ -29,6 +29,7 @@ mod permissions;
 mod scarcity;
 mod stress;
 mod unmap;
+mod user;
 
 /// Nothing, or why it failed.
 type Outcome = Result<(), &'static str>;
@@ -38,7 +39,7 @@ struct Test {
     run: fn(&Metal, &CommandLine) -> Outcome,
 }
 
-const TESTS: [Test; 12] = [
+const TESTS: [Test; 13] = [
     Test { name: "control", run: control::run },
     Test { name: "remap", run: unmap::remap },
     Test { name: "unmap", run: unmap::unmap },
@@ -51,7 +52,10 @@ const TESTS: [Test; 12] = [
     Test { name: "comings", run: comings::run },
     Test { name: "scarcity", run: scarcity::run },
     Test { name: "stress", run: stress::run },
+    Test { name: "user", run: user::run },
 ];
+/// The only one of the kernel that measures.
+const BENCH: Test = Test { name: "bench", run: bench::run };
 /// What the tests are about, a line each, in the same order: the command lists them without booting.
 const ABOUT: &str = include_str!("../tests.tsv");
 
@@ -65,9 +69,7 @@ pub(crate) fn run(m: &Metal, command_line: &CommandLine) -> ! {
     let names = ABOUT.lines().filter_map(|line| line.split_once('\t')).map(|(name, _)| name);
     assert!(names.eq(TESTS.iter().map(|test| test.name)), "tests.tsv names other tests");
     if cfg!(feature = "bench") {
-        bench::run(m);
-        println!("test bench ... ok");
-        N_PASSED.fetch_add(1, Relaxed);
+        run_one(m, &BENCH, command_line);
         end()
     }
     for test in TESTS.iter().filter(|test| command_line.test.is_none_or(|name| name == test.name)) {
@@ -80,7 +82,7 @@ fn run_one(m: &Metal, test: &Test, command_line: &CommandLine) {
     print!("test {} ... ", test.name);
     IS_RUNNING.store(true, Relaxed);
     witness::begin();
-    let n_taken = || (memory::TABLES.n_taken(), memory::DATA.n_taken());
+    let n_taken = || (memory::TABLES.n_taken(), memory::DATA.n_taken(), memory::LARGE_PAGES.n_taken());
     let n_before = n_taken();
     let outcome = (test.run)(m, command_line);
     IS_RUNNING.store(false, Relaxed);
@@ -93,7 +95,7 @@ fn run_one(m: &Metal, test: &Test, command_line: &CommandLine) {
     } else if let Err(reason) = outcome {
         println!("FAILED: {reason}");
     } else if is_leaking {
-        println!("FAILED: frames were not given back");
+        println!("FAILED: frames were not given back: {n_before:?} were in use before, {:?} are now", n_taken());
     } else {
         println!("ok");
     }

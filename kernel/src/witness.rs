@@ -77,6 +77,21 @@ pub(crate) fn take_frame(mark: Mark) -> Option<Pfn> {
     Some(frame)
 }
 
+/// Says in a frame of programs that it is free.
+pub(crate) fn mark_free(frame: Pfn) {
+    let words = memory::words(frame);
+    [OWNER, CONTENTS].into_iter().for_each(|index| words[index as usize].store(FREE, Relaxed));
+}
+
+/// Looks whether a frame of programs still says so, or was never used.
+pub(crate) fn look_at_free(frame: Pfn) {
+    for word in [OWNER, CONTENTS].map(|index| memory::words(frame)[index as usize].load(Relaxed)) {
+        if word != FREE && word != 0 {
+            note_stale(Vpn(frame.0), word);
+        }
+    }
+}
+
 /// Marks a frame free and gives it back.
 pub(crate) fn give_frame_back(_: &Metal, frame: shootdown::Frame) {
     give_back(frame.pfn());

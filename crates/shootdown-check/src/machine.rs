@@ -584,6 +584,13 @@ unsafe impl Frames for Sim {
         self.perform(Operation::FreeFrame(frame.pfn(), frame.level()));
     }
 
+    // What is looked at is who has stored, and nobody has to a frame that was free.
+    fn clear_frame(&self, _: &Frame) {}
+
+    fn copy_frame(&self, from: Pfn, to: Pfn, _: Level) {
+        self.copy(from, to);
+    }
+
     fn page(&self, frame: Pfn) -> &PageState<Self> {
         &PLACES.pages[frame.0 as usize]
     }

@@ -1,11 +1,14 @@
 //! `shootdown boot`.
 
+mod archive;
+mod bench;
 mod build;
 mod guest;
 mod outcome;
 
 use std::{
     io::Write as _,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -13,7 +16,11 @@ use clap::builder::PossibleValuesParser;
 use serde_json::json;
 use shootdown::Fix;
 
-use self::{guest::Guest, outcome::Outcome};
+use self::{
+    archive::Archive,
+    guest::{Guest, System},
+    outcome::Outcome,
+};
 use crate::{FINE, VIOLATION, names};
 
 /// The names of the kernel's tests and what they are about.
@@ -34,7 +41,11 @@ Examples:
   shootdown boot --cpus 8 --test stress --operations 1000000
   shootdown boot --test stress --icount --seed 7         the same interleaving each time
   shootdown boot --cpus 2 --parallel                     two CPUs at the same time
-  shootdown boot --test bench --icount --cpus 8          how many instructions a shootdown takes
+  shootdown boot --test user --cpus 8 --operations 1000000
+                                                         programs in user mode do everything at random
+  shootdown boot --test bench --icount                   how many instructions a shootdown takes, and what programs do
+  shootdown boot --linux /boot/vmlinuz --icount          the same programs on a Linux kernel, which has what they need
+                                                         built in, as Debian's linux-image-*-cloud-amd64 has
 
 Exit status: 0 all tests passed, 1 a test failed or something stale was used, 2 unusable input, or no QEMU.")]
 pub(crate) struct Arguments {
@@ -59,6 +70,9 @@ pub(crate) struct Arguments {
     /// Run the CPUs at the same time, each on a thread of the host, which must have a core for each
     #[arg(long, conflicts_with = "icount")]
     parallel: bool,
+    /// Boot this Linux kernel instead, with the program of the bench as its only process
+    #[arg(long, value_name = "VMLINUZ", requires = "icount", conflicts_with_all = ["test", "without", "parallel", "build_only"])]
+    linux: Option<PathBuf>,
     /// Build the kernel that would be booted, and print where it is
     #[arg(long)]
     build_only: bool,
@@ -69,7 +83,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
     /// List the tests
-    #[arg(long, conflicts_with_all = ["cpus", "test", "seed", "without", "operations", "icount", "parallel", "build_only", "time_limit"])]
+    #[arg(long, conflicts_with_all = ["cpus", "test", "seed", "without", "operations", "icount", "parallel", "linux", "build_only", "time_limit"])]
     list: bool,
 }
 
@@ -87,16 +101,44 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         return Ok(FINE);
     }
     guest::find_qemu()?;
+    let program = build::program()?;
+    if let Some(kernel) = &arguments.linux {
+        let archive = Archive::with_program(&program)?;
+        return boot_linux(arguments, kernel, archive.path());
+    }
     let kernel = build::kernel(kind)?;
     let began = Instant::now();
-    let guest = Guest::start(arguments, &kernel)?;
+    let guest = Guest::start(arguments, &System::Ours { kernel: &kernel, program: &program })?;
     let outcome = guest.watch(Duration::from_secs(arguments.time_limit), !arguments.json)?;
+    let mut out = std::io::stdout();
     if arguments.json {
-        writeln!(std::io::stdout(), "{}", outcome.json(arguments, began.elapsed()))?;
+        writeln!(out, "{}", outcome.json(arguments, began.elapsed()))?;
     } else if let Some(reason) = outcome.without_verdict() {
-        writeln!(std::io::stdout(), "{reason}")?;
+        writeln!(out, "{reason}")?;
+    } else if let Some(measured) = outcome.measured(arguments.cpus) {
+        write!(out, "\n{}", bench::compare(&measured, Some(&bench::linux()?)))?;
     }
     Ok(if outcome.is_fine() { FINE } else { VIOLATION })
+}
+
+/// Runs the program on a Linux kernel.
+fn boot_linux(arguments: &Arguments, kernel: &Path, archive: &Path) -> Result<u8, Error> {
+    if !kernel.is_file() {
+        return Err(format!("there is no kernel image {}", kernel.display()).into());
+    }
+    let guest = Guest::start(arguments, &System::Linux { kernel, archive })?;
+    let outcome = guest.watch(Duration::from_secs(arguments.time_limit), !arguments.json)?;
+    let Some(measured) = outcome.measured(arguments.cpus).filter(|_| outcome.has_ended_well()) else {
+        let reason = outcome.without_verdict().unwrap_or_else(|| "the program did not end well".to_owned());
+        return Err(format!("{} has not run the program to its end: {reason}", kernel.display()).into());
+    };
+    let mut out = std::io::stdout();
+    if arguments.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&measured)?)?;
+    } else {
+        write!(out, "{}", bench::compare(&measured, None))?;
+    }
+    Ok(FINE)
 }
 
 /// The kernel that is wanted; refuses what makes no sense for it.
@@ -121,7 +163,10 @@ fn tests() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 fn list(is_json: bool) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
-    let bench = (BENCH, "not among the tests: how many instructions a shootdown takes; with --icount");
+    let bench = (
+        BENCH,
+        "not among the tests: instructions of a shootdown, and of what programs do, beside Linux's; with --icount",
+    );
     for (name, about) in tests().chain([bench]) {
         if is_json {
             writeln!(out, "{}", json!({ "test": name, "about": about }))?;

@@ -28,6 +28,18 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// The lowest `n_pages` in `within` that nothing is mapped in, from a multiple of `alignment` on.
+    fn hole(&self, within: VpnRange, n_pages: u64, alignment: u64) -> Option<VpnRange> {
+        if n_pages == 0 || within.is_empty() {
+            return None;
+        }
+        self.areas.gaps(&(within.start.0..within.end.0)).find_map(|gap| {
+            let start = gap.start.checked_next_multiple_of(alignment)?;
+            let end = start.checked_add(n_pages).filter(|end| *end <= gap.end)?;
+            Some(VpnRange::new(Vpn(start), Vpn(end)))
+        })
+    }
+
     /// The hole that `range` is to lie in when nothing is mapped in it any more.
     pub(crate) fn hole_around(&self, range: VpnRange) -> VpnRange {
         let after = self.areas.overlapping(range.end.0..u64::MAX).next();
@@ -103,6 +115,26 @@ impl<M: Program> AddressSpace<M> {
             return;
         }
         self.add_area(m, &memory.areas, &mut self.layout.lock(m), range, vma);
+    }
+
+    /// Puts a mapping of `n_pages` at the lowest multiple of `alignment` pages in `within` where nothing is mapped that far, and
+    /// returns where that is (`mmap` without an address).
+    ///
+    /// # Context
+    /// Task; takes the layout.
+    #[doc(alias = "get_unmapped_area")]
+    pub fn map_anywhere<S>(
+        &self,
+        m: &M,
+        memory: &Memory<M, S>,
+        within: VpnRange,
+        (n_pages, alignment): (u64, u64),
+        vma: impl FnOnce(Vpn) -> Vma,
+    ) -> Option<VpnRange> {
+        let mut layout = self.layout.lock(m);
+        let range = layout.hole(within, n_pages, alignment)?;
+        self.add_area(m, &memory.areas, &mut layout, range, vma(range.start));
+        Some(range)
     }
 
     /// Puts an area into the layout and into the reverse map, and unmaps what was there.

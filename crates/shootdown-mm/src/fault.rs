@@ -129,7 +129,8 @@ impl<M: Program> AddressSpace<M> {
                 let copy = page::allocate(m, leaf.level()).map_err(OutOfMemory::from)?;
                 let attributes = Attributes { writable: true, dirty: true, ..vma.protection.without_writes() };
                 let mut gather = self.gather(m);
-                let resolution = match gather.replace(&tables, page, copy, |_| attributes, |_, _| {}) {
+                let copy_contents = |from, to| m.copy_frame(from, to, leaf.level());
+                let resolution = match gather.replace(&tables, page, copy, |_| attributes, copy_contents) {
                     Ok(was) => {
                         if page::is_adopted(m, was.frame) {
                             // Through a private mapping nobody stores to an object's page.
@@ -252,6 +253,17 @@ pub(crate) fn place<M: Program>(
     })
 }
 
+/// A copy of a page of an object, whose reference is given back.
+#[doc(alias = "do_cow_fault")]
+fn copy_of<M: Program>(m: &M, original: Frame, level: Level) -> Result<Frame, OutOfMemory> {
+    let copy = page::allocate(m, level).map_err(OutOfMemory::from);
+    if let Ok(copy) = &copy {
+        m.copy_frame(original.pfn(), copy.pfn(), level);
+    }
+    page::drop_reference(m, original);
+    copy
+}
+
 /// The frame for a page that is not mapped, and what may be done with it at once.
 fn fresh<M: Program, S>(
     m: &M,
@@ -267,15 +279,15 @@ fn fresh<M: Program, S>(
     match (vma.backing, vma.sharing) {
         // There is no large page of zeroes.
         (Backing::Anonymous, _) if writes || vma.page_size != PageSize::Base => {
-            Ok((page::allocate(m, level).map_err(OutOfMemory::from)?, written))
+            Ok((page::allocate_zeroed(m, level).map_err(OutOfMemory::from)?, written))
         }
         (Backing::Anonymous, _) => Ok((memory.zero_page(m)?, read_only)),
-        (Backing::Object { .. }, Sharing::Private) if writes => {
-            Ok((page::allocate(m, level).map_err(OutOfMemory::from)?, written))
-        }
         (Backing::Object { object, origin }, sharing) => {
             let index = page.0.wrapping_sub(origin.0) / level.pages::<M::Format>();
             let frame = memory.object_page(m, ObjectPage { object, index }, level)?;
+            if sharing == Sharing::Private && writes {
+                return Ok((copy_of(m, frame, level)?, written));
+            }
             // A first store must be noticed to know the page dirty, so reading does not map it for writing; not where the table
             // may be shared, in which nobody grants it later.
             let is_noticed = vma.shared_tables::<M::Format>().is_none();

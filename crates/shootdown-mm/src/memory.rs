@@ -108,7 +108,7 @@ impl<M: Frames + OneMemory, S> Memory<M, S> {
         if page.object.is_of_driver() {
             return Err(Missing::NotLent);
         }
-        let frame = page::allocate(m, level).map_err(OutOfMemory::from)?;
+        let frame = page::allocate_zeroed(m, level).map_err(OutOfMemory::from)?;
         page::adopt(m, &frame);
         let reference = page::share(m, &frame);
         objects.pages.insert(page, frame);
@@ -119,7 +119,7 @@ impl<M: Frames + OneMemory, S> Memory<M, S> {
     pub(crate) fn zero_page(&self, m: &M) -> Result<Frame, OutOfMemory> {
         let mut objects = self.objects.lock(m);
         if objects.zero.is_none() {
-            objects.zero = Some(page::allocate(m, Level::LEAF)?);
+            objects.zero = Some(page::allocate_zeroed(m, Level::LEAF)?);
         }
         match &objects.zero {
             Some(frame) => Ok(page::share(m, frame)),

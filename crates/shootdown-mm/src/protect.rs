@@ -1,12 +1,9 @@
 //! Changing what may be done with pages that stay.
 
-use core::ops::Range;
-
-use alloc::vec::Vec;
 use shootdown::{Attributes, Leaf, Vpn, VpnRange, page};
 
 use crate::{
-    address_space::{AddressSpace, PageGather, Program},
+    address_space::{AddressSpace, Layout, PageGather, Program},
     memory::Memory,
     vma::{Protection, Sharing, Vma},
 };
@@ -17,22 +14,14 @@ impl<M: Program> AddressSpace<M> {
     /// # Context
     /// Task; takes the layout, the reverse map and the page-table lock.
     pub fn protect<S>(&self, m: &M, memory: &Memory<M, S>, range: VpnRange, protection: Protection) {
-        if range.is_empty() {
-            return;
-        }
         let mut layout = self.layout.lock(m);
-        let changed: Vec<(Range<u64>, Vma)> = layout
-            .areas
-            .overlapping(range.start.0..range.end.0)
-            .filter(|(_, vma)| vma.protection != protection)
-            .map(|(area, vma)| (area.start.max(range.start.0)..area.end.min(range.end.0), Vma { protection, ..*vma }))
-            .collect();
         let mut gather = self.gather(m);
-        for (area, vma) in changed {
-            let pages = VpnRange::new(Vpn(area.start), Vpn(area.end));
+        let mut left = range;
+        while let Some((pages, vma)) = next_to_change(&layout, left, protection) {
             self.leave_tables(m, &memory.areas, &mut gather, &layout, pages);
             self.protect_leaves(m, &mut gather, pages, &vma);
-            layout.areas.insert(area, vma);
+            layout.areas.insert(pages.start.0..pages.end.0, vma);
+            left.start = pages.end;
         }
         gather.finish();
         self.offer_tables(m, &memory.areas, &layout, range);
@@ -40,22 +29,20 @@ impl<M: Program> AddressSpace<M> {
 
     fn protect_leaves(&self, m: &M, gather: &mut PageGather<'_, M>, range: VpnRange, vma: &Vma) {
         let tables = self.space(m).lock(m);
-        for mut leaf in tables.leaves(range) {
-            let now = leaf.attributes();
-            let wanted = Attributes {
-                writable: vma.protection.write && may_stay_writable(&leaf, vma),
-                accessed: now.accessed,
-                dirty: now.dirty,
-                ..vma.protection.without_writes()
-            };
-            if !now.user && wanted.permits(now) {
-                // What user mode could not use at all, no TLB can hold for it.
-                leaf.set_access_flags(wanted);
-            } else {
-                gather.change(leaf, wanted);
-            }
-        }
+        let permissions = Attributes { writable: vma.protection.write, ..vma.protection.without_writes() };
+        gather.change_range(&tables, range, permissions, |leaf| may_stay_writable(leaf, vma));
     }
+}
+
+/// The first part of `range` that has another protection, with what it is to be.
+fn next_to_change(layout: &Layout, range: VpnRange, protection: Protection) -> Option<(VpnRange, Vma)> {
+    if range.is_empty() {
+        return None;
+    }
+    let mut areas = layout.areas.overlapping(range.start.0..range.end.0);
+    let (area, vma) = areas.find(|(_, vma)| vma.protection != protection)?;
+    let pages = VpnRange::new(Vpn(area.start), Vpn(area.end)).intersection(range);
+    Some((pages, Vma { protection, ..*vma }))
 }
 
 /// Whether a store needs no fault: neither to copy the page nor to notice that it gets dirty.

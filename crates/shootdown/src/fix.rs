@@ -328,11 +328,16 @@ pub enum Fix {
     /// Without: what a device has stored since somebody wrote the page back is never written back (what
     /// `unpin_user_pages_dirty_lock` is for).
     MarkWhenUnpinned,
+    /// Who ends an address space, and finds a CPU that seems to use it, meets that CPU and looks again: it may be on its way
+    /// from lazy mode to another address space, which looks like use until it has arrived.
+    ///
+    /// Without: an address space that nobody uses counts as used.
+    MeetLeavers,
 }
 
 impl Fix {
     /// All of them.
-    pub const ALL: [Fix; 70] = [
+    pub const ALL: [Fix; 71] = [
         Fix::FlushBeforeFree,
         Fix::WaitForAcks,
         Fix::FlushRemote,
@@ -403,6 +408,7 @@ impl Fix {
         Fix::WaitForSync,
         Fix::LookAtTicket,
         Fix::MarkWhenUnpinned,
+        Fix::MeetLeavers,
     ];
 
     /// Returns the name used on command lines and in reports.
@@ -479,6 +485,7 @@ impl Fix {
             Fix::WaitForSync => "wait-for-sync",
             Fix::LookAtTicket => "look-at-ticket",
             Fix::MarkWhenUnpinned => "mark-when-unpinned",
+            Fix::MeetLeavers => "meet-leavers",
         }
     }
 

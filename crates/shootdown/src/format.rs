@@ -101,6 +101,13 @@ pub trait EntryFormat: 'static {
     /// Returns the leaf `raw` with other attributes and all else as it was.
     fn with_attributes(raw: u64, attributes: Attributes) -> u64;
 
+    /// Returns `raw` with what it permits replaced. What hardware has noted stays; what `permissions` say of that means nothing.
+    #[inline]
+    fn with_permissions(raw: u64, permissions: Attributes) -> u64 {
+        let Attributes { accessed, dirty, .. } = Self::attributes(raw);
+        Self::with_attributes(raw, Attributes { accessed, dirty, ..permissions })
+    }
+
     /// Tells whether `next` translates to the base frame after that of `raw` and is like it otherwise. Both are leaves of
     /// level 1.
     #[inline]

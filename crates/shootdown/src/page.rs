@@ -65,6 +65,14 @@ pub unsafe trait Frames: Machine {
     #[track_caller]
     fn free_frame(&self, frame: Frame);
 
+    /// Makes the contents of a frame that nobody can reach yet zeroes. A machine without contents does nothing.
+    fn clear_frame(&self, frame: &Frame);
+
+    /// Makes the contents of the frame `to`, which nobody can reach yet, those of `from`; both are what a leaf of `level` maps.
+    /// Of what is stored to `from` meanwhile, any part may be copied. A machine without contents does nothing.
+    #[doc(alias = "copy_user_highpage")]
+    fn copy_frame(&self, from: Pfn, to: Pfn, level: Level);
+
     /// Returns the state of a data frame.
     fn page(&self, frame: Pfn) -> &PageState<Self>;
 }
@@ -77,6 +85,16 @@ pub fn allocate<M: Frames>(m: &M, level: Level) -> Result<Frame, NoFrame> {
     let frame = m.alloc_frame(level)?;
     // ORDER(release/reuse): whoever pins it without a lock, since its last owner's entry led here, finds that entry cleared.
     m.page(frame.pfn()).references.store(m, 1, Release);
+    Ok(frame)
+}
+
+/// The same, of zeroes.
+///
+/// # Errors
+/// [`NoFrame`] if there is none.
+pub fn allocate_zeroed<M: Frames>(m: &M, level: Level) -> Result<Frame, NoFrame> {
+    let frame = allocate(m, level)?;
+    m.clear_frame(&frame);
     Ok(frame)
 }
 

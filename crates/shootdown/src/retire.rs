@@ -2,7 +2,14 @@
 
 use core::sync::atomic::Ordering::*;
 
-use crate::{cpu::CpuId, fix::Fix, machine::Machine, notify::Event, residency::Space};
+use crate::{
+    call,
+    cpu::{CpuId, CpuSet},
+    fix::Fix,
+    machine::Machine,
+    notify::Event,
+    residency::Space,
+};
 
 /// The witness that an address space has had its last user.
 ///
@@ -39,8 +46,8 @@ impl<M: Machine> Space<M> {
     /// mode. [`Gather::exiting`](crate::Gather::exiting) wants the witness.
     ///
     /// # Context
-    /// Any; this CPU must have left the address space, or have gone lazy. Does not sleep, if no
-    /// listener does: they are told that the address space has ended.
+    /// Where [`call::rendezvous`] may be called; this CPU must have left the address space, or have gone lazy. Does not sleep, if
+    /// no listener does: they are told that the address space has ended.
     ///
     /// # Ordering
     /// No CPU uses a translation of it after this, and nobody who [listens](crate::notify). Pairs: `retire/activate`,
@@ -53,18 +60,33 @@ impl<M: Machine> Space<M> {
     /// If a CPU begins to use it at this very moment.
     pub fn retire(&self, m: &M) -> Result<Retired<'_, M>, InUse> {
         let asks = m.keeps(Fix::AskForUsers);
-        if let Some(cpu) = self.user(m).filter(|_| asks) {
+        if let Some(cpu) = self.user_who_stays(m).filter(|_| asks) {
             return Err(InUse { cpu });
         }
         // ORDER(retire/activate): said before we look again; who activates shows it before it looks. One of us sees the
         // other. Needs the total order: store, then load, on both sides.
         self.retired.store(m, 1, SeqCst);
-        if let Some(cpu) = self.user(m).filter(|_| asks) {
+        if let Some(cpu) = self.user_who_stays(m).filter(|_| asks) {
             panic!("CPU {} begins to use an address space that is being retired", cpu.0);
         }
         // An exiting gather tells no TLB of pages: whoever may still use them must not.
         self.end_listening(m);
         Ok(Retired { space: self })
+    }
+
+    /// Returns a CPU that uses translations of this address space, or may be about to. One that comes from lazy mode and goes
+    /// to another address space shows that it is awake before it shows that it has left; it does both with interrupts masked,
+    /// so when it has been met it is here or there.
+    fn user_who_stays(&self, m: &M) -> Option<CpuId> {
+        let mut met = CpuSet::<M::Cpus>::EMPTY;
+        loop {
+            let cpu = self.user(m)?;
+            if cpu == m.cpu() || met.contains(cpu) || !m.keeps(Fix::MeetLeavers) {
+                return Some(cpu);
+            }
+            met.insert(cpu);
+            call::rendezvous(m, &[cpu].into_iter().collect());
+        }
     }
 
     /// Tells listeners of an address space that counts as retired that it has ended; from then on nobody is told of it.

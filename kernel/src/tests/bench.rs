@@ -5,10 +5,14 @@ use core::{
     sync::atomic::{AtomicU64, Ordering::*},
 };
 
-use shootdown::{Attributes, Level, Machine as _, Space, SpaceId, Stale, residency};
+use shootdown::{Attributes, Level, Machine as _, Space, Stale, residency};
 
-use super::pages::{self, PAGE};
+use super::{
+    Outcome, ensure,
+    pages::{self, PAGE},
+};
 use crate::{
+    command_line::CommandLine,
     cpu, jobs,
     machine::{Format, Metal},
     serial::println,
@@ -26,11 +30,15 @@ enum Meanwhile {
     Sleep,
 }
 
-/// Prints a table. Without timers and counters, and with every fix a constant.
-pub(super) fn run(m: &Metal) {
-    let space = pages::create(m, SpaceId(0));
-    assert!(pages::map(m, space, PAGE, Attributes::USER_WRITE), "there is memory for a page");
-    println!("instructions for one page, on all CPUs together\ntargets  spinning  halted");
+/// Prints a table of shootdowns, and has the program print its own. Without timers and counters, and with every fix a constant.
+pub(super) fn run(m: &Metal, _: &CommandLine) -> Outcome {
+    pages::with_space(m, |space| shootdowns(m, space))?;
+    super::user::ends_well(m, &["program", "bench"])
+}
+
+fn shootdowns(m: &Metal, space: &'static Space<Metal>) -> Outcome {
+    ensure(pages::map(m, space, PAGE, Attributes::USER_WRITE), "there is no memory for a page")?;
+    println!("\ninstructions for one page, on all CPUs together\ntargets  spinning  halted");
     let [mut one, mut three] = [None; 2];
     for n_targets in TARGETS.into_iter().filter(|n_targets| *n_targets < u64::from(smp::n_cpus())) {
         let took = [Meanwhile::Spin, Meanwhile::Sleep].map(|meanwhile| measure(m, space, n_targets, meanwhile));
@@ -44,6 +52,7 @@ pub(super) fn run(m: &Metal) {
     if let (Some(one), Some(three)) = (one, three) {
         println!("a target {:>8} {:>7}", (three[0] - one[0]) / 2, (three[1] - one[1]) / 2);
     }
+    Ok(())
 }
 
 /// The instructions that one flush takes when so many other CPUs have the address space loaded.

@@ -17,7 +17,7 @@ use crate::{
     cpu::{self, MAX_CPUS},
     jobs,
     machine::{Cpus, Format, Metal},
-    places::{self, N_SPACES},
+    places::{self, N_TEST_SPACES},
     random, smp, witness,
 };
 
@@ -39,7 +39,7 @@ struct Counts {
 
 /// Does as many operations as the command line says, on all CPUs together.
 pub(super) fn run(m: &Metal, command_line: &CommandLine) -> Outcome {
-    let spaces = core::array::from_fn::<_, N_SPACES, _>(|id| pages::create(m, SpaceId(id as u32)));
+    let spaces = core::array::from_fn::<_, N_TEST_SPACES, _>(|id| pages::create(m, SpaceId(id as u32)));
     let n_operations = command_line.n_operations.div_ceil(u64::from(smp::n_cpus()));
     let counts = Counts {
         n_used: AtomicU64::new(0),
@@ -71,7 +71,7 @@ impl Worker<'_> {
         // The one that is loaded and not lazy.
         let mut active: Option<&Space<Metal>> = None;
         for _ in 0..n_operations {
-            let space = &places::SPACES[random::below(N_SPACES as u64) as usize];
+            let space = &places::SPACES[random::below(N_TEST_SPACES as u64) as usize];
             match (random::below(20), active) {
                 (0..4, _) => self.map_some(space),
                 (4..7, _) => self.unmap_some(space),

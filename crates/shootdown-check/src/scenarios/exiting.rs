@@ -54,6 +54,33 @@ pub(super) static EXIT: Scenario = Scenario {
     ..REAPER
 };
 
+pub(super) static LEAVER: Scenario = Scenario {
+    name: "leaver",
+    goal: "An address space that nobody uses counts as used while a lazy CPU goes to another one.",
+    method: "CPU 1, lazy in the address space, switches to another one; CPU 0 retires it.",
+    machine: TWO_CPUS,
+    setup: |m| {
+        if m.cpu() == CpuId(0) {
+            create(m, 1);
+            m.other_space().create(m).expect("the machine has a frame for the root");
+        } else {
+            m.user_space().switch_to(m);
+            become_lazy(m);
+        }
+    },
+    main: |m| {
+        if m.cpu() == CpuId(0) {
+            let retired = m.user_space().retire(m);
+            assert!(retired.is_ok(), "nobody uses it");
+        } else {
+            m.other_space().switch_to(m);
+        }
+    },
+    proves: &[Proof::of(Fix::MeetLeavers, "panic")],
+    reaches: &[Reach::Counted(Counter::RemoteRequest)],
+    ..Scenario::BLANK
+};
+
 enum Tables {
     Stay,
     Go,

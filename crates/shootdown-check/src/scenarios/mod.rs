@@ -37,7 +37,7 @@ mod walk;
 use crate::scenario::Scenario;
 
 /// All scenarios.
-pub static ALL: [&Scenario; 140] = [
+pub static ALL: [&Scenario; 141] = [
     &unmap_2cpu::UNMAP_2CPU,
     &unmap_3cpu::UNMAP_3CPU,
     &unmap_tables_2cpu::UNMAP_TABLES_2CPU,
@@ -50,6 +50,7 @@ pub static ALL: [&Scenario; 140] = [
     &two_gathers::COLLECTED,
     &exiting::REAPER,
     &exiting::EXIT,
+    &exiting::LEAVER,
     &reclaim::OWED,
     &reclaim::PAID_TOO_EARLY,
     &reclaim::BETWEEN_LOCKS,

@@ -1,4 +1,4 @@
-//! Builds the kernel.
+//! Builds the kernel, and the program that runs on it.
 
 use std::{
     env,
@@ -11,6 +11,7 @@ use super::Error;
 /// Where the kernel was when this command was built.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../kernel");
 const NAME: &str = "shootdown-kernel";
+const PROGRAM: &str = "shootdown-program";
 
 /// Which kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,16 @@ impl Kind {
 
 /// Builds the kernel and returns where it is.
 pub(super) fn kernel(kind: Kind) -> Result<PathBuf, Error> {
+    let (features, subfolder) = kind.features_and_folder();
+    package(NAME, features, subfolder)
+}
+
+/// Builds the program for user mode, which is the same for each kernel, and returns where it is.
+pub(super) fn program() -> Result<PathBuf, Error> {
+    package(PROGRAM, &[], Kind::Tests.features_and_folder().1)
+}
+
+fn package(name: &str, features: &[&str], subfolder: &str) -> Result<PathBuf, Error> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err("the kernel is linked from the host's own core library, so it is built on x86-64 Linux only".into());
     }
@@ -47,11 +58,10 @@ pub(super) fn kernel(kind: Kind) -> Result<PathBuf, Error> {
         .into());
     }
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| folder.join("../target"), PathBuf::from);
-    let (features, subfolder) = kind.features_and_folder();
     let target = target.join(subfolder);
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(&cargo)
-        .args(["build", "--release", "--locked", "--offline", "--quiet", "--manifest-path"])
+        .args(["build", "--release", "--locked", "--quiet", "--package", name, "--manifest-path"])
         .arg(&manifest)
         .args(features)
         .arg("--target-dir")
@@ -63,7 +73,7 @@ pub(super) fn kernel(kind: Kind) -> Result<PathBuf, Error> {
         .output()
         .map_err(|error| format!("{} cannot be started: {error}", Path::new(&cargo).display()))?;
     if !built.status.success() {
-        return Err(format!("the kernel cannot be built:\n{}", String::from_utf8_lossy(&built.stderr)).into());
+        return Err(format!("{name} cannot be built:\n{}", String::from_utf8_lossy(&built.stderr)).into());
     }
-    Ok(target.join("release").join(NAME))
+    Ok(target.join("release").join(name))
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Arguments;
+use super::{
+    Arguments,
+    bench::{Measured, Operation},
+};
 
 /// How the machine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,11 @@ struct Row {
 pub(super) struct Outcome {
     tests: Vec<Test>,
     bench: Vec<Row>,
+    /// What the program has measured, and the kernel's name, if it has one.
+    operations: Vec<Operation>,
+    kernel: Option<String>,
+    /// The program's, where it is the first process of a whole system.
+    status: Option<String>,
     ending: Ending,
 }
 
@@ -61,10 +69,24 @@ impl Outcome {
     pub(super) fn new(said: &[u8], ending: Ending) -> Outcome {
         let said = String::from_utf8_lossy(said);
         Outcome {
-            tests: said.lines().filter_map(test).collect(),
+            tests: tests(&said),
             bench: said.lines().filter_map(row).collect(),
+            operations: said.lines().filter_map(Operation::of_line).collect(),
+            kernel: field(&said, "kernel"),
+            status: field(&said, "status"),
             ending,
         }
+    }
+
+    /// What the program has measured, if it has.
+    pub(super) fn measured(&self, cpus: u16) -> Option<Measured> {
+        let kernel = self.kernel.clone().unwrap_or_else(|| "shootdown".to_owned());
+        (!self.operations.is_empty()).then(|| Measured { kernel, cpus, operations: self.operations.clone() })
+    }
+
+    /// The program says that all went well, and the system has ended.
+    pub(super) fn has_ended_well(&self) -> bool {
+        self.status.as_deref() == Some("0") && self.ending == Ending::Strange(Some(0))
     }
 
     /// All that ran has passed, and something ran.
@@ -93,6 +115,7 @@ impl Outcome {
             "parallel": arguments.parallel,
             "tests": self.tests,
             "bench": self.bench,
+            "programs": self.operations,
             "passed": n_passed,
             "failed": self.tests.len() - n_passed,
             "verdict": if self.is_fine() { "pass" } else { "violation" },
@@ -102,16 +125,36 @@ impl Outcome {
     }
 }
 
-fn test(line: &str) -> Option<Test> {
-    let (name, result) = line.trim_end().strip_prefix("test ")?.split_once(" ...")?;
-    let result = result.trim_start();
-    let passed = result == "ok";
-    let reason = match result {
-        "ok" => None,
-        "" => Some("did not end".to_owned()),
-        _ => Some(result.strip_prefix("FAILED: ").unwrap_or(result).to_owned()),
-    };
-    Some(Test { test: name.to_owned(), passed, reason })
+/// The tests that have begun, with the verdict of each: behind its name, or at the beginning of a later line.
+fn tests(said: &str) -> Vec<Test> {
+    let mut tests: Vec<Test> = Vec::new();
+    let mut is_open = false;
+    for line in said.lines().map(str::trim_end) {
+        let verdict = match line.strip_prefix("test ").and_then(|rest| rest.split_once(" ...")) {
+            Some((name, rest)) => {
+                let reason = Some("did not end".to_owned());
+                tests.push(Test { test: name.to_owned(), passed: false, reason });
+                is_open = true;
+                rest.trim_start()
+            }
+            None => line,
+        };
+        let Some(test) = tests.last_mut().filter(|_| is_open) else {
+            continue;
+        };
+        let failed = verdict.strip_prefix("FAILED: ");
+        if verdict == "ok" || failed.is_some() {
+            (test.passed, test.reason) = (failed.is_none(), failed.map(str::to_owned));
+            is_open = false;
+        }
+    }
+    tests
+}
+
+/// What the program says under a name.
+fn field(said: &str, name: &str) -> Option<String> {
+    let lines = said.lines().filter_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix('\t'));
+    lines.map(str::to_owned).next()
 }
 
 fn row(line: &str) -> Option<Row> {
@@ -134,6 +177,15 @@ mod tests {
         let results: Vec<_> = outcome.tests.iter().map(|test| (test.test.as_str(), test.reason.as_deref())).collect();
         assert_eq!(results, [("control", None), ("unmap", Some("3 stale accesses"))]);
         assert!(!outcome.is_fine());
+    }
+
+    #[test]
+    fn a_verdict_may_come_after_what_the_program_says() {
+        let said =
+            b"test user ...\nprocess 0: is used\nFAILED: wrong\ntest bench ...\nok\nok\ntest last ... \nnot ok\n";
+        let outcome = Outcome::new(said, Ending::Failed);
+        let results: Vec<_> = outcome.tests.iter().map(|test| (test.test.as_str(), test.reason.as_deref())).collect();
+        assert_eq!(results, [("user", Some("wrong")), ("bench", None), ("last", Some("did not end"))]);
     }
 
     #[test]

@@ -670,6 +670,10 @@ unsafe impl<A: Architecture> DataFrames for Sequential<A> {
         self.frames.free(frame.pfn());
     }
 
+    // Frames have no contents here.
+    fn clear_frame(&self, _: &Frame) {}
+    fn copy_frame(&self, _: Pfn, _: Pfn, _: Level) {}
+
     #[inline]
     fn page(&self, frame: Pfn) -> &PageState<Sequential<A>> {
         self.frames.page(frame)

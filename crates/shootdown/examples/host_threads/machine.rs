@@ -163,6 +163,9 @@ unsafe impl Frames for Cpu {
     fn free_frame(&self, frame: Frame) {
         self.host.memory.free(frame.pfn());
     }
+    // Frames have owners and no contents.
+    fn clear_frame(&self, _: &Frame) {}
+    fn copy_frame(&self, _: Pfn, _: Pfn, _: Level) {}
     fn page(&self, frame: Pfn) -> &PageState<Cpu> {
         &self.host.pages[frame.0 as usize]
     }

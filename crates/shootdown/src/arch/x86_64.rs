@@ -86,6 +86,12 @@ impl EntryFormat for X86_64 {
     }
 
     #[inline]
+    fn with_permissions(raw: u64, permissions: Attributes) -> u64 {
+        let permissions = Attributes { accessed: false, dirty: false, ..permissions };
+        raw & !(ATTRIBUTES & !(ACCESSED | DIRTY)) | bits(permissions)
+    }
+
+    #[inline]
     fn continues(raw: u64, next: u64) -> bool {
         next.wrapping_sub(raw) == 1 << Self::PAGE_SHIFT
     }
@@ -150,6 +156,9 @@ mod tests {
                 let raw = X86_64::leaf(Pfn(0x3_0000), level, attributes);
                 assert_eq!(X86_64::decode(raw, level), Entry::Leaf(Pfn(0x3_0000)));
                 assert_eq!(X86_64::attributes(raw), attributes);
+                let read_only = X86_64::with_permissions(raw, Attributes::USER_READ);
+                let Attributes { accessed, dirty, .. } = attributes;
+                assert_eq!(X86_64::attributes(read_only), Attributes { accessed, dirty, ..Attributes::USER_READ });
                 let plain = X86_64::with_attributes(raw, Attributes::USER_READ);
                 assert_eq!(plain, X86_64::leaf(Pfn(0x3_0000), level, Attributes::USER_READ));
             }

@@ -12,7 +12,12 @@ pub struct Leaves<'t, M: Machine> {
     guard: &'t TablesGuard<'t, M>,
     left: VpnRange,
     here: Option<Place>,
+    // The tables on the way to the one we are at, each at the place of its level.
+    above: [Option<Place>; MOST_LEVELS],
 }
+
+/// As many levels as an architecture has.
+const MOST_LEVELS: usize = 5;
 
 /// The table that the next entry is read from.
 #[derive(Clone, Copy)]
@@ -25,17 +30,23 @@ struct Place {
 
 impl<'t, M: Machine> Leaves<'t, M> {
     pub(super) fn new(guard: &'t TablesGuard<'t, M>, range: VpnRange) -> Self {
-        let mut leaves = Leaves { guard, left: range.intersection(guard.reach()), here: None };
-        leaves.go_to_root();
-        leaves
+        const { assert!(M::Format::LEVELS as usize <= MOST_LEVELS, "more levels than there is room for") };
+        // Entries of the root may be others', which nobody counted.
+        let here = guard.root().map(|table| Place { table, level: M::Format::ROOT, n_ahead: u64::MAX });
+        Leaves { guard, left: range.intersection(guard.reach()), here, above: [None; MOST_LEVELS] }
     }
 
-    fn go_to_root(&mut self) {
-        // Its entries may be others', which nobody counted.
-        self.here = self.guard.root().map(|table| Place { table, level: M::Format::ROOT, n_ahead: u64::MAX });
+    /// Goes back up from a table of this level, which is behind us, to the lowest one that is not.
+    fn go_up(&mut self, level: Level) {
+        let mut above = Level(level.0 + 1);
+        while above < M::Format::ROOT && self.left.start.index::<M::Format>(above) == 0 {
+            above = Level(above.0 + 1);
+        }
+        self.here = self.above.get(usize::from(above.0) - 1).copied().flatten();
     }
 
-    fn enter(&mut self, table: TableFrame, level: Level) {
+    fn enter(&mut self, from: Place, table: TableFrame, level: Level) {
+        self.above[usize::from(from.level.0) - 1] = Some(Place { n_ahead: from.n_ahead - 1, ..from });
         let (m, descriptor) = (self.guard.machine(), self.guard.machine().descriptor(table));
         let is_whole = self.left.start.index::<M::Format>(level) == 0 && !descriptor.is_reserved(m);
         let n_ahead = if is_whole { descriptor.n_entries(m) } else { u64::MAX };
@@ -46,7 +57,7 @@ impl<'t, M: Machine> Leaves<'t, M> {
     fn step(&mut self, here: Place, index: usize, n_passed: u64) {
         self.left.start = here.level.span::<M::Format>(self.left.start).end;
         if index + 1 == M::Format::ENTRIES {
-            self.go_to_root();
+            self.go_up(here.level);
         } else {
             self.here = Some(Place { n_ahead: here.n_ahead - n_passed, ..here });
         }
@@ -55,7 +66,7 @@ impl<'t, M: Machine> Leaves<'t, M> {
     /// Steps over what is left of a table that has no more entries.
     fn leave_table(&mut self, level: Level) {
         self.left.start = Level(level.0 + 1).span::<M::Format>(self.left.start).end;
-        self.go_to_root();
+        self.go_up(level);
     }
 }
 
@@ -98,7 +109,7 @@ impl<M: Machine> Leaves<'_, M> {
         if here.level == Level::LEAF {
             n_entries = (M::Format::ENTRIES - first_index).min(self.left.n_pages() as usize);
             self.left.start = Vpn(first_page.0 + n_entries as u64);
-            self.go_to_root();
+            self.go_up(here.level);
         } else {
             self.step(here, first_index, 1);
         }
@@ -122,12 +133,28 @@ impl<M: Machine> Leaves<'_, M> {
             let at = EntryAt { table: here.table, index: self.left.start.index::<M::Format>(here.level) };
             match self.guard.entry(at, here.level).1 {
                 Entry::Leaf(_) => return Some(here),
-                Entry::Table(table) if !self.guard.is_empty(table) => self.enter(table, here.level.below()?),
+                Entry::Table(table) if !self.guard.is_empty(table) => self.enter(here, table, here.level.below()?),
                 Entry::Table(_) | Entry::SharedTable(_) => self.step(here, at.index, 1),
-                Entry::Absent => self.step(here, at.index, 0),
+                Entry::Absent => self.step_over_absent(here, at.index),
             }
         }
         None
+    }
+
+    /// Steps over an entry that is absent, and over those that follow it and are absent too.
+    fn step_over_absent(&mut self, here: Place, absent: usize) {
+        let n_pages = here.level.pages::<M::Format>();
+        let first_page = self.left.start.align_down::<M::Format>(here.level);
+        let n_in_range = (self.left.end.0 - first_page.0).div_ceil(n_pages);
+        let end = M::Format::ENTRIES.min(absent.saturating_add(n_in_range as usize));
+        let is_there = |index: &usize| {
+            self.guard.entry(EntryAt { table: here.table, index: *index }, here.level).1 != Entry::Absent
+        };
+        let next = (absent + 1..end).find(is_there).unwrap_or(end);
+        self.left.start = Vpn(first_page.0 + (next - absent) as u64 * n_pages);
+        if next == M::Format::ENTRIES {
+            self.go_up(here.level);
+        }
     }
 }
 
@@ -139,12 +166,14 @@ impl<'t, M: Machine> Iterator for Leaves<'t, M> {
             let here = self.seek()?;
             let page = self.left.start;
             let at = EntryAt { table: here.table, index: page.index::<M::Format>(here.level) };
-            let (raw, Entry::Leaf(frame)) = self.guard.entry(at, here.level) else {
-                self.step(here, at.index, 0);
-                continue;
-            };
-            self.step(here, at.index, 1);
-            return Some(self.guard.leaf(at, page, here.level, raw, frame));
+            match self.guard.entry(at, here.level) {
+                (raw, Entry::Leaf(frame)) => {
+                    self.step(here, at.index, 1);
+                    return Some(self.guard.leaf(at, page, here.level, raw, frame));
+                }
+                (_, Entry::Absent) => self.step_over_absent(here, at.index),
+                _ => self.step(here, at.index, 1),
+            }
         }
     }
 }

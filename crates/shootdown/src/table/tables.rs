@@ -193,8 +193,13 @@ impl<M: Machine> TablesGuard<'_, M> {
 
     /// Tells whether the library has nothing in this table of its own. Others' tables are not counted.
     pub(crate) fn is_empty(&self, table: TableFrame) -> bool {
+        self.n_entries(table) == Some(0)
+    }
+
+    /// Returns how many entries a table has, if they are counted: not in others' tables.
+    pub(crate) fn n_entries(&self, table: TableFrame) -> Option<u64> {
         let (m, descriptor) = (self.machine(), self.machine().descriptor(table));
-        descriptor.n_entries(m) == 0 && !descriptor.is_reserved(m)
+        (!descriptor.is_reserved(m)).then(|| descriptor.n_entries(m))
     }
 
     pub(crate) fn leaf(&self, at: EntryAt, page: Vpn, level: Level, raw: u64, frame: Pfn) -> Leaf<'_, M> {
@@ -497,7 +502,7 @@ impl<'t, M: Machine> Leaf<'t, M> {
         let now = self.attributes();
         assert!(attributes.permits(now), "this is for more permissions, not for less");
         let (dirty, accessed) = (attributes.dirty || now.dirty, attributes.accessed || now.accessed);
-        let was = self.set_attributes(Attributes { dirty, accessed, ..attributes });
+        let was = self.change(|raw| M::Format::with_attributes(raw, Attributes { dirty, accessed, ..attributes }));
         self.tell_if_looser(was);
         if !M::Format::FAULT_FORGETS {
             let m = self.guard.machine();
@@ -527,12 +532,13 @@ impl<'t, M: Machine> Leaf<'t, M> {
         }
     }
 
-    /// Changes the entry bit by bit, so that a dirty bit set by hardware meanwhile survives unless it is to go; returns
-    /// the entry as it was.
+    /// Makes the entry what `wanted` makes of it, bit by bit, so that a dirty bit set by hardware meanwhile survives unless it
+    /// is to go; returns the entry as it was.
+    #[inline]
     #[track_caller]
-    pub(crate) fn set_attributes(&mut self, attributes: Attributes) -> u64 {
+    pub(crate) fn change(&mut self, wanted: impl FnOnce(u64) -> u64) -> u64 {
         let m = self.guard.machine();
-        let wanted = M::Format::with_attributes(self.raw, attributes);
+        let wanted = wanted(self.raw);
         let mut was = self.raw;
         // ORDER(edit/generation): as in `take`.
         if wanted & !self.raw != 0 {

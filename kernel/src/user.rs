@@ -1,0 +1,61 @@
+//! Programs in user mode, over the address spaces of `shootdown-mm`.
+//!
+//! They are made for Linux, whose calls this kernel has some of, with Linux's numbers: so the same file runs on both. Threads
+//! keep to their CPU until they ask for another. Only a timer in user mode, and the thread itself, give a CPU to the next.
+
+use crate::{cpu, machine::Metal};
+
+mod calls;
+mod errors;
+mod faults;
+mod files;
+mod futex;
+mod image;
+mod mappings;
+mod process;
+mod scheduler;
+mod thread;
+mod transfer;
+mod trap;
+
+pub(crate) use faults::{on_exception, on_fault};
+pub(crate) use process::N_PROCESSES;
+pub(crate) use scheduler::{has_something_to_do, run_next};
+pub(crate) use trap::Trap;
+
+use core::sync::atomic::Ordering::*;
+
+use shootdown::residency;
+
+/// Runs the program that the machine was given, with these words, until it ends; returns its status. For the first CPU.
+pub(crate) fn run(m: &Metal, words: &[&str]) -> Result<i32, &'static str> {
+    let process = process::begin(m, words)?;
+    loop {
+        if let Some(status) = process::ended(m, process) {
+            residency::leave(m);
+            return Ok(status);
+        }
+        if run_next(m) {
+            continue;
+        }
+        residency::enter_lazy(m);
+        // Masked, so that what makes a thread ready cannot come between the look and the sleep.
+        let was = cpu::mask_interrupts();
+        if has_something_to_do(m) {
+            cpu::restore_interrupts(was);
+        } else {
+            cpu::sleep();
+        }
+    }
+}
+
+/// Before a thread goes on in user mode: ends it if its process is to end, and lets the next one run if it is time.
+pub(crate) fn before_return(m: &Metal) {
+    if cpu::threads().is_due.load(Relaxed) {
+        cpu::threads().is_due.store(false, Relaxed);
+        scheduler::give_way(m);
+    }
+    if thread::must_end(m) {
+        scheduler::end(m);
+    }
+}
