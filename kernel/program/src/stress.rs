@@ -119,7 +119,11 @@ extern "C" fn work(cpu: u64) {
         worker.complain("a thread cannot begin", 0, 0);
         return;
     }
-    while shared.n_operations.fetch_add(1, Relaxed) < shared.most_operations.load(Relaxed) {
+    let goes_on = || {
+        let n_operations = shared.n_operations.fetch_add(1, Relaxed);
+        n_operations < shared.most_operations.load(Relaxed) && shared.n_wrong.load(Relaxed) == 0
+    };
+    while goes_on() {
         worker.operate();
     }
     shared.n_operations.fetch_sub(1, Relaxed);
