@@ -108,9 +108,11 @@ impl<M: Program> AddressSpace<M> {
             self.share_table(m, memory, (area, vma), level, page);
         }
         let mut tables = self.space(m).lock(m);
+        // Before a frame is taken for it.
+        if shared_tables.is_some() && tables.find_shared(page).is_some() {
+            return Ok(Resolution::Spurious);
+        }
         match tables.find(page) {
-            // Before a frame is taken for it.
-            None if shared_tables.is_some() && tables.find_shared(page).is_some() => Ok(Resolution::Spurious),
             None => {
                 bring_in(m, memory, &mut tables, vma, page, access)?;
                 if let PageSize::Run { n_pages } = vma.page_size {

@@ -43,6 +43,22 @@ pub enum LargeTables {
     /// A fault takes in what another address space has (Linux, of huge-page file systems), whatever the habits of that are.
     #[doc(alias = "want_pmd_share")]
     Shared,
+    /// The same, and those that follow it in the area, up to so many at a time: for programs that use most of what they map.
+    SharedAhead {
+        /// How many, with the first.
+        n_tables: u16,
+    },
+}
+
+impl LargeTables {
+    /// How many tables a fault takes in.
+    pub(crate) const fn n_taken_in(self) -> u16 {
+        match self {
+            LargeTables::Own => 0,
+            LargeTables::Shared => 1,
+            LargeTables::SharedAhead { n_tables } => n_tables,
+        }
+    }
 }
 
 impl Habits {

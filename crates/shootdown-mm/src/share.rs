@@ -13,7 +13,6 @@ use shootdown::{Level, Vpn, VpnRange, share::Unsharing};
 use crate::{
     address_space::{AddressSpace, Layout, PageGather, Program, space_of},
     areas::{Areas, Place},
-    habits::LargeTables,
     memory::Memory,
     vma::Vma,
 };
@@ -30,18 +29,21 @@ impl<M: Program> AddressSpace<M> {
         level: Level,
         page: Vpn,
     ) {
-        let table = Level(level.0 + 1).span::<M::Format>(page);
-        let is_wanted = self.habits.large_tables == LargeTables::Shared && area.covers(table);
-        if !is_wanted || !self.space(m).lock(m).lacks_table(page, level) {
+        let mut table = Level(level.0 + 1).span::<M::Format>(page);
+        let n_wanted = self.habits.large_tables.n_taken_in();
+        if n_wanted == 0 || !area.covers(table) || !self.space(m).lock(m).lacks_table(page, level) {
             return;
         }
         let map = memory.areas.lock(m);
-        for Place { space, page: there, .. } in map.tables_like(self.id(), table, vma) {
+        for _ in 0..n_wanted {
             // One page-table lock, and then the other.
-            let offer = space_of(m, space).lock(m).offer(there, level, &map);
-            if let Some(offer) = offer {
-                // Without memory for the tables above: whoever maps the page will say so.
-                self.space(m).lock(m).accept(table.start, offer).unwrap_or_default();
+            let mut places = map.tables_like(self.id(), table, vma);
+            let offer = places
+                .find_map(|Place { space, page: there, .. }| space_of(m, space).lock(m).offer(there, level, &map));
+            // Without memory for the tables above whoever maps the page will say so; and a later one may be there already.
+            let is_taken_in = offer.is_some_and(|offer| self.space(m).lock(m).accept(table.start, offer).is_ok());
+            table = VpnRange::from_len(table.end, table.n_pages());
+            if !is_taken_in || !area.covers(table) {
                 return;
             }
         }

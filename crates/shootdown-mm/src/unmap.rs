@@ -1,6 +1,6 @@
 //! Taking mappings away: `munmap`, discarding contents, the end of an address space.
 
-use shootdown::{Gather, Pfn, Rmap, Unhooked, Vpn, VpnRange, page};
+use shootdown::{Gather, Level, Pfn, Rmap, Unhooked, Vpn, VpnRange, page};
 
 use crate::{
     address_space::{AddressSpace, Layout, PageGather, Program},
@@ -97,12 +97,32 @@ impl<M: Program> AddressSpace<M> {
     fn take_apart(&self, m: &M, areas: &Areas<M>, mut gather: PageGather<'_, M>) {
         let mut layout = self.layout.lock(m);
         self.leave_tables(m, areas, &mut gather, &layout, EVERYTHING);
-        unhook_areas(m, &mut gather, &layout, EVERYTHING);
-        gather.unhook_tables(&mut self.space(m).lock(m), EVERYTHING, EVERYTHING);
+        for range in clusters::<M>(&layout) {
+            unhook_areas(m, &mut gather, &layout, range);
+        }
+        let mut tables = self.space(m).lock(m);
+        clusters::<M>(&layout).for_each(|range| gather.unhook_tables(&mut tables, range, EVERYTHING));
+        drop(tables);
         gather.finish();
         areas.remove(m, self.id(), &layout, EVERYTHING);
         layout.areas.clear();
     }
+}
+
+/// Ranges that have all areas in them, and few holes that take longer to step over than to begin anew behind them.
+fn clusters<M: Program>(layout: &Layout) -> impl Iterator<Item = VpnRange> {
+    /// In entries of level 2.
+    const WIDEST_HOLE: u64 = 32;
+    let widest_hole = WIDEST_HOLE * Level(2).pages::<M::Format>();
+    let mut areas = layout.areas.iter().map(|(area, _)| area).peekable();
+    core::iter::from_fn(move || {
+        let first = areas.next()?;
+        let mut end = first.end;
+        while let Some(next) = areas.next_if(|next| next.start - end <= widest_hole) {
+            end = next.end;
+        }
+        Some(VpnRange::new(Vpn(first.start), Vpn(end)))
+    })
 }
 
 /// Unhooks what is mapped in `range`, and tells pages of objects that they are mapped once less.

@@ -357,3 +357,35 @@ fn use_memory(world: &World) -> Result<(), FaultError> {
     space.relocate(machine, memory, pages(40), there, Keep::Mapping).map_err(out_of_memory)?;
     space.populate(machine, memory, there, Access::Write)
 }
+
+#[test]
+fn a_mapping_goes_where_there_is_room_for_it() {
+    let world = World::new();
+    let within = VpnRange::from_len(HERE, 64);
+    let map = |n_pages, alignment| {
+        world.space.map_anywhere(&world.machine, &world.memory, within, (n_pages, alignment), |_| anonymous())
+    };
+    world.map(VpnRange::from_len(Vpn(HERE.0 + 3), 5), anonymous());
+    assert_eq!(map(3, 1), Some(VpnRange::from_len(HERE, 3)), "the lowest hole");
+    assert_eq!(map(2, 16), Some(VpnRange::from_len(Vpn(HERE.0 + 16), 2)), "aligned");
+    assert_eq!(map(8, 1), Some(VpnRange::from_len(Vpn(HERE.0 + 8), 8)), "between the two");
+    assert_eq!(map(47, 1), None, "nowhere are so many");
+    assert_eq!(map(46, 1), Some(VpnRange::from_len(Vpn(HERE.0 + 18), 46)), "up to the end");
+    assert_eq!(map(1, 1), None, "there is no room left");
+    assert_eq!(map(0, 1), None);
+    assert!(world.fault(Vpn(HERE.0 + 63), Access::Write).is_ok());
+}
+
+#[test]
+fn areas_far_apart_are_all_taken_apart() {
+    let World { machine, memory, space } = World::new();
+    let far: Vec<Vpn> = [0, 1 << 9, 1 << 18, 3 << 18, 1 << 27, 5 << 27].map(|distance| Vpn(HERE.0 + distance)).into();
+    for page in &far {
+        space.map(&machine, &memory, VpnRange::from_len(*page, 2), anonymous());
+        space.fault(&machine, &memory, *page, Access::Write).expect("there is memory");
+    }
+    machine.go_lazy();
+    space.destroy(&machine, &memory);
+    assert_eq!(machine.take_stale_accesses(), []);
+    assert_eq!(machine.counter(Counter::PageReleased), far.len() as u64);
+}

@@ -368,3 +368,25 @@ fn a_large_frame_that_a_driver_takes_back_is_reached_by_nobody() {
     revoked.into_iter().for_each(|frame| shootdown::page::drop_reference(&world.machine, frame));
     world.finish([first, second]);
 }
+
+#[test]
+fn a_fault_takes_in_the_tables_that_follow_if_it_is_to() {
+    let world = World::new();
+    let parent = world.process(SHARES);
+    world.map(&parent, tables(0, 6), 0, Protection::READ_WRITE);
+    // All but the fourth have a table.
+    let frames = [0, 1, 2, 4, 5].map(|table| world.touch(&parent, page(table, 0)));
+    let child = world.process(Habits { large_tables: LargeTables::SharedAhead { n_tables: 4 }, ..SHARES });
+    world.map(&child, tables(0, 6), 0, Protection::READ_WRITE);
+    let taken_in = |world: &World| world.count(Counter::TableShared);
+    assert_eq!(world.touch(&child, page(1, 0)), frames[1]);
+    assert_eq!(taken_in(&world), 2, "this one and the next, and then there is none");
+    let translate = |table| child.translate(&world.machine, page(table, 0)).map(|(frame, _)| frame);
+    assert_eq!([0, 1, 2, 3, 4].map(translate), [None, Some(frames[1]), Some(frames[2]), None, None]);
+    assert_eq!(world.touch(&child, page(4, 0)), frames[3]);
+    assert_eq!(taken_in(&world), 4, "up to the end of the area");
+    assert_eq!(world.touch(&child, page(0, 0)), frames[0]);
+    assert_eq!(taken_in(&world), 5, "the next one is there already");
+    world.rounds(&child, |world| child.unmap(&world.machine, &world.memory, tables(0, 6)));
+    assert_eq!(world.touch(&parent, page(2, 0)), frames[2]);
+}

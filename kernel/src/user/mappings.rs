@@ -185,9 +185,10 @@ impl Mappings<'_> {
             return Ok(range);
         }
         let is_cut = |page: Vpn| {
-            self.process.space.vma_at(self.m, page).is_some_and(|(area, vma)| {
-                area.start != page && !page.0.is_multiple_of(level_of(&vma).pages::<Format>())
-            })
+            !page.0.is_multiple_of(LARGE.pages::<Format>())
+                && self.process.space.vma_at(self.m, page).is_some_and(|(area, vma)| {
+                    area.start != page && !page.0.is_multiple_of(level_of(&vma).pages::<Format>())
+                })
         };
         if is_cut(range.start) || is_cut(range.end) {
             return Err(Errno::INVALID);

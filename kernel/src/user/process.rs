@@ -105,8 +105,8 @@ pub(crate) const fn exited(code: u64) -> i32 {
     ((code & 0xff) << 8) as i32
 }
 
-/// As little as is needed, but for tables of large pages, which are shared as Linux does.
-const HABITS: Habits = Habits { large_tables: LargeTables::Shared, ..Habits::LAWFUL };
+/// As little as is needed, but for tables of large pages, which are shared, as Linux does.
+const HABITS: Habits = Habits { large_tables: LargeTables::SharedAhead { n_tables: 16 }, ..Habits::LAWFUL };
 
 /// Makes the first process, of the program that the machine was given. Returns its number.
 pub(crate) fn begin(m: &Metal, words: &[&str]) -> Result<u32, &'static str> {

@@ -43,6 +43,7 @@ enum Step {
     MapHuge { start: u64 },
     Unmap { start: u64, n: u64, how: How, delays: bool, and_tables: bool },
     Protect { start: u64, n: u64, attributes: Attributes },
+    ProtectRange { start: u64, n: u64, permissions: Attributes },
     Restrict { start: u64, n: u64 },
     Replace { start: u64 },
     Move { start: u64, n: u64, to: u64 },
@@ -78,6 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
             Step::Unmap { start, n, how, delays, and_tables }
         }),
         2 => (range(), attributes()).prop_map(|((start, n), attributes)| Step::Protect { start, n, attributes }),
+        2 => (range(), attributes()).prop_map(|((start, n), permissions)| Step::ProtectRange { start, n, permissions }),
         1 => range().prop_map(|(start, n)| Step::Restrict { start, n }),
         2 => (0..N_PAGES).prop_map(|start| Step::Replace { start }),
         2 => (range(), 0..N_PAGES).prop_map(|((start, n), to)| Step::Move { start, n, to }),
@@ -141,6 +143,7 @@ impl<A: Architecture> Test<A> {
                 self.unmap(pages(BASE + start, n), how, delays, and_tables);
             }
             Step::Protect { start, n, attributes } => self.protect(pages(BASE + start, n), attributes),
+            Step::ProtectRange { start, n, permissions } => self.protect_range(pages(BASE + start, n), permissions),
             Step::Restrict { start, n } => self.restrict(pages(BASE + start, n)),
             Step::Replace { start } => self.replace(BASE + start),
             Step::Move { start, n, to } => self.relocate(pages(BASE + start, n), AWAY + to),
@@ -238,6 +241,24 @@ impl<A: Architecture> Test<A> {
         gather.finish();
         for page in self.reached(range) {
             self.model.entry(page).and_modify(|(_, _, now)| *now = attributes);
+        }
+    }
+
+    /// Every second page may be written to if the permissions say so.
+    fn protect_range(&mut self, range: VpnRange, permissions: Attributes) {
+        let machine = &self.world.machine;
+        let none = |_: &Sequential<A>, _: Frame| unreachable!("nothing is unhooked");
+        let mut gather = Gather::new(machine, self.world.space(), &none);
+        let tables = self.world.space().lock(machine);
+        let may_write = |page: u64| page.is_multiple_of(2);
+        gather.change_range(&tables, range, permissions, |leaf| may_write(leaf.page().0));
+        drop(tables);
+        gather.finish();
+        for page in self.reached(range) {
+            self.model.entry(page).and_modify(|(_, _, now)| {
+                let writable = permissions.writable && may_write(page);
+                *now = Attributes { writable, accessed: now.accessed, dirty: now.dirty, ..permissions };
+            });
         }
     }
 

@@ -109,7 +109,9 @@ impl<M: Machine> Leaves<'_, M> {
         if here.level == Level::LEAF {
             n_entries = (M::Format::ENTRIES - first_index).min(self.left.n_pages() as usize);
             self.left.start = Vpn(first_page.0 + n_entries as u64);
-            self.go_up(here.level);
+            if !self.left.is_empty() {
+                self.go_up(here.level);
+            }
         } else {
             self.step(here, first_index, 1);
         }
