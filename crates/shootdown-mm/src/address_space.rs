@@ -145,8 +145,11 @@ impl<M: Program> AddressSpace<M> {
         areas.add(m, self.id, range, &vma);
         layout.may_share_tables |= vma.shared_tables::<M::Format>().is_some();
         layout.areas.insert(range.start.0..range.end.0, vma);
-        // It may be one area with its neighbours now.
-        self.offer_tables(m, areas, layout, range);
+        let is_joined = |(area, _): (&Range<u64>, _)| area.start != range.start.0 || area.end != range.end.0;
+        if layout.may_share_tables && layout.areas.get_key_value(&range.start.0).is_some_and(is_joined) {
+            // It is one area with its neighbours now.
+            self.offer_tables(m, areas, layout, range);
+        }
     }
 
     /// Returns the mapping that `page` lies in, and its range.

@@ -44,13 +44,22 @@ pub(super) fn linux() -> Result<Measured, serde_json::Error> {
     serde_json::from_str(LINUX)
 }
 
+impl Measured {
+    /// Its name and version, without what a distribution has added.
+    fn short_name(&self) -> &str {
+        self.kernel.split('+').next().unwrap_or(&self.kernel)
+    }
+}
+
 /// Puts operations beside what another kernel took for them, and says what one target and one table take on both.
 pub(super) fn compare(here: &Measured, there: Option<&Measured>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let there = there.filter(|there| there.cpus == here.cpus);
     let mut header = vec!["".to_owned(), "instructions".to_owned(), "interrupts".to_owned()];
-    header.extend(there.iter().flat_map(|there| [there.kernel.clone(), "interrupts".to_owned(), "ratio".to_owned()]));
+    header.extend(
+        there.iter().flat_map(|there| [there.short_name().to_owned(), "interrupts".to_owned(), "ratio".to_owned()]),
+    );
     table.set_header(header);
     for row in &here.operations {
         let mut cells = vec![row.operation.clone(), row.instructions.to_string(), row.interrupts.to_string()];
@@ -67,7 +76,7 @@ pub(super) fn compare(here: &Measured, there: Option<&Measured>) -> String {
         let Some(ours) = value(here) else { continue };
         text.push_str(&format!("{}: {ours}", slope.name));
         if let Some((there, theirs)) = there.and_then(|there| Some((there, value(there)?))) {
-            text.push_str(&format!("; {}: {theirs}", there.kernel));
+            text.push_str(&format!("; {}: {theirs}", there.short_name()));
         }
         text.push('\n');
     }
