@@ -1,9 +1,9 @@
 //! A small kernel that embeds the library unchanged and tests it on an MMU, with interrupts, on several CPUs.
 //!
-//! `machine` is the port: what a kernel writes to use the library. The rest is what any kernel has (`boot.s`, `smp`,
-//! `cpu`, `tlb`, `apic`, `interrupt`, `memory`, `serial`) and the tests (`tests`, `jobs`, `access`, `witness`). What to do is
-//! on the kernel command line, see `command_line`; what came of it goes to the serial line, and the verdict to QEMU,
-//! see `exit`.
+//! `machine` is the port, and `frames` what address spaces want besides: what a kernel writes to use the library. The rest is
+//! what any kernel has (`boot.s`, `smp`, `cpu`, `tlb`, `apic`, `interrupt`, `memory`, `heap`, `serial`), programs (`user`), and the
+//! tests (`tests`, `jobs`, `access`, `witness`). What to do is on the kernel command line, see `command_line`; what came of it
+//! goes to the serial line, and the verdict to QEMU, see `exit`.
 #![no_std]
 #![no_main]
 

@@ -39,7 +39,7 @@ struct Test {
     run: fn(&Metal, &CommandLine) -> Outcome,
 }
 
-const TESTS: [Test; 13] = [
+const TESTS: [Test; 14] = [
     Test { name: "control", run: control::run },
     Test { name: "remap", run: unmap::remap },
     Test { name: "unmap", run: unmap::unmap },
@@ -52,6 +52,7 @@ const TESTS: [Test; 13] = [
     Test { name: "comings", run: comings::run },
     Test { name: "scarcity", run: scarcity::run },
     Test { name: "stress", run: stress::run },
+    Test { name: "contents", run: user::contents },
     Test { name: "user", run: user::run },
 ];
 /// The only one of the kernel that measures.

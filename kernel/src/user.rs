@@ -3,6 +3,10 @@
 //! They are made for Linux, whose calls this kernel has some of, with Linux's numbers: so the same file runs on both. Threads
 //! keep to their CPU until they ask for another. Only a timer in user mode, and the thread itself, give a CPU to the next.
 
+use core::sync::atomic::Ordering::*;
+
+use shootdown::residency;
+
 use crate::{cpu, machine::Metal};
 
 mod calls;
@@ -22,10 +26,6 @@ pub(crate) use faults::{on_exception, on_fault};
 pub(crate) use process::N_PROCESSES;
 pub(crate) use scheduler::{has_something_to_do, run_next};
 pub(crate) use trap::Trap;
-
-use core::sync::atomic::Ordering::*;
-
-use shootdown::residency;
 
 /// Runs the program that the machine was given, with these words, until it ends; returns its status. For the first CPU.
 pub(crate) fn run(m: &Metal, words: &[&str]) -> Result<i32, &'static str> {
@@ -56,6 +56,6 @@ pub(crate) fn before_return(m: &Metal) {
         scheduler::give_way(m);
     }
     if thread::must_end(m) {
-        scheduler::end(m);
+        scheduler::end();
     }
 }

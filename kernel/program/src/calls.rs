@@ -8,7 +8,7 @@ pub(crate) struct Errno(pub(crate) i64);
 
 pub(crate) type Outcome = Result<u64, Errno>;
 
-/// The only thing that may be mapped for stores and not for loads is nothing.
+// What a program may do with pages.
 pub(crate) const READ: u64 = 1;
 pub(crate) const READ_WRITE: u64 = 3;
 
@@ -167,7 +167,13 @@ pub(crate) fn truncate(file: u64, n_bytes: u64) -> Outcome {
     unsafe { call_with(77, &[file, n_bytes]) }
 }
 
-/// Memory without a name, of large pages.
+/// Memory without a name.
+pub(crate) fn create_memory() -> Outcome {
+    // SAFETY: it reads a name.
+    unsafe { call_with(319, &[address_of(c"small".to_bytes_with_nul()), 0]) }
+}
+
+/// The same, of large pages.
 pub(crate) fn create_large_memory() -> Outcome {
     const HUGE: u64 = 4;
     // SAFETY: it reads a name.

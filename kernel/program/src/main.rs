@@ -1,7 +1,7 @@
 //! Exercises address spaces from user mode: on the kernel beside it and, the same file, on Linux, whose calls both have.
 //!
-//! The first word says what to do: `bench` measures, `stress SEED OPERATIONS` does everything at random. What came of it is
-//! the exit status.
+//! The first word says what to do: `bench` measures, `contents` looks at pages that were copied, `stress SEED OPERATIONS` does
+//! everything at random. What came of it is the exit status.
 #![no_std]
 #![no_main]
 
@@ -16,6 +16,7 @@ use output::println;
 mod access;
 mod bench;
 mod calls;
+mod contents;
 mod memory;
 mod output;
 mod random;
@@ -48,6 +49,7 @@ extern "C" fn program_main(n_words: usize, words: *const *const c_char) -> ! {
     let number = |index: usize| word(index).and_then(|word| word.parse().ok());
     let status = match (word(1), number(2), number(3)) {
         (Some("bench"), ..) => bench::run(),
+        (Some("contents"), ..) => contents::run(),
         (Some("stress"), Some(seed), Some(n_operations)) => stress::run(seed, n_operations),
         (word, ..) => {
             println!("no such job: {word:?}");

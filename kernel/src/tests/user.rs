@@ -5,6 +5,11 @@ use alloc::format;
 use super::{Outcome, ensure};
 use crate::{command_line::CommandLine, machine::Metal, memory, serial::println, user};
 
+/// Has a program look at pages that were copied, moved, dropped and shared.
+pub(super) fn contents(m: &Metal, _: &CommandLine) -> Outcome {
+    ends_well(m, &["program", "contents"])
+}
+
 /// Has a program do everything at random, on all CPUs.
 pub(super) fn run(m: &Metal, command_line: &CommandLine) -> Outcome {
     let (seed, n_operations) = (format!("{}", command_line.seed), format!("{}", command_line.n_operations));

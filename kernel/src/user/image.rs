@@ -44,7 +44,7 @@ pub(crate) fn load(m: &Metal, process: &Arc<Process>, words: &[&str]) -> Result<
         let end = Vpn((segment.address + segment.n_bytes).div_ceil(PAGE));
         let range = VpnRange::new(begin, end);
         process.space.map(m, &MEMORY, range, Vma::anonymous(Protection::READ_WRITE));
-        let bytes = file.get(segment.offset..segment.offset + segment.n_bytes_in_file).ok_or(TRUNCATED)?;
+        let bytes = file.get(segment.offset..).and_then(|rest| rest.get(..segment.n_bytes_in_file)).ok_or(TRUNCATED)?;
         transfer::write(m, process, segment.address, bytes).map_err(|_| NO_ROOM)?;
         process.space.protect(m, &MEMORY, range, segment.protection);
     }
@@ -64,7 +64,7 @@ fn segments(file: &[u8]) -> Result<(u64, Vec<Segment>), &'static str> {
         return Err(MISSING);
     }
     let number = |at: usize, n_bytes: usize| {
-        let bytes = file.get(at..at + n_bytes).ok_or(TRUNCATED)?;
+        let bytes = file.get(at..).and_then(|rest| rest.get(..n_bytes)).ok_or(TRUNCATED)?;
         Ok(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     };
     if !file.starts_with(&IDENTIFICATION) || number(16, 2)? != EXECUTABLE || number(18, 2)? != X86_64 {
@@ -72,7 +72,7 @@ fn segments(file: &[u8]) -> Result<(u64, Vec<Segment>), &'static str> {
     }
     let (table, entry_bytes, n_entries) = (number(32, 8)? as usize, number(54, 2)? as usize, number(56, 2)? as usize);
     let mut segments = Vec::new();
-    for header in (0..n_entries).map(|index| table + index * entry_bytes) {
+    for header in (0..n_entries).map(|index| table.saturating_add(index * entry_bytes)) {
         if number(header, 4)? != LOAD {
             continue;
         }
@@ -85,8 +85,8 @@ fn segments(file: &[u8]) -> Result<(u64, Vec<Segment>), &'static str> {
             n_bytes: number(header + 40, 8)?,
             protection,
         };
-        let is_program_address = |address: u64| (PAGE..1 << 46).contains(&address);
-        if !is_program_address(segment.address) || !is_program_address(segment.address + segment.n_bytes) {
+        let end = segment.address.checked_add(segment.n_bytes).filter(|end| *end < 1 << 46);
+        if segment.address < PAGE || end.is_none() {
             return Err(STRANGE);
         }
         segments.push(segment);

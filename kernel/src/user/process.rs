@@ -111,12 +111,30 @@ const HABITS: Habits = Habits { large_tables: LargeTables::SharedAhead { n_table
 /// Makes the first process, of the program that the machine was given. Returns its number.
 pub(crate) fn begin(m: &Metal, words: &[&str]) -> Result<u32, &'static str> {
     let number = take_place(m, KERNEL).ok_or("there are too many processes")?;
+    begin_at(m, words, number).inspect_err(|_| PLACES.lock(m)[number as usize] = Place::Free)?;
+    Ok(number)
+}
+
+fn begin_at(m: &Metal, words: &[&str], number: u32) -> Result<(), &'static str> {
     let space = AddressSpace::create(m, space_id(number), HABITS).map_err(|_| "there is no memory for a process")?;
     let process = Arc::new(Process::new(number, space, Vec::new(), false));
-    let trap = image::load(m, &process, words)?;
-    let thread = Thread::new(m, process, &trap, WayOut::default()).map_err(|_| "there are too many threads")?;
-    scheduler::make_ready(m, thread);
-    Ok(number)
+    let thread = image::load(m, &process, words).and_then(|trap| {
+        let thread = Thread::new(m, Arc::clone(&process), &trap, WayOut::default());
+        thread.map_err(|_| "there are too many threads")
+    });
+    match thread {
+        Ok(thread) => {
+            drop(process);
+            scheduler::make_ready(m, thread);
+            Ok(())
+        }
+        Err(reason) => {
+            // It was loaded to be written to.
+            residency::leave(m);
+            take_apart(m, process);
+            Err(reason)
+        }
+    }
 }
 
 /// The status of the first process when it has ended, once.

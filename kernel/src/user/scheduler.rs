@@ -119,7 +119,7 @@ pub(crate) fn sleep() {
 }
 
 /// Ends this thread. Its stack must hold nothing that is to be dropped.
-pub(crate) fn end(_: &Metal) -> ! {
+pub(crate) fn end() -> ! {
     leave(NextStep::End);
     unreachable!("nobody runs a thread that has ended")
 }
