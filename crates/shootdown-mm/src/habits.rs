@@ -1,6 +1,6 @@
 //! What a kernel does although the law does not ask for it.
 
-use shootdown::Strength;
+use shootdown::{Strength, WhenLooser};
 
 /// Choices that cost flushes or spare faults, and break nothing either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct Habits {
     pub fork: Strength,
     /// How strong the flushes are when pages move. Leaves are enough.
     pub relocation: Strength,
+    /// What `protect` does about TLBs that remember less than it permits.
+    pub looser: WhenLooser,
     /// Whether an address space flushes when it ends.
     pub exit: Exit,
     /// What happens when a private page is written that nobody shares any longer.
@@ -66,6 +68,7 @@ impl Habits {
     pub const LAWFUL: Habits = Habits {
         fork: Strength::Leaf,
         relocation: Strength::Leaf,
+        looser: WhenLooser::Fault,
         exit: Exit::Quietly,
         last_sharer: LastSharer::KeepsPage,
         large_tables: LargeTables::Own,

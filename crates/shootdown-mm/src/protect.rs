@@ -30,7 +30,7 @@ impl<M: Program> AddressSpace<M> {
     fn protect_leaves(&self, m: &M, gather: &mut PageGather<'_, M>, range: VpnRange, vma: &Vma) {
         let tables = self.space(m).lock(m);
         let permissions = Attributes { writable: vma.protection.write, ..vma.protection.without_writes() };
-        gather.change_range(&tables, range, permissions, |leaf| may_stay_writable(leaf, vma));
+        gather.change_range(&tables, range, (permissions, self.habits.looser), |leaf| may_stay_writable(leaf, vma));
     }
 }
 

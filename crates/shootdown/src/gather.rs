@@ -23,7 +23,7 @@ use pages::{Held, Pages};
 pub(crate) use release::release_run;
 use tables::Tables;
 pub use tables::{UnlinkedTables, WaitingTables};
-pub use unhook::{Rmap, Unhooked};
+pub use unhook::{Rmap, Unhooked, WhenLooser};
 
 use crate::{
     addr::VpnRange,

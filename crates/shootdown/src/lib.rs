@@ -55,7 +55,7 @@ pub use fix::Fix;
 pub use flush::flush_kernel;
 pub use format::{Attributes, Entry, EntryFormat};
 pub use frame::{Frame, FrameRun, FrameSink, NoFrame};
-pub use gather::{Gather, Rmap, Unhooked};
+pub use gather::{Gather, Rmap, Unhooked, WhenLooser};
 pub use machine::{At, Invalidate, Machine, Masked, Modify, Small, Strength};
 pub use mutex::{Mutex, MutexGuard, OneMemory};
 pub use page::{Frames, PageState};

@@ -1,6 +1,6 @@
 //! What a kernel does that is its own choice and not the law, as data.
 
-use shootdown::Strength;
+use shootdown::{Strength, WhenLooser};
 use shootdown_mm::{Exit, Habits, LargeTables, LastSharer};
 use shootdown_sim::sequential::{EndOfWalks, Masks};
 
@@ -26,11 +26,13 @@ pub struct Profile {
 }
 
 /// Linux's memory management: `fork` and `mremap` flush as if they had freed tables (`flush_tlb_mm` and
-/// `flush_tlb_range` of arch/x86/include/asm/tlbflush.h), a page with one user left is not copied (`wp_can_reuse_anon_folio`
+/// `flush_tlb_range` of arch/x86/include/asm/tlbflush.h), rights that are given by `mprotect` are flushed (`pte_flags_need_flush`,
+/// there), a page with one user left is not copied (`wp_can_reuse_anon_folio`
 /// of mm/memory.c), and tables of huge pages are shared (`huge_pmd_share` of mm/hugetlb.c).
 const LINUX: Habits = Habits {
     fork: Strength::Walk,
     relocation: Strength::Walk,
+    looser: WhenLooser::Flush,
     exit: Exit::Flushes,
     last_sharer: LastSharer::KeepsPage,
     large_tables: LargeTables::Shared,

@@ -8,7 +8,7 @@ use std::{
 use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
 use shootdown::{
     Attributes, Fix, Frame, FrameRun, FrameSink, Gather, Level, MapErrorKind, Pfn, Policy, Rmap, TablesGuard, Vpn,
-    VpnRange,
+    VpnRange, WhenLooser,
     arch::{alpha::Alpha, x86_64::X86_64},
     page,
 };
@@ -43,7 +43,7 @@ enum Step {
     MapHuge { start: u64 },
     Unmap { start: u64, n: u64, how: How, delays: bool, and_tables: bool },
     Protect { start: u64, n: u64, attributes: Attributes },
-    ProtectRange { start: u64, n: u64, permissions: Attributes },
+    ProtectRange { start: u64, n: u64, permissions: Attributes, looser: WhenLooser },
     Restrict { start: u64, n: u64 },
     Replace { start: u64 },
     Move { start: u64, n: u64, to: u64 },
@@ -79,7 +79,10 @@ fn step() -> impl Strategy<Value = Step> {
             Step::Unmap { start, n, how, delays, and_tables }
         }),
         2 => (range(), attributes()).prop_map(|((start, n), attributes)| Step::Protect { start, n, attributes }),
-        2 => (range(), attributes()).prop_map(|((start, n), permissions)| Step::ProtectRange { start, n, permissions }),
+        2 => (range(), attributes(), any::<bool>()).prop_map(|((start, n), permissions, flushes)| {
+            let looser = if flushes { WhenLooser::Flush } else { WhenLooser::Fault };
+            Step::ProtectRange { start, n, permissions, looser }
+        }),
         1 => range().prop_map(|(start, n)| Step::Restrict { start, n }),
         2 => (0..N_PAGES).prop_map(|start| Step::Replace { start }),
         2 => (range(), 0..N_PAGES).prop_map(|((start, n), to)| Step::Move { start, n, to }),
@@ -143,7 +146,9 @@ impl<A: Architecture> Test<A> {
                 self.unmap(pages(BASE + start, n), how, delays, and_tables);
             }
             Step::Protect { start, n, attributes } => self.protect(pages(BASE + start, n), attributes),
-            Step::ProtectRange { start, n, permissions } => self.protect_range(pages(BASE + start, n), permissions),
+            Step::ProtectRange { start, n, permissions, looser } => {
+                self.protect_range(pages(BASE + start, n), permissions, looser);
+            }
             Step::Restrict { start, n } => self.restrict(pages(BASE + start, n)),
             Step::Replace { start } => self.replace(BASE + start),
             Step::Move { start, n, to } => self.relocate(pages(BASE + start, n), AWAY + to),
@@ -245,13 +250,13 @@ impl<A: Architecture> Test<A> {
     }
 
     /// Every second page may be written to if the permissions say so.
-    fn protect_range(&mut self, range: VpnRange, permissions: Attributes) {
+    fn protect_range(&mut self, range: VpnRange, permissions: Attributes, looser: WhenLooser) {
         let machine = &self.world.machine;
         let none = |_: &Sequential<A>, _: Frame| unreachable!("nothing is unhooked");
         let mut gather = Gather::new(machine, self.world.space(), &none);
         let tables = self.world.space().lock(machine);
         let may_write = |page: u64| page.is_multiple_of(2);
-        gather.change_range(&tables, range, permissions, |leaf| may_write(leaf.page().0));
+        gather.change_range(&tables, range, (permissions, looser), |leaf| may_write(leaf.page().0));
         drop(tables);
         gather.finish();
         for page in self.reached(range) {

@@ -186,8 +186,9 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     }
 
     /// Makes the translations of `range` permit this, and stores only where `may_write` says so, too. Records a flush as
-    /// [`change`](Gather::change) does, at a fraction of the price; but for what user mode could not use at all and may use now,
-    /// there is none: no TLB can hold it for user mode. What hardware has noted stays.
+    /// [`change`](Gather::change) does, at a fraction of the price. For a translation that permits no less than before there is
+    /// none if `looser` spares it, or if user mode could not use the page at all: then no TLB can hold it for user mode. What
+    /// hardware has noted stays.
     ///
     /// # Context
     /// As [`unhook`](Gather::unhook), under the lock that the guard holds; `may_write` is called under it.
@@ -199,11 +200,12 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         &mut self,
         tables: &TablesGuard<'_, M>,
         range: VpnRange,
-        permissions: Attributes,
+        (permissions, looser): (Attributes, WhenLooser),
         mut may_write: impl FnMut(&Leaf<'_, M>) -> bool,
     ) {
         self.assert_ours(tables);
         let read_only = Attributes { writable: false, ..permissions };
+        let spares = looser == WhenLooser::Fault && M::Format::FAULT_FORGETS;
         let mut leaves = tables.leaves(range);
         while let Some(stretch) = leaves.next_stretch() {
             self.flush_other_sizes(stretch.level);
@@ -229,7 +231,8 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
                 } else {
                     leaf.change(|raw| M::Format::with_permissions(raw, read_only))
                 };
-                if self.is_stale(was, leaf.raw()) {
+                if self.is_stale(was, leaf.raw()) && !(spares && leaf.attributes().permits(M::Format::attributes(was)))
+                {
                     stale.first = stale.first.min(index);
                     stale.last = index;
                     stale.executable |= M::Format::attributes(was).executable;
@@ -330,6 +333,16 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
     pub(super) fn assert_ours(&self, guard: &TablesGuard<'_, M>) {
         assert!(self.space.is_locked_by(guard), "the page-table lock of another address space");
     }
+}
+
+/// What is done about TLBs that remember less than a translation permits now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenLooser {
+    /// They are flushed (Linux on x86).
+    Flush,
+    /// Nothing, where a fault makes a CPU forget ([`EntryFormat::FAULT_FORGETS`]): who still remembers faults once, and the handler
+    /// finds that all is well.
+    Fault,
 }
 
 /// Entries of a stretch that are stale: from the first to the last, if there are any.
