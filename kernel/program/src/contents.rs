@@ -11,9 +11,12 @@ use crate::{
 const PATTERN: u64 = 0x1234_5678_9abc_def0;
 const OTHER: u64 = 0x0fed_cba9_8765_4321;
 
+/// Tells whether all is as it must be.
+type Check = fn() -> Result<bool, Errno>;
+
 /// Looks at all of it; returns the exit status.
 pub(crate) fn run() -> i32 {
-    let checks: [(&str, fn() -> Result<bool, Errno>); 5] = [
+    let checks: [(&str, Check); 5] = [
         ("a private page of an object that is stored to first", || object(false)),
         ("a private page of an object that is loaded first", || object(true)),
         ("a child's page, and its parent's", fork),
