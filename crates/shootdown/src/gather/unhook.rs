@@ -204,8 +204,20 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         mut may_write: impl FnMut(&Leaf<'_, M>) -> bool,
     ) {
         self.assert_ours(tables);
-        let read_only = Attributes { writable: false, ..permissions };
         let spares = looser == WhenLooser::Fault && M::Format::FAULT_FORGETS;
+        let mut writes = |leaf: &Leaf<'_, M>| permissions.writable && may_write(leaf);
+        if range.n_pages() == 1 {
+            // Found at once, since it is what programs do most.
+            if let Some(leaf) = tables.find(range.start) {
+                self.flush_other_sizes(leaf.level());
+                let stale = Stale::leaves(leaf.span(), leaf.level());
+                let writes = writes(&leaf);
+                if let Some(was) = self.permit(leaf, permissions, writes, spares) {
+                    self.record(Stale { executable: M::Format::attributes(was).executable, ..stale });
+                }
+            }
+            return;
+        }
         let mut leaves = tables.leaves(range);
         while let Some(stretch) = leaves.next_stretch() {
             self.flush_other_sizes(stretch.level);
@@ -220,24 +232,12 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
                     continue;
                 };
                 n_ahead -= 1;
-                let mut leaf = tables.leaf(at, page, stretch.level, raw, frame);
-                let writes = permissions.writable && may_write(&leaf);
-                if !M::Format::attributes(raw).user && permit(tables, at, page, stretch.level, writes, permissions) {
-                    continue;
-                }
-                self.become_live();
-                let was = if writes {
-                    leaf.change(|raw| M::Format::with_permissions(raw, permissions))
-                } else {
-                    leaf.change(|raw| M::Format::with_permissions(raw, read_only))
-                };
-                if self.is_stale(was, leaf.raw()) && !(spares && leaf.attributes().permits(M::Format::attributes(was)))
-                {
+                let leaf = tables.leaf(at, page, stretch.level, raw, frame);
+                let writes = writes(&leaf);
+                if let Some(was) = self.permit(leaf, permissions, writes, spares) {
                     stale.first = stale.first.min(index);
                     stale.last = index;
                     stale.executable |= M::Format::attributes(was).executable;
-                } else {
-                    leaf.tell_if_looser(was);
                 }
             }
             if stale.first <= stale.last {
@@ -246,6 +246,29 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
                 self.record(Stale { executable: stale.executable, ..Stale::leaves(pages, stretch.level) });
             }
         }
+    }
+
+    /// Makes a translation permit this, but stores only if it `writes`; returns what it was if a flush must be recorded.
+    #[inline(always)]
+    fn permit(&mut self, mut leaf: Leaf<'_, M>, permissions: Attributes, writes: bool, spares: bool) -> Option<u64> {
+        if !leaf.attributes().user {
+            // By value, so that the leaf of all others stays in registers.
+            let (tables, at, page, level) = (leaf.guard(), leaf.at(), leaf.page(), leaf.level());
+            if permit_unused(tables, (at, page, level), writes, permissions) {
+                return None;
+            }
+        }
+        self.become_live();
+        let was = if writes {
+            leaf.change(|raw| M::Format::with_permissions(raw, permissions))
+        } else {
+            leaf.change(|raw| M::Format::with_permissions(raw, Attributes { writable: false, ..permissions }))
+        };
+        if self.is_stale(was, leaf.raw()) && !(spares && leaf.attributes().permits(M::Format::attributes(was))) {
+            return Some(was);
+        }
+        leaf.tell_if_looser(was);
+        None
     }
 
     /// Tells whether TLBs may hold what an entry was and must not, now that it is something else.
@@ -354,20 +377,18 @@ struct StaleEntries {
 
 /// Lets user mode use a page that it could not use at all, without a flush, if nothing is taken away; tells whether it was so.
 #[cold]
-fn permit<M: Machine>(
+fn permit_unused<M: Machine>(
     tables: &TablesGuard<'_, M>,
-    at: EntryAt,
-    page: Vpn,
-    level: Level,
+    (at, page, level): (EntryAt, Vpn, Level),
     writes: bool,
     permissions: Attributes,
 ) -> bool {
     let (raw, Entry::Leaf(frame)) = tables.entry(at, level) else {
         return false;
     };
-    let Attributes { accessed, dirty, .. } = M::Format::attributes(raw);
-    let wanted = Attributes { writable: writes, accessed, dirty, ..permissions };
-    let is_looser = wanted.permits(M::Format::attributes(raw));
+    let was = M::Format::attributes(raw);
+    let wanted = Attributes { writable: writes, accessed: was.accessed, dirty: was.dirty, ..permissions };
+    let is_looser = wanted.permits(was);
     if is_looser {
         tables.leaf(at, page, level, raw, frame).set_access_flags(wanted);
     }
