@@ -2,7 +2,7 @@
 
 use super::{Area, Gather, Rmap, Unhooked, company, pages::Room, release::release_run};
 use crate::{
-    addr::{Level, Pfn, Vpn, VpnRange},
+    addr::{Level, Pfn, Vpn},
     cpu::CpuGeometry,
     fix::Fix,
     format::{Attributes, Entry, EntryFormat},
@@ -10,7 +10,6 @@ use crate::{
     machine::Machine,
     policy::Policy,
     residency::Space,
-    stale::Stale,
     table::{Stretch, TablesGuard},
 };
 
@@ -82,10 +81,7 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
         }
         tables.entries_removed(stretch.table, cleared.n);
         if !M::Policy::CLEARING_FLUSHES {
-            let start = stretch.page::<M::Format>(cleared.first);
-            let end = stretch.page::<M::Format>(cleared.last + 1);
-            let stale = Stale::leaves(VpnRange::new(start, end), stretch.level);
-            self.record(Stale { executable: cleared.any_executable, ..stale });
+            self.record(stretch.stale::<M::Format>(cleared.first..=cleared.last, cleared.any_executable));
         }
     }
 }

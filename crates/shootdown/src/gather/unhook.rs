@@ -241,9 +241,7 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
                 }
             }
             if stale.first <= stale.last {
-                let start = stretch.page::<M::Format>(stale.first);
-                let pages = VpnRange::new(start, stretch.page::<M::Format>(stale.last + 1));
-                self.record(Stale { executable: stale.executable, ..Stale::leaves(pages, stretch.level) });
+                self.record(stretch.stale::<M::Format>(stale.first..=stale.last, stale.executable));
             }
         }
     }
@@ -259,6 +257,7 @@ impl<M: Machine, S: FrameSink<M>> Gather<'_, M, S> {
             }
         }
         self.become_live();
+        // Written twice: a conversion known before `change` is worked out once for all leaves.
         let was = if writes {
             leaf.change(|raw| M::Format::with_permissions(raw, permissions))
         } else {

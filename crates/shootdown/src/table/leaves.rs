@@ -1,10 +1,13 @@
 //! Going through the translations of a range.
 
+use core::ops::RangeInclusive;
+
 use super::tables::{Leaf, TablesGuard};
 use crate::{
     addr::{EntryAt, Level, TableFrame, Vpn, VpnRange},
     format::{Entry, EntryFormat},
     machine::Machine,
+    stale::Stale,
 };
 
 /// The translations of a range, lowest first; see [`TablesGuard::leaves`].
@@ -47,9 +50,8 @@ impl<'t, M: Machine> Leaves<'t, M> {
 
     fn enter(&mut self, from: Place, table: TableFrame, level: Level) {
         self.above[usize::from(from.level.0) - 1] = Some(Place { n_ahead: from.n_ahead - 1, ..from });
-        let (m, descriptor) = (self.guard.machine(), self.guard.machine().descriptor(table));
-        let is_whole = self.left.start.index::<M::Format>(level) == 0 && !descriptor.is_reserved(m);
-        let n_ahead = if is_whole { descriptor.n_entries(m) } else { u64::MAX };
+        let is_whole = self.left.start.index::<M::Format>(level) == 0;
+        let n_ahead = if is_whole { self.guard.n_entries(table) } else { None }.unwrap_or(u64::MAX);
         self.here = Some(Place { table, level, n_ahead });
     }
 
@@ -96,6 +98,13 @@ impl Stretch {
     #[inline]
     pub(crate) const fn page<F: EntryFormat>(&self, index: usize) -> Vpn {
         Vpn(self.first_page.0 + index as u64 * self.level.pages::<F>())
+    }
+
+    /// What is stale when entries from the first of these to the last have changed.
+    #[inline]
+    pub(crate) fn stale<F: EntryFormat>(&self, entries: RangeInclusive<usize>, executable: bool) -> Stale {
+        let pages = VpnRange::new(self.page::<F>(*entries.start()), self.page::<F>(entries.end() + 1));
+        Stale { executable, ..Stale::leaves(pages, self.level) }
     }
 }
 
