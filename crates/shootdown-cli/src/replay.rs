@@ -4,7 +4,8 @@ use std::{io::Write as _, path::Path, time::Duration};
 
 use clap::builder::PossibleValuesParser;
 use shootdown::Fix;
-use shootdown_replay::{Device, Grouping, Hardware, Options, Placement, Profile, Recording, Report, replay};
+use shootdown_recording::Recording;
+use shootdown_replay::{Device, Grouping, Hardware, Options, Placement, Profile, Report, replay};
 use shootdown_sim::sequential::MAX_CPUS;
 
 use crate::{FINE, VIOLATION, bundled, names, progress::Progress, table};

@@ -108,6 +108,9 @@ fn heading(report: &Report, placement: Placement) -> String {
             report.recorded_machine
         );
     }
+    if report.lost_events > 0 {
+        text += &format!("the recorder lost {} events: nothing below is exact\n", thousands(report.lost_events));
+    }
     if !report.without.is_empty() {
         text += &format!("left out: {}\n", report.without.join(", "));
     }

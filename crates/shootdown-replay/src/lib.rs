@@ -3,14 +3,17 @@
 //! [`replay`] plays a [`Recording`] through `shootdown-mm` address spaces on the sequential machine of `shootdown-sim` and
 //! returns a [`Report`].
 //!
-//! A [`Recording`] streams the [`Event`]s of a `.tlbt` file (plain or zstd-compressed): syscalls, page faults,
+//! [`Recording`]: shootdown_recording::Recording
+//!
+//! A [`Recording`] streams the events of a recorded workload: syscalls, page faults,
 //! context switches, and the kernel's own flushes as the truth to compare with. A [`CauseTracker`] says which
 //! syscall, exit or fault an event belongs to, and a [`RecordedCounter`] adds up what the kernel did, by [`Cause`].
 //!
 //! ```no_run
-//! use shootdown_replay::{CauseTracker, RecordedCounter, Recording};
+//! use shootdown_recording::Recording;
+//! use shootdown_replay::{CauseTracker, RecordedCounter};
 //!
-//! # fn main() -> Result<(), shootdown_replay::ReadError> {
+//! # fn main() -> Result<(), shootdown_recording::ReadError> {
 //! let mut tracker = CauseTracker::default();
 //! let mut counter = RecordedCounter::default();
 //! for event in Recording::open("recordings/gcc.tlbt.zst")? {
@@ -23,12 +26,9 @@
 //! # }
 //! ```
 //!
-//! Reading never trusts its input: every malformed byte is a [`ReadError`] that names the file, the line and what was
-//! expected there.
 
 mod account;
 mod process;
-mod recording;
 mod replay;
 
 pub use account::{
@@ -42,12 +42,4 @@ pub use account::{
     truth::{RecordedCounter, RecordedCounts},
 };
 pub use process::{device::Device, hardware::Hardware, placement::Placement, profile::Profile};
-pub use recording::{
-    error::{Place, Problem, ReadError},
-    event::{
-        Actor, CallFunction, Event, EventKind, FaultAccess, FlushReason, Mode, PreviousState, RecordedCpu, TaskId,
-    },
-    reader::Recording,
-    syscall::Syscall,
-};
 pub use replay::{Options, ReplayError, replay};

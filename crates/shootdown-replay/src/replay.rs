@@ -4,6 +4,7 @@ use shootdown::{
     Counter, Fix,
     arch::{alpha::Alpha, x86_64::X86_64},
 };
+use shootdown_recording::{Event, EventKind, Header, Place, ReadError, Recording};
 use shootdown_sim::sequential::{Architecture, Holder, MAX_CPUS, Sequential};
 
 use crate::{
@@ -21,9 +22,6 @@ use crate::{
     process::profile::Profile,
     process::simulation::{Played, Simulation},
     process::unplayable::Unplayable,
-    recording::error::{Place, ReadError},
-    recording::event::Event,
-    recording::reader::Recording,
 };
 
 /// How to replay.
@@ -122,7 +120,7 @@ fn replay_on<A: Architecture>(
     options: &Options,
     mut progress: impl FnMut(u64),
 ) -> Result<Report, ReplayError> {
-    let workload = recording.workload().to_owned();
+    let header = recording.header().clone();
     let n_cpus = match options.placement {
         Placement::AsRecorded => MAX_CPUS,
         Placement::Spread { n_cpus } => usize::from(n_cpus),
@@ -133,7 +131,7 @@ fn replay_on<A: Architecture>(
         None => machine,
         Some(Device::Iommu) => machine.with_iommu(),
     };
-    let out_of_memory = |event| ReplayError::OutOfMemory { recording: workload.clone(), event };
+    let out_of_memory = |event| ReplayError::OutOfMemory { recording: header.workload.clone(), event };
     let simulation = Simulation::new(machine, options.placement, options.profile.habits, recording.root())
         .map_err(|_| out_of_memory(0))?;
     let mut account = Account::new(simulation, options);
@@ -141,7 +139,7 @@ fn replay_on<A: Architecture>(
         let event = event?;
         if options.placement == Placement::AsRecorded && usize::from(event.cpu.0) >= n_cpus {
             let (event, cpu) = (account.n_events + 1, event.cpu.0);
-            return Err(ReplayError::TooManyCpus { recording: workload, event, cpu, limit: n_cpus });
+            return Err(ReplayError::TooManyCpus { recording: header.workload, event, cpu, limit: n_cpus });
         }
         account.take(&event).map_err(|unplayable| match unplayable {
             Unplayable::OutOfMemory => out_of_memory(account.n_events),
@@ -153,7 +151,7 @@ fn replay_on<A: Architecture>(
             progress(recording.position());
         }
     }
-    Ok(account.report(workload, options))
+    Ok(account.report(header, options))
 }
 
 const PROGRESS_EVENTS: u64 = 4096;
@@ -170,6 +168,7 @@ struct Account<A: Architecture> {
     remote: ByCause<u64>,
     counted: (u64, u64),
     n_events: u64,
+    n_lost: u64,
     last_ns: u64,
     n_stale: u64,
     device: Option<DeviceCounter>,
@@ -189,6 +188,7 @@ impl<A: Architecture> Account<A> {
             remote: ByCause::default(),
             counted: (0, 0),
             n_events: 0,
+            n_lost: 0,
             last_ns: 0,
             n_stale: 0,
             device: options.device.map(DeviceCounter::new),
@@ -199,6 +199,9 @@ impl<A: Architecture> Account<A> {
     fn take(&mut self, event: &Event) -> Result<(), Unplayable> {
         self.n_events += 1;
         self.last_ns = event.at_ns;
+        if let EventKind::Lost { n_events } = event.kind {
+            self.n_lost = self.n_lost.saturating_add(n_events);
+        }
         let cause = self.causes.observe(event);
         self.recorded.observe(event, cause);
         let place = self.tally.is_wanted().then(|| self.simulation.whereabouts(event));
@@ -244,18 +247,20 @@ impl<A: Architecture> Account<A> {
         self.violations.extend(found.iter().take(room).map(|stale| Violation::new::<A>(self.n_events, stale)));
     }
 
-    fn report(self, recording: String, options: &Options) -> Report {
+    fn report(self, header: Header, options: &Options) -> Report {
         let machine = self.simulation.machine();
         let recorded = self.recorded.counts();
         Report {
             schema: SCHEMA,
-            recording,
+            recording: header.workload,
             machine: options.machine.name(),
             recorded_machine: Hardware::RECORDED.name(),
             profile: self.profile.name,
             without: options.without.iter().map(|fix| fix.name()).collect(),
             cpus: self.simulation.n_cpus(),
             events: self.n_events,
+            detail: header.detail.name(),
+            lost_events: self.n_lost,
             tasks: self.simulation.n_tasks(),
             address_spaces: self.simulation.n_spaces(),
             seconds: self.last_ns as f64 / 1e9,

@@ -3,7 +3,8 @@
 use std::{fs, io::Cursor, path::PathBuf};
 
 use shootdown::Fix;
-use shootdown_replay::{Cause, Grouping, Hardware, Options, Placement, Recording, ReplayError, Report, replay};
+use shootdown_recording::Recording;
+use shootdown_replay::{Cause, Grouping, Hardware, Options, Placement, ReplayError, Report, replay};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../recordings")

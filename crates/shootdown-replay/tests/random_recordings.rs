@@ -3,7 +3,8 @@
 use std::io::Cursor;
 
 use shootdown::Fix;
-use shootdown_replay::{Grouping, Hardware, Options, Placement, Profile, Recording, ReplayError, Report, replay};
+use shootdown_recording::Recording;
+use shootdown_replay::{Grouping, Hardware, Options, Placement, Profile, ReplayError, Report, replay};
 
 /// Marsaglia's xorshift.
 struct Random(u64);

@@ -7,7 +7,8 @@ use std::{
 };
 
 use serde_json::Value;
-use shootdown_replay::{ByCause, Cause, CauseTracker, RecordedCounter, RecordedCounts, Recording};
+use shootdown_recording::Recording;
+use shootdown_replay::{ByCause, Cause, CauseTracker, RecordedCounter, RecordedCounts};
 
 const N_RECORDINGS: usize = 14;
 

@@ -7,9 +7,8 @@ use std::{
 };
 
 use shootdown::Fix;
-use shootdown_replay::{
-    ByCause, Cause, Compared, Grouping, Options, Placement, Profile, Recording, Report, Residual, replay,
-};
+use shootdown_recording::Recording;
+use shootdown_replay::{ByCause, Cause, Compared, Grouping, Options, Placement, Profile, Report, Residual, replay};
 
 /// Lock contention decides when its flushes happen, and no recording shows that.
 const CONTENDED: [&str; 1] = ["munmap2"];

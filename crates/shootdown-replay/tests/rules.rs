@@ -4,7 +4,8 @@
 
 use std::io::Cursor;
 
-use shootdown_replay::{Cause, Grouping, Options, Profile, Recording, Report, replay};
+use shootdown_recording::Recording;
+use shootdown_replay::{Cause, Grouping, Options, Profile, Report, replay};
 
 /// Between two events, if nothing is said.
 const STEP_NS: u64 = 1_000_000;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::recording::syscall::Syscall;
+use shootdown_recording::Syscall;
 
 /// What the kernel was busy with when it flushed.
 ///

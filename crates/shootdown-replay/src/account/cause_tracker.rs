@@ -2,10 +2,9 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::{
-    account::cause::Cause,
-    recording::event::{Event, EventKind, TaskId},
-};
+use shootdown_recording::{Event, EventKind, TaskId};
+
+use crate::account::cause::Cause;
 
 /// Follows every task into and out of its syscalls.
 ///

@@ -7,7 +7,7 @@ use serde::Serialize;
 use shootdown::{Counter, CpuId};
 use shootdown_sim::sequential::{Architecture, Sequential};
 
-use crate::recording::{event::TaskId, syscall::Syscall};
+use shootdown_recording::{Syscall, TaskId};
 
 /// What to group by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -40,6 +40,10 @@ pub struct Report {
     pub cpus: usize,
     /// Events read, the kernel's own counts included.
     pub events: u64,
+    /// How much the recorder saw: `full`, or `calls` only, which makes every prediction an upper bound.
+    pub detail: &'static str,
+    /// Events that the recorder lost. If there are any, nothing here is exact.
+    pub lost_events: u64,
     /// Tasks that ever were.
     pub tasks: u64,
     /// Address spaces that ever were.

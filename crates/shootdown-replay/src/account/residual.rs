@@ -6,10 +6,9 @@
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
-use crate::{
-    account::{by_cause::ByCause, cause::Cause},
-    recording::event::{Event, EventKind, FlushReason, TaskId},
-};
+use shootdown_recording::{Event, EventKind, FlushReason, TaskId};
+
+use crate::account::{by_cause::ByCause, cause::Cause};
 
 /// Flush operations, compared fault by fault and call by call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -6,11 +6,9 @@
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
-use crate::{
-    account::by_cause::ByCause,
-    account::cause::Cause,
-    recording::event::{CallFunction, Event, EventKind, FlushReason, TaskId},
-};
+use shootdown_recording::{CallFunction, Event, EventKind, FlushReason, TaskId};
+
+use crate::{account::by_cause::ByCause, account::cause::Cause};
 
 /// The kernel's flushes in a recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

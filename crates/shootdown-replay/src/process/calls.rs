@@ -4,11 +4,12 @@ use shootdown::{EntryFormat, Machine, Vpn, VpnRange, arch::x86_64::X86_64};
 use shootdown_mm::{Access, Backing, Contents, FaultError, Keep, PageSize, Protection, Sharing, Vma};
 use shootdown_sim::sequential::{Architecture, HUGE_LEVEL};
 
+use shootdown_recording::Syscall;
+
 use crate::{
     process::place::{PAGE, Place},
     process::regions::NoRoom,
     process::unplayable::Unplayable,
-    recording::syscall::Syscall,
 };
 
 /// A syscall that a task is in.

@@ -7,10 +7,11 @@ use shootdown::{Vpn, VpnRange};
 use shootdown_mm::{Access, FaultError, OutOfMemory, Protection, Vma};
 use shootdown_sim::sequential::Architecture;
 
+use shootdown_recording::{FaultAccess, Mode};
+
 use crate::{
     process::place::{Place, USER_END},
     process::unplayable::Unplayable,
-    recording::event::{FaultAccess, Mode},
 };
 
 /// A page nobody mapped that the recording saw: private, and not known to be more. Instruction fetches count as reads.

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 use shootdown::{CpuId, SpaceId};
 
-use crate::recording::event::{RecordedCpu, TaskId};
+use shootdown_recording::{RecordedCpu, TaskId};
 
 /// How tasks are placed on simulated CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

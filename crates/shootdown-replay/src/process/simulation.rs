@@ -8,6 +8,8 @@ use shootdown::{CpuId, Machine, SpaceId, notify::Registration};
 use shootdown_mm::{AddressSpace, Habits, Memory};
 use shootdown_sim::sequential::{Architecture, IOMMU, Sequential};
 
+use shootdown_recording::{Actor, Event, EventKind, PreviousState, RecordedCpu, Syscall, TaskId};
+
 use crate::{
     account::offenders::{self, Whereabouts},
     process::calls::{self, Call},
@@ -15,8 +17,6 @@ use crate::{
     process::place::{Addresses, Files, Place, Segments},
     process::placement::{Cpus, Doing, Placement},
     process::unplayable::Unplayable,
-    recording::event::{Actor, Event, EventKind, PreviousState, RecordedCpu, TaskId},
-    recording::syscall::Syscall,
 };
 
 /// `CLONE_VM`: the new task shares the address space.
@@ -121,7 +121,7 @@ impl<A: Architecture> Simulation<A> {
     /// Plays one event; tells whether it completed an `execve`.
     pub(crate) fn play(&mut self, event: &Event) -> Result<Played, Unplayable> {
         self.machine.set_time(event.at_ns);
-        if let EventKind::FlushTruth { .. } | EventKind::CallTruth { .. } = event.kind {
+        if let EventKind::FlushTruth { .. } | EventKind::CallTruth { .. } | EventKind::Lost { .. } = event.kind {
             return Ok(Played::Usual);
         }
         if event.cpu.0 >= self.n_arrived && self.cpus.are_recorded() {
@@ -157,7 +157,10 @@ impl<A: Architecture> Simulation<A> {
                 }
                 self.on_process(id, |place| faults::resolve(place, address, access))?;
             }
-            EventKind::Switch { .. } | EventKind::FlushTruth { .. } | EventKind::CallTruth { .. } => {}
+            EventKind::Switch { .. }
+            | EventKind::FlushTruth { .. }
+            | EventKind::CallTruth { .. }
+            | EventKind::Lost { .. } => {}
         }
         Ok(Played::Usual)
     }

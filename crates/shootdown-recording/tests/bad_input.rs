@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use shootdown_replay::{Problem, ReadError, Recording};
+use shootdown_recording::{Problem, ReadError, Recording};
 
 const HEADER: &str = "# tlbt-sample 0\n# workload: small\n# root: 1000\n";
 
@@ -28,6 +28,7 @@ const EVENTS: &str = "0\t0\t-2\tS\t1000\tR\n\
     10\t1\t1001\tK\t55e98ef2f000\t2\n\
     10\t1\t1001\tE\t9\t0\t2000\t3\t22\tffffffff\t0\n\
     10\t1\t1001\tX\t9\t7f6d48024000\n\
+    0\t0\t-2\tL\t12\n\
     10\t1\t1001\tQ\n\
     10\t1\t1001\tS\t0\tZ\n";
 
@@ -141,8 +142,8 @@ fn another_kind_of_file_is_not_a_recording() {
 
 #[test]
 fn another_version_is_refused() {
-    let message = "recording of format version `1`; expected version 0, the only one this reader knows";
-    assert_eq!(error_of("# tlbt-sample 1\n").to_string(), format!("small.tlbt, line 1: {message}"));
+    let message = "recording of format version `2`; expected version 0 or 1, which this reader knows";
+    assert_eq!(error_of("# tlbt-sample 2\n").to_string(), format!("small.tlbt, line 1: {message}"));
 }
 
 #[test]
@@ -157,9 +158,9 @@ fn a_header_without_root_or_workload_is_refused() {
 
 #[test]
 fn an_unknown_kind_is_shown() {
-    assert_refused("1\t0\t1000\tY\t1", "unknown kind `Y`; expected one of E X N C Q M S F K T I");
+    assert_refused("1\t0\t1000\tY\t1", "unknown kind `Y`; expected one of E X N C Q M S F K T I L");
     // A file with Windows line ends: the carriage return shows.
-    assert_refused("1\t0\t1000\tM\r", "unknown kind `M\\r`; expected one of E X N C Q M S F K T I");
+    assert_refused("1\t0\t1000\tM\r", "unknown kind `M\\r`; expected one of E X N C Q M S F K T I L");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Written by hand on bytes: `str::parse` would need UTF-8 checked first, and accepts a `+` that no recorder writes.
 
-use crate::recording::error::{Problem, shown};
+use crate::error::{Problem, shown};
 
 /// Splits a line at its tabs and returns the number of fields, of which `fields` gets the first ones.
 pub(crate) fn split<'a>(line: &'a [u8], fields: &mut [&'a [u8]]) -> usize {

@@ -6,8 +6,8 @@
 use rustc_hash::FxHashMap;
 
 use crate::{
-    recording::error::Problem,
-    recording::event::{Actor, Event, EventKind, TaskId},
+    error::Problem,
+    event::{Actor, Event, EventKind, TaskId},
 };
 
 enum Life {

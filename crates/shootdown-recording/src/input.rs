@@ -10,15 +10,22 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 
-use crate::recording::error::Problem;
+use crate::error::Problem;
 
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// RFC 8878 §3.1.1: the first bytes of a zstd frame.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// A recording's text as a stream of bytes.
-pub(crate) enum Input {
+/// A recording as a stream of bytes.
+pub(crate) struct Input {
+    bytes: Bytes,
+    /// Read already, to look at.
+    ahead: Vec<u8>,
+    taken: usize,
+}
+
+enum Bytes {
     Plain(Source),
     Zstd(Box<Zstd>),
 }
@@ -27,29 +34,58 @@ impl Input {
     /// Looks at the first bytes of `reader` and decides whether to decompress it.
     pub(crate) fn new(reader: Box<dyn Read + Send>) -> Result<Self, Problem> {
         let mut source = Source::new(reader);
-        if source.peek(ZSTD_MAGIC.len()).map_err(Problem::Read)? == ZSTD_MAGIC {
-            Ok(Self::Zstd(Box::new(Zstd { source, decoder: FrameDecoder::new() })))
+        let bytes = if source.peek(ZSTD_MAGIC.len()).map_err(Problem::Read)? == ZSTD_MAGIC {
+            Bytes::Zstd(Box::new(Zstd { source, decoder: FrameDecoder::new() }))
         } else {
-            Ok(Self::Plain(source))
-        }
+            Bytes::Plain(source)
+        };
+        Ok(Self { bytes, ahead: Vec::new(), taken: 0 })
     }
 
-    /// Reads some bytes of text into `out`; 0 at the end.
+    /// Returns the next bytes, as many as `wanted` if there are, and leaves them in place.
+    pub(crate) fn peek(&mut self, wanted: usize) -> Result<&[u8], Problem> {
+        self.ahead.drain(..self.taken);
+        self.taken = 0;
+        let mut n_ahead = self.ahead.len();
+        self.ahead.resize(wanted.max(n_ahead), 0);
+        while n_ahead < wanted {
+            match self.bytes.read(self.ahead.get_mut(n_ahead..).unwrap_or_default())? {
+                0 => break,
+                n_read => n_ahead += n_read,
+            }
+        }
+        self.ahead.truncate(n_ahead);
+        Ok(&self.ahead)
+    }
+
+    /// Reads some bytes into `out`; 0 at the end.
     pub(crate) fn read(&mut self, out: &mut [u8]) -> Result<usize, Problem> {
+        let mut ahead = self.ahead.get(self.taken..).unwrap_or_default();
+        if ahead.is_empty() {
+            return self.bytes.read(out);
+        }
+        let n_read = ahead.read(out).map_err(Problem::Read)?;
+        self.taken += n_read;
+        Ok(n_read)
+    }
+
+    /// Returns the number of bytes used up so far, before decompression.
+    pub(crate) fn position_bytes(&self) -> u64 {
+        match &self.bytes {
+            Bytes::Plain(source) => source.used_bytes,
+            Bytes::Zstd(zstd) => zstd.source.used_bytes,
+        }
+    }
+}
+
+impl Bytes {
+    fn read(&mut self, out: &mut [u8]) -> Result<usize, Problem> {
         match self {
             Self::Plain(source) => {
                 let read = source.read(out);
                 read.map_err(|error| Problem::Read(source.failure.take().unwrap_or(error)))
             }
             Self::Zstd(zstd) => zstd.read(out),
-        }
-    }
-
-    /// Returns the number of bytes used up so far, before decompression.
-    pub(crate) fn position_bytes(&self) -> u64 {
-        match self {
-            Self::Plain(source) => source.used_bytes,
-            Self::Zstd(zstd) => zstd.source.used_bytes,
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The events of a recording, one per line of the file.
+//! The events of a recording.
 //!
 //! Owns the vocabulary ([`Event`], [`EventKind`] and the small types in them). It deliberately knows nothing of the
-//! text form, which is `parse.rs`.
+//! forms it is written in.
 
 use std::fmt;
 
-use crate::recording::syscall::Syscall;
+use crate::syscall::Syscall;
 
 /// A CPU of the recorded machine, as an index from 0.
 ///
@@ -64,7 +64,7 @@ impl Actor {
     }
 }
 
-/// One line of a recording: what happened, when, where and to whom.
+/// One event of a recording: what happened, when, where and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Time since the first event of the recording.
@@ -143,6 +143,12 @@ pub enum EventKind {
         /// What it is asked to do.
         function: CallFunction,
     },
+    /// `L`: the recorder could not keep up, and events are missing here.
+    #[doc(alias = "PERF_RECORD_LOST")]
+    Lost {
+        /// How many.
+        n_events: u64,
+    },
 }
 
 /// What became of the actor that a context switch took off its CPU.
@@ -188,6 +194,13 @@ impl FaultAccess {
             instruction: code & 1 << 4 != 0,
         }
     }
+
+    /// Returns the error code that [`from_error_code`](Self::from_error_code) makes this of.
+    #[must_use]
+    pub fn error_code(self) -> u16 {
+        let Self { protection, write, user, instruction } = self;
+        u16::from(protection) | u16::from(write) << 1 | u16::from(user) << 2 | u16::from(instruction) << 4
+    }
 }
 
 /// Which of the kernel's flushes a [`EventKind::FlushTruth`] reports.
@@ -207,6 +220,24 @@ pub enum FlushReason {
     RemoteWrongCpu,
 }
 
+impl FlushReason {
+    /// Every reason, at its number in the kernel's `tlb_flush_reason`.
+    pub const ALL: [Self; 6] =
+        [Self::TaskSwitch, Self::Remote, Self::LocalBatch, Self::LocalMm, Self::RemoteSend, Self::RemoteWrongCpu];
+
+    /// Finds a reason by its number.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Self> {
+        Self::ALL.get(usize::try_from(number).ok()?).copied()
+    }
+
+    /// Returns the number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+}
+
 /// What a cross-CPU call asks its target to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallFunction {
@@ -216,4 +247,26 @@ pub enum CallFunction {
     TableSync,
     /// Any other function.
     Other,
+}
+
+impl CallFunction {
+    /// Names a function by its symbol in the kernel.
+    #[must_use]
+    pub fn by_symbol(symbol: &[u8]) -> Self {
+        match symbol {
+            b"flush_tlb_func" => Self::FlushTlb,
+            b"tlb_remove_table_smp_sync" => Self::TableSync,
+            _ => Self::Other,
+        }
+    }
+
+    /// Returns the symbol, or `other`.
+    #[must_use]
+    pub const fn symbol(self) -> &'static str {
+        match self {
+            Self::FlushTlb => "flush_tlb_func",
+            Self::TableSync => "tlb_remove_table_smp_sync",
+            Self::Other => "other",
+        }
+    }
 }

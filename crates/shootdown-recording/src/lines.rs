@@ -3,7 +3,7 @@
 //! Owns [`Lines`]: one buffer, from which every line is lent until the next is asked for. It deliberately knows
 //! nothing of what the lines mean.
 
-use crate::{recording::error::Problem, recording::input::Input};
+use crate::{error::Problem, input::Input};
 
 /// The longest line accepted; real ones stay under 120 bytes, so a longer one is no recording.
 pub(crate) const LONGEST_LINE_BYTES: usize = 4096;
@@ -64,11 +64,6 @@ impl Lines {
         let pending = self.pending();
         let length = find(b'\n', pending).unwrap_or(pending.len()).min(wanted);
         Ok(pending.get(..length).unwrap_or_default())
-    }
-
-    /// Says whether a line, even an empty one, follows.
-    pub(crate) fn is_at_end(&mut self) -> Result<bool, Problem> {
-        Ok(self.pending().is_empty() && self.fill()? == 0)
     }
 
     fn pending(&self) -> &[u8] {

@@ -6,7 +6,7 @@
 
 use std::{fmt, io, sync::Arc};
 
-use crate::recording::event::TaskId;
+use crate::event::TaskId;
 
 /// A recording that cannot be read, or not any further.
 #[derive(Debug, thiserror::Error)]
@@ -34,22 +34,32 @@ impl ReadError {
     }
 }
 
-/// A file, and a line in it (after decompression).
+/// A file, and where in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The name the recording was opened by.
     pub file: Arc<str>,
-    /// The line, counted from 1; `None` if the file could not even be opened.
-    pub line: Option<u64>,
+    /// Where in it; `None` if the file could not even be opened.
+    pub at: Option<At>,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{}, line {line}", self.file),
+        match self.at {
+            Some(At::Line(line)) => write!(f, "{}, line {line}", self.file),
+            Some(At::Byte(offset)) => write!(f, "{}, byte {offset}", self.file),
             None => f.write_str(&self.file),
         }
     }
+}
+
+/// A place in a file, after decompression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// A line of text, counted from 1.
+    Line(u64),
+    /// An offset in bytes.
+    Byte(u64),
 }
 
 /// What is wrong with a recording, and what was expected instead.
@@ -87,7 +97,7 @@ pub enum Problem {
         found: String,
     },
     /// A recording of another format version.
-    #[error("recording of format version `{found}`; expected version 0, the only one this reader knows")]
+    #[error("recording of format version `{found}`; expected version 0 or 1, which this reader knows")]
     Version {
         /// The version found.
         found: String,
@@ -128,7 +138,7 @@ pub enum Problem {
         expected: usize,
     },
     /// The kind column holds something else.
-    #[error("unknown kind `{found}`; expected one of E X N C Q M S F K T I")]
+    #[error("unknown kind `{found}`; expected one of E X N C Q M S F K T I L")]
     UnknownKind {
         /// What it holds.
         found: String,

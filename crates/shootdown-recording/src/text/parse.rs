@@ -4,12 +4,12 @@
 //! time before the line is its caller's.
 
 use crate::{
-    recording::error::{Problem, shown},
-    recording::event::{
+    error::{Problem, shown},
+    event::{
         Actor, CallFunction, Event, EventKind, FaultAccess, FlushReason, Mode, PreviousState, RecordedCpu, TaskId,
     },
-    recording::fields::{digits, hex, number, split},
-    recording::syscall::Syscall,
+    syscall::Syscall,
+    text::fields::{digits, hex, number, split},
 };
 
 /// Fields before the arguments: time, CPU, task and kind.
@@ -18,7 +18,7 @@ const MAX_SYSCALL_ARGS: usize = 6;
 /// A syscall entry with all its arguments.
 const MAX_FIELDS: usize = COMMON_FIELDS + 1 + MAX_SYSCALL_ARGS;
 /// Results up to this are written in decimal, higher ones in hex.
-const HIGHEST_DECIMAL_RESULT: u64 = 4096;
+pub(crate) const HIGHEST_DECIMAL_RESULT: u64 = 4096;
 
 const DECIMAL_U64: &str = "a decimal number from 0 to 18446744073709551615";
 
@@ -65,9 +65,11 @@ fn event_kind(kind: &[u8], args: &[&[u8]]) -> Result<Option<EventKind>, Problem>
         (b"T", [reason, pages]) => {
             EventKind::FlushTruth { reason: flush_reason(reason)?, pages: flushed_pages(pages)? }
         }
-        (b"I", [target, function]) => {
-            EventKind::CallTruth { target: recorded_cpu("target cpu", target)?, function: call_function(function) }
-        }
+        (b"I", [target, function]) => EventKind::CallTruth {
+            target: recorded_cpu("target cpu", target)?,
+            function: CallFunction::by_symbol(function),
+        },
+        (b"L", [n_events]) => EventKind::Lost { n_events: number("lost events", n_events, DECIMAL_U64)? },
         _ => return Ok(None),
     }))
 }
@@ -78,6 +80,7 @@ fn wrong_count(kind: &[u8], found: usize) -> Problem {
     let (least, most) = match kind {
         b"C" | b"Q" | b"M" => (0, 0),
         b"X" | b"N" | b"S" | b"F" | b"K" | b"T" | b"I" => (2, 2),
+        b"L" => (1, 1),
         b"E" => (1, 1 + MAX_SYSCALL_ARGS),
         _ => return Problem::UnknownKind { found: shown(kind) },
     };
@@ -99,9 +102,11 @@ fn needs_task(kind: &EventKind) -> bool {
         | EventKind::Exit
         | EventKind::Fault { .. } => true,
         // A kernel thread may drop the last use of an address space, and flush or call on anybody's behalf.
-        EventKind::TornDown | EventKind::Switch { .. } | EventKind::FlushTruth { .. } | EventKind::CallTruth { .. } => {
-            false
-        }
+        EventKind::TornDown
+        | EventKind::Switch { .. }
+        | EventKind::FlushTruth { .. }
+        | EventKind::CallTruth { .. }
+        | EventKind::Lost { .. } => false,
     }
 }
 
@@ -121,7 +126,7 @@ fn syscall_args(texts: &[&[u8]]) -> Result<[u64; MAX_SYSCALL_ARGS], Problem> {
 /// Reads a result: a task id in decimal, an error as a negative decimal, and else decimal up to 4096 and hex above.
 ///
 /// Digits alone from `1001` to `4096` could be either; decimal wins, because small results are common and mappings
-/// that low are forbidden.
+/// that low are forbidden. A prefix `0x` makes it hex.
 fn syscall_result(call: Syscall, text: &[u8]) -> Result<i64, Problem> {
     const EXPECTED: &str = "a decimal number from -9223372036854775808 to 4096, or above that a hexadecimal one up to \
                             7fffffffffffffff, without prefix";
@@ -130,6 +135,7 @@ fn syscall_result(call: Syscall, text: &[u8]) -> Result<i64, Problem> {
     let value = match text {
         [b'-', magnitude @ ..] => digits(10, magnitude).and_then(|value| 0_i64.checked_sub_unsigned(value)),
         _ if call.creates_task() => digits(10, text).and_then(|value| i64::try_from(value).ok()),
+        [b'0', b'x', text @ ..] => digits(16, text).and_then(|value| i64::try_from(value).ok()),
         _ => match digits(10, text) {
             Some(value) if value <= HIGHEST_DECIMAL_RESULT => i64::try_from(value).ok(),
             _ => digits(16, text).and_then(|value| i64::try_from(value).ok()),
@@ -158,15 +164,9 @@ fn previous_state(text: &[u8]) -> Result<PreviousState, Problem> {
 }
 
 fn flush_reason(text: &[u8]) -> Result<FlushReason, Problem> {
-    match text {
-        b"0" => Ok(FlushReason::TaskSwitch),
-        b"1" => Ok(FlushReason::Remote),
-        b"2" => Ok(FlushReason::LocalBatch),
-        b"3" => Ok(FlushReason::LocalMm),
-        b"4" => Ok(FlushReason::RemoteSend),
-        b"5" => Ok(FlushReason::RemoteWrongCpu),
-        _ => Err(Problem::Value { field: "reason", found: shown(text), expected: "a flush reason from 0 to 5" }),
-    }
+    const EXPECTED: &str = "a flush reason from 0 to 5";
+    let reason = digits(10, text).and_then(FlushReason::from_number);
+    reason.ok_or_else(|| Problem::Value { field: "reason", found: shown(text), expected: EXPECTED })
 }
 
 fn flushed_pages(text: &[u8]) -> Result<Option<u64>, Problem> {
@@ -174,14 +174,6 @@ fn flushed_pages(text: &[u8]) -> Result<Option<u64>, Problem> {
     match text {
         b"-1" => Ok(None),
         _ => number("pages", text, EXPECTED).map(Some),
-    }
-}
-
-fn call_function(text: &[u8]) -> CallFunction {
-    match text {
-        b"flush_tlb_func" => CallFunction::FlushTlb,
-        b"tlb_remove_table_smp_sync" => CallFunction::TableSync,
-        _ => CallFunction::Other,
     }
 }
 

@@ -1,0 +1,25 @@
+//! What other tools record, as events.
+
+use std::path::PathBuf;
+
+/// How to read a file that another tool wrote and that leaves something open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interpretation {
+    /// The workload's name; the file's if there is none.
+    pub workload: Option<String>,
+    /// Whose process tree is the workload, of all that a recorder of whole machines saw; the command that `perf record` ran if
+    /// nobody is named.
+    pub root: Option<Root>,
+    /// A file of kernel symbols in the form of `/proc/kallsyms`, which tells what the functions are that CPUs were asked to
+    /// call. Nothing else of it is used.
+    pub symbols: Option<PathBuf>,
+}
+
+/// The first task of a process tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// By its process id on the recorded machine.
+    Process(u32),
+    /// By its name there, as the kernel keeps it: at most 15 bytes. The first task that has it.
+    Named(String),
+}

@@ -1,0 +1,191 @@
+//! A recording as a stream of events.
+//!
+//! Owns [`Recording`]: which form a file is in, and the place of every error. It deliberately keeps no more of a file than
+//! its form needs, so that a recording may be larger than memory.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
+
+use crate::{
+    error::{At, Place, Problem, ReadError, shown},
+    event::{Event, TaskId},
+    header::{Detail, Header},
+    import::Interpretation,
+    input::Input,
+    known_tasks::KnownTasks,
+    source::Source,
+    text::{self, Text},
+};
+
+/// As much of a foreign file as a message shows.
+const SHOWN_BYTES: usize = 40;
+
+/// A recorded workload, read event by event.
+///
+/// An iterator of `Result<Event, ReadError>`; it ends after the first error.
+pub struct Recording {
+    file: Arc<str>,
+    source: Box<dyn Source>,
+    header: Header,
+    known: KnownTasks,
+    total_bytes: Option<u64>,
+    is_finished: bool,
+}
+
+impl Recording {
+    /// Opens a file, compressed with zstd or not, and reads its header. Its content tells the form, not its name.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or does not begin like a recording.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, ReadError> {
+        Self::open_as(path, &Interpretation::default())
+    }
+
+    /// Like [`open`](Self::open), for files of other tools that leave something open.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_as(path: impl AsRef<Path>, interpretation: &Interpretation) -> Result<Self, ReadError> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        match opened {
+            Ok((total_bytes, file)) => Self::new(&name, Box::new(file), Some(total_bytes), interpretation),
+            Err(error) => {
+                let problem = match error.kind() {
+                    io::ErrorKind::NotFound => Problem::Missing,
+                    _ => Problem::Open(error),
+                };
+                Err(ReadError::new(Place { file: name.into(), at: None }, problem))
+            }
+        }
+    }
+
+    /// Reads the header of a recording from any reader; `name` stands for the file in error messages.
+    ///
+    /// # Errors
+    /// If it does not begin like a recording.
+    pub fn from_reader(name: &str, reader: impl Read + Send + 'static) -> Result<Self, ReadError> {
+        Self::new(name, Box::new(reader), None, &Interpretation::default())
+    }
+
+    /// Reads the header of a recording that is in memory.
+    ///
+    /// # Errors
+    /// If it does not begin like a recording.
+    pub fn from_bytes(name: &str, bytes: &'static [u8]) -> Result<Self, ReadError> {
+        Self::new(name, Box::new(bytes), Some(bytes.len() as u64), &Interpretation::default())
+    }
+
+    /// Returns what the recording says of itself.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Returns the name of the recorded workload.
+    #[must_use]
+    pub fn workload(&self) -> &str {
+        &self.header.workload
+    }
+
+    /// Returns the first task of the recorded process tree.
+    #[must_use]
+    pub fn root(&self) -> TaskId {
+        self.header.root
+    }
+
+    /// Returns how much the recorder saw.
+    #[must_use]
+    pub fn detail(&self) -> Detail {
+        self.header.detail
+    }
+
+    /// Returns how many bytes of the file, before decompression, have been used up; for a progress bar.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.source.position_bytes()
+    }
+
+    /// Returns the size of the file, before decompression, or `None` if it came from a reader.
+    #[must_use]
+    pub fn total_bytes(&self) -> Option<u64> {
+        self.total_bytes
+    }
+
+    /// Returns the file and the place in it of the last event.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { file: Arc::clone(&self.file), at: Some(self.source.at()) }
+    }
+
+    fn new(
+        name: &str,
+        reader: Box<dyn Read + Send>,
+        total_bytes: Option<u64>,
+        interpretation: &Interpretation,
+    ) -> Result<Self, ReadError> {
+        let file: Arc<str> = name.into();
+        let (header, source) = open_source(reader, interpretation)
+            .map_err(|(at, problem)| ReadError::new(Place { file: Arc::clone(&file), at: Some(at) }, problem))?;
+        let known = KnownTasks::new(header.root);
+        Ok(Self { file, source, header, known, total_bytes, is_finished: false })
+    }
+
+    #[inline]
+    fn next_event(&mut self) -> Result<Option<Event>, Problem> {
+        let Some(event) = self.source.next_event()? else {
+            return Ok(None);
+        };
+        self.known.admit(&event)?;
+        Ok(Some(event))
+    }
+}
+
+/// Finds out what form a file is in, and reads its header.
+fn open_source(
+    reader: Box<dyn Read + Send>,
+    _interpretation: &Interpretation,
+) -> Result<(Header, Box<dyn Source>), (At, Problem)> {
+    let at_start = |problem| (At::Line(1), problem);
+    let mut input = Input::new(reader).map_err(at_start)?;
+    let beginning = input.peek(SHOWN_BYTES).map_err(at_start)?;
+    if beginning.starts_with(text::FIRST_LINE) {
+        let (header, source) = Text::open(input)?;
+        Ok((header, Box::new(source)))
+    } else if beginning.is_empty() {
+        Err(at_start(Problem::Empty))
+    } else {
+        let line = beginning.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        Err(at_start(Problem::NotARecording { found: shown(line) }))
+    }
+}
+
+impl Iterator for Recording {
+    type Item = Result<Event, ReadError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_finished {
+            return None;
+        }
+        let read = self.next_event();
+        self.is_finished = !matches!(read, Ok(Some(_)));
+        read.map_err(|problem| ReadError::new(self.place(), problem)).transpose()
+    }
+}
+
+impl fmt::Debug for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recording")
+            .field("file", &self.file)
+            .field("workload", &self.workload())
+            .field("at", &self.source.at())
+            .finish_non_exhaustive()
+    }
+}
