@@ -75,6 +75,9 @@ pub enum Problem {
     /// The system failed in the middle of the file.
     #[error("cannot read on; expected more of the recording: {0}")]
     Read(io::Error),
+    /// There is no room for what was compressed, which has to be read in another order.
+    #[error("cannot unpack the file; expected room for it in the directory for temporary files: {0}")]
+    Unpack(io::Error),
     /// The compressed stream ends before its last block.
     #[error(
         "the compressed file is cut short: its zstd stream breaks off; expected the rest of it \
@@ -152,6 +155,49 @@ pub enum Problem {
         found: String,
         /// The values it may have.
         expected: &'static str,
+    },
+    /// Something in a `perf.data` file makes no sense, or none to us.
+    #[error("{what}; expected {expected}")]
+    PerfData {
+        /// What was found.
+        what: String,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// The file is shorter than it says.
+    #[error(
+        "{what} would be {size} bytes long from here on, but the file ends at byte {length}; expected the whole file"
+    )]
+    CutShort {
+        /// The part that is not there.
+        what: &'static str,
+        /// How long it should be.
+        size: u64,
+        /// How long the file is.
+        length: u64,
+    },
+    /// The process tree that is wanted is not in the recording.
+    #[error("{root}, so nobody knows whose events matter; expected the process id or name of the first task (--root)")]
+    NoRoot {
+        /// Which was looked for.
+        root: String,
+    },
+    /// Functions are named by address only.
+    #[error(
+        "CPUs were asked to call {address:#x}, and which function that is nobody says; expected the symbols of the \
+         recorded kernel: its /proc/kallsyms of the same boot, as root sees it (--symbols FILE)"
+    )]
+    NoSymbols {
+        /// The address of a function.
+        address: u64,
+    },
+    /// The file with the kernel's symbols cannot be read.
+    #[error("cannot read the kernel's symbols from {file}: {error}")]
+    Symbols {
+        /// The file.
+        file: String,
+        /// Why not.
+        error: io::Error,
     },
     /// A task appears that nobody created.
     #[error(

@@ -15,6 +15,16 @@ pub struct Header {
     pub notes: Vec<(String, String)>,
 }
 
+/// The name of notes on what a recording lacks.
+pub(crate) const MISSING: &str = "missing";
+
+impl Header {
+    /// Lists what the recorder could have seen and did not, with what is unknown therefore.
+    pub fn missing(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().filter(|(name, _)| name == MISSING).map(|(_, text)| text.as_str())
+    }
+}
+
 /// How much the recorder of a workload saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {

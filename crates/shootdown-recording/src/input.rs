@@ -3,14 +3,14 @@
 //! Owns [`Input`], which tells plain text from zstd by content: a name says nothing about standard input. It
 //! deliberately knows nothing of lines.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use ruzstd::decoding::{
     BlockDecodingStrategy, FrameDecoder,
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 
-use crate::error::Problem;
+use crate::{error::Problem, import::perf_data::Seekable};
 
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -67,6 +67,22 @@ impl Input {
         let n_read = ahead.read(out).map_err(Problem::Read)?;
         self.taken += n_read;
         Ok(n_read)
+    }
+
+    pub(crate) fn is_compressed(&self) -> bool {
+        matches!(self.bytes, Bytes::Zstd(_))
+    }
+
+    /// Copies the bytes that are left into a file without a name, so that they can be read in any order.
+    pub(crate) fn unpacked(mut self) -> Result<Box<dyn Seekable>, Problem> {
+        let mut file = tempfile::tempfile().map_err(Problem::Unpack)?;
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            match self.read(&mut chunk)? {
+                0 => return Ok(Box::new(file)),
+                n_read => file.write_all(chunk.get(..n_read).unwrap_or_default()).map_err(Problem::Unpack)?,
+            }
+        }
     }
 
     /// Returns the number of bytes used up so far, before decompression.

@@ -15,7 +15,10 @@ use crate::{
     error::{At, Place, Problem, ReadError, shown},
     event::{Event, TaskId},
     header::{Detail, Header},
-    import::Interpretation,
+    import::{
+        self, Interpretation,
+        perf_data::{self, PerfData, Seekable},
+    },
     input::Input,
     known_tasks::KnownTasks,
     source::Source,
@@ -55,7 +58,10 @@ impl Recording {
         let name = path.display().to_string();
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
         match opened {
-            Ok((total_bytes, file)) => Self::new(&name, Box::new(file), Some(total_bytes), interpretation),
+            Ok((total_bytes, file)) => {
+                let again = file.try_clone().ok().map(|file| Box::new(file) as Box<dyn Seekable>);
+                Self::new(&name, Box::new(file), again, Some(total_bytes), interpretation)
+            }
             Err(error) => {
                 let problem = match error.kind() {
                     io::ErrorKind::NotFound => Problem::Missing,
@@ -71,7 +77,7 @@ impl Recording {
     /// # Errors
     /// If it does not begin like a recording.
     pub fn from_reader(name: &str, reader: impl Read + Send + 'static) -> Result<Self, ReadError> {
-        Self::new(name, Box::new(reader), None, &Interpretation::default())
+        Self::new(name, Box::new(reader), None, None, &Interpretation::default())
     }
 
     /// Reads the header of a recording that is in memory.
@@ -79,7 +85,8 @@ impl Recording {
     /// # Errors
     /// If it does not begin like a recording.
     pub fn from_bytes(name: &str, bytes: &'static [u8]) -> Result<Self, ReadError> {
-        Self::new(name, Box::new(bytes), Some(bytes.len() as u64), &Interpretation::default())
+        let again = Box::new(io::Cursor::new(bytes));
+        Self::new(name, Box::new(bytes), Some(again), Some(bytes.len() as u64), &Interpretation::default())
     }
 
     /// Returns what the recording says of itself.
@@ -127,11 +134,12 @@ impl Recording {
     fn new(
         name: &str,
         reader: Box<dyn Read + Send>,
+        again: Option<Box<dyn Seekable>>,
         total_bytes: Option<u64>,
         interpretation: &Interpretation,
     ) -> Result<Self, ReadError> {
         let file: Arc<str> = name.into();
-        let (header, source) = open_source(reader, interpretation)
+        let (header, source) = open_source(name, reader, again, interpretation)
             .map_err(|(at, problem)| ReadError::new(Place { file: Arc::clone(&file), at: Some(at) }, problem))?;
         let known = KnownTasks::new(header.root);
         Ok(Self { file, source, header, known, total_bytes, is_finished: false })
@@ -147,10 +155,12 @@ impl Recording {
     }
 }
 
-/// Finds out what form a file is in, and reads its header.
+/// Finds out what form a file is in, and reads its header. `again` is the same file once more, to be read anywhere.
 fn open_source(
+    name: &str,
     reader: Box<dyn Read + Send>,
-    _interpretation: &Interpretation,
+    again: Option<Box<dyn Seekable>>,
+    interpretation: &Interpretation,
 ) -> Result<(Header, Box<dyn Source>), (At, Problem)> {
     let at_start = |problem| (At::Line(1), problem);
     let mut input = Input::new(reader).map_err(at_start)?;
@@ -158,6 +168,13 @@ fn open_source(
     if beginning.starts_with(text::FIRST_LINE) {
         let (header, source) = Text::open(input)?;
         Ok((header, Box::new(source)))
+    } else if perf_data::is_perf_data(beginning) {
+        let file = match again {
+            Some(file) if !input.is_compressed() => file,
+            _ => input.unpacked().map_err(at_start)?,
+        };
+        let (notes, source) = PerfData::open(file, interpretation)?;
+        Ok((import::header(name, Detail::Full, notes, interpretation), Box::new(source)))
     } else if beginning.is_empty() {
         Err(at_start(Problem::Empty))
     } else {

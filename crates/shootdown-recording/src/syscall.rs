@@ -83,6 +83,21 @@ impl Syscall {
         self.0
     }
 
+    /// Returns how many of its arguments matter to a replay, from the first on. Those that do not are as good as 0; some would
+    /// tell about the machine that was recorded.
+    #[must_use]
+    pub fn n_args(self) -> usize {
+        match self {
+            Self::MMAP => 6,
+            Self::MREMAP | Self::REMAP_FILE_PAGES => 5,
+            Self::FALLOCATE | Self::PKEY_MPROTECT => 4,
+            Self::MPROTECT | Self::MSYNC | Self::MADVISE | Self::SHMAT | Self::MBIND | Self::MLOCK2 => 3,
+            Self::MUNMAP | Self::MLOCK | Self::FTRUNCATE => 2,
+            Self::BRK | Self::CLONE | Self::SHMDT | Self::MLOCKALL | Self::MEMBARRIER => 1,
+            _ => 0,
+        }
+    }
+
     /// Says whether the call creates a task, so that its result is a task id (or 0 in the new task).
     #[must_use]
     pub fn creates_task(self) -> bool {

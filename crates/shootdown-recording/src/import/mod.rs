@@ -1,6 +1,16 @@
 //! What other tools record, as events.
 
-use std::path::PathBuf;
+mod moment;
+pub(crate) mod perf_data;
+mod symbols;
+mod tree;
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    event::TaskId,
+    header::{Detail, Header},
+};
 
 /// How to read a file that another tool wrote and that leaves something open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,4 +32,21 @@ pub enum Root {
     Process(u32),
     /// By its name there, as the kernel keeps it: at most 15 bytes. The first task that has it.
     Named(String),
+}
+
+/// What is said of a file of another tool, which itself says nothing.
+pub(crate) fn header(
+    file: &str,
+    detail: Detail,
+    notes: Vec<(String, String)>,
+    interpretation: &Interpretation,
+) -> Header {
+    let workload = interpretation.workload.clone().unwrap_or_else(|| name_of(file));
+    Header { workload, root: TaskId::FIRST, detail, notes }
+}
+
+/// The name of a file, up to the first dot.
+fn name_of(file: &str) -> String {
+    let name = Path::new(file).file_name().map_or_else(|| file.into(), |name| name.to_string_lossy());
+    name.split('.').find(|part| !part.is_empty()).unwrap_or(file).to_owned()
 }

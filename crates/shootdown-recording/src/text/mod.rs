@@ -5,6 +5,7 @@ mod parse;
 mod read;
 mod write;
 
+pub(crate) use fields::digits;
 pub(crate) use parse::task;
 pub(crate) use read::{FIRST_LINE, Text};
 pub use write::TextWriter;
