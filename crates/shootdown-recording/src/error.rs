@@ -91,10 +91,13 @@ pub enum Problem {
         reason: String,
     },
     /// There is not a single byte of text.
-    #[error("the recording is empty; expected the first line `# tlbt-sample 0`")]
+    #[error("the file is empty; expected a recording")]
     Empty,
     /// The first line is that of some other kind of file.
-    #[error("not a recording: it begins with `{found}`; expected the first line `# tlbt-sample 0`")]
+    #[error(
+        "not a recording: it begins with `{found}`; expected the first line `# tlbt-sample 1`, a perf.data file, or the \
+         text of perf script or tracefs"
+    )]
     NotARecording {
         /// The beginning of the first line.
         found: String,

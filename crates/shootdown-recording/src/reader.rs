@@ -18,6 +18,7 @@ use crate::{
     import::{
         self, Interpretation,
         perf_data::{self, PerfData, Seekable},
+        trace_text::{self, TraceText},
     },
     input::Input,
     known_tasks::KnownTasks,
@@ -27,6 +28,8 @@ use crate::{
 
 /// As much of a foreign file as a message shows.
 const SHOWN_BYTES: usize = 40;
+/// As much of a file as is looked at to find out what it is.
+const LOOKED_AT_BYTES: usize = 4096;
 
 /// A recorded workload, read event by event.
 ///
@@ -164,7 +167,8 @@ fn open_source(
 ) -> Result<(Header, Box<dyn Source>), (At, Problem)> {
     let at_start = |problem| (At::Line(1), problem);
     let mut input = Input::new(reader).map_err(at_start)?;
-    let beginning = input.peek(SHOWN_BYTES).map_err(at_start)?;
+    let beginning = input.peek(SHOWN_BYTES).map_err(at_start)?.to_owned();
+    let beginning = &beginning[..];
     if beginning.starts_with(text::FIRST_LINE) {
         let (header, source) = Text::open(input)?;
         Ok((header, Box::new(source)))
@@ -174,6 +178,10 @@ fn open_source(
             _ => input.unpacked().map_err(at_start)?,
         };
         let (notes, source) = PerfData::open(file, interpretation)?;
+        Ok((import::header(name, Detail::Full, notes, interpretation), Box::new(source)))
+    } else if trace_text::is_trace_text(input.peek(LOOKED_AT_BYTES).map_err(at_start)?) {
+        let source = TraceText::open(input, interpretation)?;
+        let notes = vec![("recorder".to_owned(), "a tracer's text".to_owned())];
         Ok((import::header(name, Detail::Full, notes, interpretation), Box::new(source)))
     } else if beginning.is_empty() {
         Err(at_start(Problem::Empty))

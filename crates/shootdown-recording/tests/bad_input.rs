@@ -126,15 +126,16 @@ fn a_damaged_zstd_stream_is_called_damaged() {
 
 #[test]
 fn an_empty_file_is_called_empty() {
-    let message = "small.tlbt, line 1: the recording is empty; expected the first line `# tlbt-sample 0`";
+    let message = "small.tlbt, line 1: the file is empty; expected a recording";
     assert_eq!(error_of("").to_string(), message);
 }
 
 #[test]
 fn another_kind_of_file_is_not_a_recording() {
-    let found = "begins with `#!/bin/sh`; expected the first line `# tlbt-sample 0`";
-    assert_eq!(error_of("#!/bin/sh\nls\n").to_string(), format!("small.tlbt, line 1: not a recording: it {found}"));
-    for text in [&b"PERFILE2h\0\0\0"[..], b"\n\n", b"x", &[0xff; 100_000]] {
+    let message = "small.tlbt, line 1: not a recording: it begins with `#!/bin/sh`; expected the first line";
+    let error = error_of("#!/bin/sh\nls\n").to_string();
+    assert!(error.starts_with(message), "{error}");
+    for text in [&b"PERFFILE"[..], b"\n\n", b"x", &[0xff; 100_000]] {
         let error = error_of(text);
         assert!(matches!(error.problem(), Problem::NotARecording { .. }), "{error}");
     }

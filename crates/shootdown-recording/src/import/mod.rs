@@ -3,6 +3,7 @@
 mod moment;
 pub(crate) mod perf_data;
 mod symbols;
+pub(crate) mod trace_text;
 mod tree;
 
 use std::path::{Path, PathBuf};

@@ -47,13 +47,13 @@ impl Symbols {
         let (Some(address), Some(_), Some(name)) = (fields.next(), fields.next(), fields.next()) else {
             return if line.is_empty() { Ok(()) } else { Err(not_a_symbol(line)) };
         };
+        let address = crate::text::digits(16, address).ok_or_else(|| not_a_symbol(line))?;
         let slot = match CallFunction::by_symbol(name) {
             CallFunction::FlushTlb => &mut self.flush,
             CallFunction::TableSync => &mut self.sync,
             CallFunction::Other if name == FIRST_SYMBOL => &mut self.first,
             CallFunction::Other => return Ok(()),
         };
-        let address = crate::text::digits(16, address).ok_or_else(|| not_a_symbol(line))?;
         // Whoever may not see addresses reads zeros.
         *slot = Some(address).filter(|address| *address != 0);
         Ok(())

@@ -12,6 +12,7 @@ mod records;
 mod rounds;
 mod samples;
 
+pub(crate) use formats::Tracepoint;
 pub(crate) use layout::Seekable;
 
 use crate::{
