@@ -42,7 +42,7 @@ pub(crate) fn wait(m: &Metal, process: &Process, address: u64, value: u32) -> Re
     waiting.push((key, current));
     scheduler::prepare_to_sleep();
     drop(waiting);
-    scheduler::sleep();
+    scheduler::sleep(m);
     // Still there if it is the process's end that woke it.
     WAITING.lock(m).retain(|(_, thread)| *thread != current);
     Ok(0)

@@ -84,13 +84,15 @@ impl Process {
     }
 
     pub(crate) fn is_ending(&self) -> bool {
-        self.status.load(Relaxed) != RUNS
+        // ORDER(sleep/end): after `is_asleep` where a thread is about to sleep.
+        self.status.load(SeqCst) != RUNS
     }
 
     /// Makes every thread end before it would return to user mode, and the process with this status.
     pub(crate) fn end(&self, m: &Metal, status: i32) {
         // The first one says with what.
-        if self.status.compare_exchange(RUNS, status as u64, Relaxed, Relaxed).is_ok() {
+        // ORDER(sleep/end): said before it is looked who is asleep, see `prepare_to_sleep`.
+        if self.status.compare_exchange(RUNS, status as u64, SeqCst, Relaxed).is_ok() {
             thread::of_process(m, self.number).for_each(|thread| scheduler::wake(m, thread));
         }
     }
@@ -261,6 +263,6 @@ pub(crate) fn wait(m: &Metal, process: &Process, child: Option<u32>) -> Result<(
         }
         scheduler::prepare_to_sleep();
         drop(places);
-        scheduler::sleep();
+        scheduler::sleep(m);
     }
 }

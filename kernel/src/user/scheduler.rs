@@ -47,7 +47,8 @@ pub(crate) fn make_ready(m: &Metal, thread: Thread) {
 
 /// Makes a thread ready that sleeps, or is about to.
 pub(crate) fn wake(m: &Metal, thread: Thread) {
-    if thread.is_asleep().swap(false, AcqRel) {
+    // ORDER(sleep/end): after the status, see `prepare_to_sleep`.
+    if thread.is_asleep().swap(false, SeqCst) {
         make_ready(m, thread);
     }
 }
@@ -110,11 +111,17 @@ pub(crate) fn move_to(cpu: Number) {
 
 /// Says that this thread is about to sleep. Under the lock of whatever it is that it waits for.
 pub(crate) fn prepare_to_sleep() {
-    thread::current().is_asleep().store(true, Release);
+    // ORDER(sleep/end): asleep, then (`sleep`) whether the process ends; who ends it says so, and then looks who is asleep
+    // (`wake`). One of us sees the other, so no thread sleeps on in a process that ends. Needs SC (store→load).
+    thread::current().is_asleep().store(true, SeqCst);
 }
 
-/// Sleeps until [`wake`], which may have come since [`prepare_to_sleep`].
-pub(crate) fn sleep() {
+/// Sleeps until [`wake`], which may have come since [`prepare_to_sleep`]; or not at all if this thread is to end.
+pub(crate) fn sleep(m: &Metal) {
+    if thread::must_end(m) {
+        // Nobody else will, if the process's end has found this thread awake.
+        wake(m, thread::current());
+    }
     leave(NextStep::Sleep);
 }
 
