@@ -16,6 +16,7 @@ mod files;
 mod futex;
 mod image;
 mod mappings;
+mod numbers;
 mod process;
 mod scheduler;
 mod thread;

@@ -18,6 +18,8 @@ mod bench;
 mod calls;
 mod contents;
 mod memory;
+#[path = "../../src/user/numbers.rs"]
+mod numbers;
 mod output;
 mod random;
 mod stress;

@@ -5,7 +5,10 @@ use core::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering::*},
 };
 
-use crate::calls::{self, Errno};
+use crate::{
+    calls::{self, Errno},
+    numbers::{call, clone::THREAD, futex},
+};
 
 pub(crate) const MOST: usize = 64;
 const STACK_BYTES: usize = 16 << 10;
@@ -22,7 +25,7 @@ global_asm!(
     "mov %rdx, (%rsi)",
     "mov %rcx, 8(%rsi)",
     "mov %r8, 16(%rsi)",
-    "mov $56, %eax",
+    "mov ${clone}, %eax",
     "xor %edx, %edx",
     "xor %r10d, %r10d",
     "xor %r8d, %r8d",
@@ -37,15 +40,19 @@ global_asm!(
     "pop %rbx",
     "call *%rax",
     "movl $0, (%rbx)",
-    "mov $202, %eax",
+    "mov ${futex}, %eax",
     "mov %rbx, %rdi",
-    "mov $1, %esi",
+    "mov ${wake}, %esi",
     "mov $0x7fffffff, %edx",
     "syscall",
-    "mov $60, %eax",
+    "mov ${exit}, %eax",
     "xor %edi, %edi",
     "syscall",
     "ud2",
+    clone = const call::CLONE,
+    futex = const call::FUTEX,
+    wake = const futex::WAKE,
+    exit = const call::EXIT,
     options(att_syntax)
 );
 
@@ -65,14 +72,12 @@ pub(crate) struct Thread(usize);
 
 /// Runs `main` in a thread of its own.
 pub(crate) fn start(main: extern "C" fn(u64), argument: u64) -> Result<Thread, Errno> {
-    /// Memory, file systems, files, handlers, thread group, semaphores.
-    const FLAGS: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
     const AGAIN: Errno = Errno(11);
     let free = STATES.iter().position(|state| state.compare_exchange(FREE, RUNS, Acquire, Relaxed).is_ok());
     let index = free.ok_or(AGAIN)?;
     let stack = STACKS[index].0.as_ptr_range().end.expose_provenance() as u64;
     // SAFETY: nobody else uses the stack until the state says so; `main` is a function that returns.
-    let result = unsafe { start_thread(FLAGS, stack, main, argument, &STATES[index]) };
+    let result = unsafe { start_thread(THREAD, stack, main, argument, &STATES[index]) };
     if result < 0 {
         STATES[index].store(FREE, Relaxed);
         return Err(Errno(-result));

@@ -5,6 +5,7 @@ use super::{
     errors::Errno,
     files, futex,
     mappings::Mappings,
+    numbers::{self, call},
     process::{self, Process, exited},
     scheduler,
     thread::{self, WayOut, current},
@@ -14,8 +15,6 @@ use super::{
 use crate::{cpu::Number, machine::Metal, smp};
 use alloc::sync::Arc;
 
-/// Not Linux's: where the thread goes on after a fault that nothing can be done about.
-const SET_WAY_OUT: u64 = 1000;
 #[unsafe(no_mangle)]
 extern "C" fn on_system_call(trap: &mut Trap) {
     let m = &Metal;
@@ -32,37 +31,38 @@ fn perform(m: &Metal, trap: &Trap) -> Result<i64, Errno> {
     let [a, b, c, d, e, _] = arguments;
     let mappings = Mappings { m, process: &process };
     match trap.rax {
-        0 => files::read(m, &process, a, b, c),
-        1 => files::write(m, &process, a, b, c),
-        2 => files::open(m, &process, a),
-        3 => files::close(m, &process, a),
-        9 => mappings.map(arguments),
-        10 => mappings.protect(a, b, c),
-        11 => mappings.unmap(a, b),
-        24 => {
+        call::READ => files::read(m, &process, a, b, c),
+        call::WRITE => files::write(m, &process, a, b, c),
+        call::OPEN => files::open(m, &process, a),
+        call::CLOSE => files::close(m, &process, a),
+        call::MMAP => mappings.map(arguments),
+        call::MPROTECT => mappings.protect(a, b, c),
+        call::MUNMAP => mappings.unmap(a, b),
+        call::SCHED_YIELD => {
             scheduler::give_way(m);
             Ok(0)
         }
-        25 => mappings.remap([a, b, c, d, e]),
-        28 => mappings.advise(a, b, c),
-        39 => Ok(process.id()),
-        56 => clone(m, &process, trap),
-        57 => process::fork(m, &process, &trap.of_child()),
-        60 => {
+        call::MREMAP => mappings.remap([a, b, c, d, e]),
+        call::MADVISE => mappings.advise(a, b, c),
+        call::GETPID => Ok(process.id()),
+        call::CLONE => clone(m, &process, trap),
+        call::FORK => process::fork(m, &process, &trap.of_child()),
+        call::EXIT => {
             thread::end_current();
             Ok(0)
         }
-        61 => wait(m, &process, a, b),
-        77 => Ok(0),
-        202 => futex(m, &process, [a, b, c]),
-        203 => set_affinity(m, &process, b, c),
-        204 => affinity(m, &process, b, c),
-        231 => {
+        call::WAIT4 => wait(m, &process, a, b),
+        // An object has any length.
+        call::FTRUNCATE => Ok(0),
+        call::FUTEX => futex(m, &process, [a, b, c]),
+        call::SCHED_SETAFFINITY => set_affinity(m, &process, b, c),
+        call::SCHED_GETAFFINITY => affinity(m, &process, b, c),
+        call::EXIT_GROUP => {
             process.end(m, exited(a));
             Ok(0)
         }
-        319 => files::create_memory(m, &process, b),
-        SET_WAY_OUT => {
+        call::MEMFD_CREATE => files::create_memory(m, &process, b),
+        call::SET_WAY_OUT => {
             current().set_way_out(WayOut { begin: a, end: b, target: c });
             Ok(0)
         }
@@ -72,9 +72,7 @@ fn perform(m: &Metal, trap: &Trap) -> Result<i64, Errno> {
 
 /// `clone`, as libraries use it for threads.
 fn clone(m: &Metal, process: &Arc<Process>, trap: &Trap) -> Result<i64, Errno> {
-    /// Memory, file systems, files, handlers, thread group, semaphores.
-    const THREAD: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
-    if trap.rdi != THREAD || trap.rsi == 0 {
+    if trap.rdi != numbers::clone::THREAD || trap.rsi == 0 {
         return Err(Errno::INVALID);
     }
     let mut beginning = trap.of_child();
@@ -97,9 +95,7 @@ fn wait(m: &Metal, process: &Process, child: u64, status_at: u64) -> Result<i64,
 }
 
 fn futex(m: &Metal, process: &Process, [address, operation, value]: [u64; 3]) -> Result<i64, Errno> {
-    const WAIT: u64 = 0;
-    const WAKE: u64 = 1;
-    const PRIVATE: u64 = 128;
+    use numbers::futex::{PRIVATE, WAIT, WAKE};
     match operation & !PRIVATE {
         WAIT => futex::wait(m, process, address, value as u32),
         WAKE => futex::wake(m, process, address, value),

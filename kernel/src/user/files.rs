@@ -11,6 +11,7 @@ use shootdown_mm::ObjectId;
 
 use super::{
     errors::Errno,
+    numbers::memory_file::{CLOSE_ON_EXEC, HUGE},
     process::{MEMORY, Process},
     transfer,
 };
@@ -23,7 +24,6 @@ use crate::{
 
 /// Numbers of the console: in, out and errors.
 const CONSOLE: core::ops::Range<u64> = 0..3;
-const HUGE: u64 = 4;
 
 /// One thing that is open.
 pub(crate) enum File {
@@ -81,7 +81,6 @@ pub(crate) fn close(m: &Metal, process: &Process, number: u64) -> Result<i64, Er
 /// Memory without a name, with large pages or small ones.
 #[doc(alias = "memfd_create")]
 pub(crate) fn create_memory(m: &Metal, process: &Process, flags: u64) -> Result<i64, Errno> {
-    const CLOSE_ON_EXEC: u64 = 1;
     if flags & !(HUGE | CLOSE_ON_EXEC) != 0 {
         return Err(Errno::INVALID);
     }

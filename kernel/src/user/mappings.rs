@@ -9,6 +9,11 @@ use shootdown_mm::{Access, Backing, Keep, PageSize, Protection, Sharing, Vma};
 use super::{
     errors::Errno,
     files::{self, File, Object},
+    numbers::{
+        advice,
+        map::{ANONYMOUS, FIXED, HUGE, NO_RESERVE, POPULATE, PRIVATE, SHARED},
+        protection, remap,
+    },
     process::{MEMORY, Process},
 };
 use crate::machine::{Format, Metal};
@@ -23,14 +28,7 @@ const ALLOWED: VpnRange = VpnRange::new(Vpn(16), Vpn((1 << 35) - 1));
 const ANYWHERE: [VpnRange; 2] =
     [VpnRange::new(Vpn((1 << 35) - (1 << 18)), super::image::STACK.start), VpnRange::new(Vpn(1 << 32), Vpn(1 << 34))];
 
-// Of `mmap`.
-const SHARED: u64 = 1;
-const PRIVATE: u64 = 2;
-const FIXED: u64 = 0x10;
-const ANONYMOUS: u64 = 0x20;
-const NO_RESERVE: u64 = 0x4000;
-const POPULATE: u64 = 0x8000;
-const HUGE: u64 = 0x4_0000;
+/// What `map` may be told.
 const KNOWN: u64 = SHARED | PRIVATE | FIXED | ANONYMOUS | NO_RESERVE | POPULATE | HUGE;
 
 /// The process that calls, with its arguments looked at.
@@ -123,18 +121,14 @@ impl Mappings<'_> {
     }
 
     pub(crate) fn advise(&self, address: u64, length: u64, advice: u64) -> Result<i64, Errno> {
-        const DONT_NEED: u64 = 4;
-        const NO_HUGE_PAGES: u64 = 15;
-        const POPULATE_READ: u64 = 22;
-        const POPULATE_WRITE: u64 = 23;
         let range = self.range(address, length)?;
         let space = &self.process.space;
         match advice {
-            DONT_NEED => space.discard(self.m, &MEMORY, range),
+            advice::DONT_NEED => space.discard(self.m, &MEMORY, range),
             // There are none that nobody has asked for.
-            NO_HUGE_PAGES => {}
-            POPULATE_READ => space.populate(self.m, &MEMORY, range, Access::Read)?,
-            POPULATE_WRITE => space.populate(self.m, &MEMORY, range, Access::Write)?,
+            advice::NO_HUGE_PAGES => {}
+            advice::POPULATE_READ => space.populate(self.m, &MEMORY, range, Access::Read)?,
+            advice::POPULATE_WRITE => space.populate(self.m, &MEMORY, range, Access::Write)?,
             _ => return Err(Errno::INVALID),
         }
         Ok(0)
@@ -142,9 +136,7 @@ impl Mappings<'_> {
 
     /// `mremap`: shrinks in place, and moves otherwise.
     pub(crate) fn remap(&self, [address, old_length, new_length, flags, target]: [u64; 5]) -> Result<i64, Errno> {
-        const MAY_MOVE: u64 = 1;
-        const TO_TARGET: u64 = 2;
-        const DONT_UNMAP: u64 = 4;
+        use remap::{DONT_UNMAP, MAY_MOVE, TO_TARGET};
         let old = self.range(address, old_length)?;
         let (area, vma) = self.process.space.vma_at(self.m, old.start).ok_or(Errno::FAULT)?;
         if !area.covers(old) {
@@ -205,9 +197,7 @@ const fn level_of(vma: &Vma) -> Level {
 }
 
 fn protection_of(bits: u64) -> Result<Protection, Errno> {
-    const READ: u64 = 1;
-    const WRITE: u64 = 2;
-    const EXECUTE: u64 = 4;
+    use protection::{EXECUTE, READ, WRITE};
     if bits & !(READ | WRITE | EXECUTE) != 0 {
         return Err(Errno::INVALID);
     }
