@@ -1,9 +1,9 @@
-//! Links without the C library, at the addresses that `kernel.ld` gives.
+//! Links without the C library, at the addresses that `link.ld` gives.
 
 use std::{env, error::Error};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let script = format!("{}/kernel.ld", env::var("CARGO_MANIFEST_DIR")?);
+    let script = format!("{}/link.ld", env::var("CARGO_MANIFEST_DIR")?);
     println!("cargo::rerun-if-changed={script}");
     // With the host's own target the linker is called through a C compiler; with a bare one it is called directly.
     let (arguments, script): (&[&str], String) = match env::var("CARGO_CFG_TARGET_OS")?.as_str() {
