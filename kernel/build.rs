@@ -1,4 +1,4 @@
-//! Links without the C library, at the addresses that `link.ld` gives.
+//! Links without the C library, at the addresses that `link.ld` gives: the kernel, and the program beside it.
 
 use std::{env, error::Error};
 
