@@ -42,22 +42,10 @@ pub(crate) fn on_every_cpu(m: &Metal, job: Job<'_>) {
 pub(crate) fn idle(m: &Metal) -> ! {
     let mut n_seen = 0;
     loop {
-        if user::run_next(m) {
-            continue;
-        }
-        residency::enter_lazy(m);
-        // Masked, so that the notice cannot come between the look and the sleep.
-        let was = cpu::mask_interrupts();
-        if user::has_something_to_do(m) {
-            cpu::restore_interrupts(was);
-            continue;
-        }
-        if ROUND.load(Acquire) == n_seen {
-            cpu::sleep();
-            continue;
-        }
-        cpu::restore_interrupts(was);
+        user::run_until(m, || ROUND.load(Acquire) != n_seen);
         n_seen += 1;
+        // If the job has come before it would have slept.
+        residency::enter_lazy(m);
         // SAFETY: `on_every_cpu` made the address of a `Job` on its stack, which is there until this CPU has said that
         // it is done. There is one round at a time, so it is the one of this round.
         let job: Job<'_> = unsafe { *core::ptr::with_exposed_provenance::<Job<'_>>(JOB.load(Relaxed)) };

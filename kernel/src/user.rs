@@ -25,29 +25,20 @@ mod trap;
 
 pub(crate) use faults::{on_exception, on_fault};
 pub(crate) use process::N_PROCESSES;
-pub(crate) use scheduler::{has_something_to_do, run_next};
+pub(crate) use scheduler::run_until;
 pub(crate) use trap::Trap;
 
 /// Runs the program that the machine was given, with these words, until it ends; returns its status. For the first CPU.
 pub(crate) fn run(m: &Metal, words: &[&str]) -> Result<i32, &'static str> {
     let process = process::begin(m, words)?;
-    loop {
-        if let Some(status) = process::ended(m, process) {
-            residency::leave(m);
-            return Ok(status);
-        }
-        if run_next(m) {
-            continue;
-        }
-        residency::enter_lazy(m);
-        // Masked, so that what makes a thread ready cannot come between the look and the sleep.
-        let was = cpu::mask_interrupts();
-        if has_something_to_do(m) {
-            cpu::restore_interrupts(was);
-        } else {
-            cpu::sleep();
-        }
-    }
+    // Kept, as it is said once.
+    let mut status = None;
+    run_until(m, || {
+        status = status.or_else(|| process::ended(m, process));
+        status.is_some()
+    });
+    residency::leave(m);
+    Ok(status.expect("the process has ended"))
 }
 
 /// Before a thread goes on in user mode: ends it if its process is to end, and lets the next one run if it is time.

@@ -53,13 +53,31 @@ pub(crate) fn wake(m: &Metal, thread: Thread) {
     }
 }
 
+/// Runs one thread of this CPU after the other until something is so. While none is ready it sleeps, lazy in whatever address
+/// space it had.
+pub(crate) fn run_until(m: &Metal, mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        if run_next(m) {
+            continue;
+        }
+        residency::enter_lazy(m);
+        // Masked, so that the notice of what makes a thread ready, or it so, cannot come between the look and the sleep.
+        let was = cpu::mask_interrupts();
+        if has_something_to_do(m) || is_so() {
+            cpu::restore_interrupts(was);
+        } else {
+            cpu::sleep();
+        }
+    }
+}
+
 /// Tells whether a thread of this CPU is ready.
-pub(crate) fn has_something_to_do(m: &Metal) -> bool {
+fn has_something_to_do(m: &Metal) -> bool {
     !READY[usize::from(m.cpu().0)].lock(m).is_empty()
 }
 
 /// Runs the next thread of this CPU, until it leaves; tells whether there was one.
-pub(crate) fn run_next(m: &Metal) -> bool {
+fn run_next(m: &Metal) -> bool {
     let next = READY[usize::from(m.cpu().0)].lock(m).pop_front();
     let Some(thread) = next else {
         return false;
