@@ -96,6 +96,17 @@ impl Process {
             thread::of_process(m, self.number).for_each(|thread| scheduler::wake(m, thread));
         }
     }
+
+    /// Ends the address space, which CPUs have lazily at most, and returns the status.
+    fn take_apart(self, m: &Metal) -> i32 {
+        // Its last files first: an object's pages are free when its last mapping has gone.
+        drop(self.files);
+        self.space.destroy(m, &MEMORY);
+        match self.status.into_inner() {
+            RUNS => 0,
+            status => status as i32,
+        }
+    }
 }
 
 const fn space_id(number: u32) -> SpaceId {
@@ -133,7 +144,9 @@ fn begin_at(m: &Metal, words: &[&str], number: u32) -> Result<(), &'static str> 
         Err(reason) => {
             // It was loaded to be written to.
             residency::leave(m);
-            take_apart(m, process);
+            if let Some(process) = Arc::into_inner(process) {
+                process.take_apart(m);
+            }
             Err(reason)
         }
     }
@@ -179,7 +192,9 @@ fn fork_at(m: &Metal, parent: &Process, trap: &Trap, number: u32) -> Result<i64,
             Ok(id)
         }
         Err(error) => {
-            take_apart(m, process);
+            if let Some(process) = Arc::into_inner(process) {
+                process.take_apart(m);
+            }
             Err(error)
         }
     }
@@ -193,15 +208,6 @@ pub(crate) fn add_thread(m: &Metal, process: &Arc<Process>, trap: &Trap) -> Resu
     Ok(FIRST_ID + i64::from(thread.0))
 }
 
-/// Ends the address space of a process, of which nobody has another reference.
-fn take_apart(m: &Metal, process: Arc<Process>) {
-    if let Some(process) = Arc::into_inner(process) {
-        // Its last files first: an object's pages are free when its last mapping has gone.
-        drop(process.files);
-        process.space.destroy(m, &MEMORY);
-    }
-}
-
 /// After a thread has left its CPU for ever. On the scheduler's stack.
 pub(crate) fn thread_ended(m: &Metal, thread: Thread) {
     // This CPU still has it loaded, and another one may end it as soon as the thread is not there any more. Lazy is enough: of
@@ -210,13 +216,8 @@ pub(crate) fn thread_ended(m: &Metal, thread: Thread) {
     let Some(process) = thread.free(m).and_then(Arc::into_inner) else {
         return;
     };
-    let Process { number, space, files, status, .. } = process;
-    drop(files);
-    space.destroy(m, &MEMORY);
-    let status = match status.into_inner() {
-        RUNS => 0,
-        status => status as i32,
-    };
+    let number = process.number;
+    let status = process.take_apart(m);
     tell_relatives(m, number, status);
 }
 
