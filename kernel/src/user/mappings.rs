@@ -1,6 +1,5 @@
 //! Calls that change what is mapped: `mmap` and those that go with it.
 
-use alloc::sync::Arc;
 use core::sync::atomic::Ordering::*;
 
 use shootdown::{EntryFormat as _, Level, Vpn, VpnRange};
@@ -103,7 +102,7 @@ impl Mappings<'_> {
         // Open until the process ends, and those it has forked: longer than it is mapped.
         let object = Object::new(self.m, level);
         let id = object.id;
-        self.process.files.lock(self.m).push(Some(Arc::new(File::Memory(object))));
+        files::add(self.m, self.process, File::Memory(object));
         Ok((Some(id), level))
     }
 
