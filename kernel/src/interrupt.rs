@@ -24,6 +24,8 @@ pub(crate) enum Vector {
     Spurious = 0xff,
 }
 
+const TIMER: u64 = Vector::Timer as u64;
+const SPURIOUS: u64 = Vector::Spurious as u64;
 const PAGE_FAULT: u64 = 14;
 const N_EXCEPTIONS: usize = 32;
 const N_VECTORS: usize = 256;
@@ -86,17 +88,15 @@ fn on_timer() {
     apic::end_interrupt();
     timer::restart();
     call::on_interrupt_exit(&Metal);
+    cpu::threads().is_due.store(true, Relaxed);
 }
 
 /// What interrupts or stops a program: on its thread's stack, with interrupts masked.
 #[unsafe(no_mangle)]
 extern "C" fn on_interrupt_of_user(trap: &mut Trap) {
-    const TIMER: u64 = Vector::Timer as u64;
-    const SPURIOUS: u64 = Vector::Spurious as u64;
     let address = cpu::fault_address();
     if trap.vector == TIMER {
         on_timer();
-        cpu::threads().is_due.store(true, Relaxed);
     }
     cpu::enable_interrupts();
     match trap.vector {
@@ -109,13 +109,8 @@ extern "C" fn on_interrupt_of_user(trap: &mut Trap) {
 
 #[unsafe(no_mangle)]
 extern "C" fn on_interrupt(interrupted: &mut Interrupted) {
-    const TIMER: u64 = Vector::Timer as u64;
-    const SPURIOUS: u64 = Vector::Spurious as u64;
     match interrupted.vector {
-        TIMER => {
-            on_timer();
-            cpu::threads().is_due.store(true, Relaxed);
-        }
+        TIMER => on_timer(),
         SPURIOUS => {}
         PAGE_FAULT => match access::way_out_of_a_fault(interrupted.instruction) {
             Some(instruction) => interrupted.instruction = instruction,
