@@ -220,7 +220,7 @@ pub(crate) fn threads() -> &'static Threads {
 /// Notes that this CPU has raised interrupts on so many others.
 #[inline]
 pub(crate) fn count_kicks(n: u64) {
-    // One instruction, which no handler comes between.
+    // A handler may come between the load and the store, but none raises any: what runs for a call calls nobody.
     let n_kicks = &threads().n_kicks;
     n_kicks.store(n_kicks.load(Relaxed) + n, Relaxed);
 }
