@@ -25,6 +25,15 @@
     pop %rcx
     pop %rax
 .endm
+// On an aligned stack.
+.macro SAVE_VECTORS
+    sub $512, %rsp
+    fxsave64 (%rsp)
+.endm
+.macro RESTORE_VECTORS
+    fxrstor64 (%rsp)
+    add $512, %rsp
+.endm
 
 // One stub a vector: all reach `interrupt_entry` with the same things on the stack.
 .macro STUB vector
@@ -77,12 +86,10 @@ interrupt_entry:
 // gives the CPU to another thread, so it stays on the gate's stack, from wherever it comes.
 .macro SERVE_KICK
     SAVE_SCRATCH
-    sub $512, %rsp
-    fxsave64 (%rsp)
+    SAVE_VECTORS
     cld
     call on_kick
-    fxrstor64 (%rsp)
-    add $512, %rsp
+    RESTORE_VECTORS
     RESTORE_SCRATCH
 .endm
 .global kick_entry

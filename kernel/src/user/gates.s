@@ -1,5 +1,6 @@
 // The ways from user mode into the kernel and back, and from one kernel stack to another. AT&T syntax. What the GS base
-// points at is `Block` of `cpu.rs`; what is pushed is `Trap` of `trap.rs`, from its end.
+// points at is `Block` of `cpu.rs`; what is pushed is `Trap` of `trap.rs`, from its end: 22 words on an
+// aligned stack, and then the vectors.
 
 .set BLOCK_KERNEL_STACK, 16
 .set BLOCK_USER_STACK, 24
@@ -24,15 +25,6 @@
     pop %r12
     pop %rbx
     pop %rbp
-.endm
-// 22 words have been pushed on an aligned stack, so it is aligned.
-.macro SAVE_VECTORS
-    sub $512, %rsp
-    fxsave64 (%rsp)
-.endm
-.macro RESTORE_VECTORS
-    fxrstor64 (%rsp)
-    add $512, %rsp
 .endm
 
 // SYSCALL: SDM 2B. RCX is where to return to, R11 the flags; the stack is still the program's, interrupts are masked.
