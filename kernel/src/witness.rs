@@ -77,7 +77,7 @@ pub(crate) fn take_frame(mark: Mark) -> Option<Pfn> {
     Some(frame)
 }
 
-/// Says in a frame of programs that it is free.
+/// Says in a frame that it is free.
 pub(crate) fn mark_free(frame: Pfn) {
     let words = memory::words(frame);
     [OWNER, CONTENTS].into_iter().for_each(|index| words[index as usize].store(FREE, Relaxed));
@@ -99,9 +99,7 @@ pub(crate) fn give_frame_back(_: &Metal, frame: shootdown::Frame) {
 
 /// The same for a frame that was never mapped.
 pub(crate) fn give_back(frame: Pfn) {
-    let words = memory::words(frame);
-    words[CONTENTS as usize].store(FREE, Relaxed);
-    words[OWNER as usize].store(FREE, Relaxed);
+    mark_free(frame);
     memory::DATA.give_back(frame);
 }
 
