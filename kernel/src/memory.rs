@@ -18,7 +18,7 @@ const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
 const N_WORDS: usize = Format::ENTRIES;
 
 /// Frames that can become page tables, or batches of a gather.
-pub(crate) const TABLES: Pool<1024> = Pool { first: 0x2000, span: 1, taken: &TABLES_TAKEN };
+pub(crate) const TABLES: Pool<N_TABLES> = Pool { first: 0x2000, span: 1, taken: &TABLES_TAKEN };
 /// Frames for data: fewer than the pages that the tests use, so that one that is let go of is soon somebody else's.
 pub(crate) const DATA: Pool<256> = Pool { first: 0x2400, span: 1, taken: &DATA_TAKEN };
 /// The heap, in frames.
@@ -28,12 +28,13 @@ pub(crate) const PAGES: Pool<N_PAGES> = Pool { first: 0x3000, span: 1, taken: &P
 /// The same, of 2 MiB.
 pub(crate) const LARGE_PAGES: Pool<N_LARGE_PAGES> = Pool { first: 0x4000, span: LARGE, taken: &LARGE_PAGES_TAKEN };
 
+pub(crate) const N_TABLES: usize = 1024;
 pub(crate) const N_PAGES: usize = 4096;
 pub(crate) const N_LARGE_PAGES: usize = 96;
 /// Frames of a large one.
 pub(crate) const LARGE: u64 = 512;
 
-static TABLES_TAKEN: [AtomicU64; 1024 / 64] = [const { AtomicU64::new(0) }; 1024 / 64];
+static TABLES_TAKEN: [AtomicU64; N_TABLES / 64] = [const { AtomicU64::new(0) }; N_TABLES / 64];
 static DATA_TAKEN: [AtomicU64; 256 / 64] = [const { AtomicU64::new(0) }; 256 / 64];
 static PAGES_TAKEN: [AtomicU64; N_PAGES / 64] = [const { AtomicU64::new(0) }; N_PAGES / 64];
 static LARGE_PAGES_TAKEN: [AtomicU64; N_LARGE_PAGES.div_ceil(64)] =
@@ -130,7 +131,7 @@ pub(crate) fn words(frame: Pfn) -> &'static [AtomicU64; N_WORDS] {
 }
 
 /// Frames of tables that are all zeroes while nobody has them: whatever was unhooked was cleared.
-static CLEAR: [AtomicU64; 1024 / 64] = [const { AtomicU64::new(0) }; 1024 / 64];
+static CLEAR: [AtomicU64; N_TABLES / 64] = [const { AtomicU64::new(0) }; N_TABLES / 64];
 
 fn clear_bit(frame: Pfn) -> (&'static AtomicU64, u64) {
     let index = TABLES.index(frame);

@@ -36,7 +36,7 @@ pub(crate) static SPACES: [Space<Metal>; N_SPACES] = {
     }
     spaces
 };
-pub(crate) static DESCRIPTORS: [Descriptor<Metal>; 1024] = [const { Descriptor::new() }; 1024];
+pub(crate) static DESCRIPTORS: [Descriptor<Metal>; memory::N_TABLES] = [const { Descriptor::new() }; memory::N_TABLES];
 
 static COUNTERS: [AtomicU64; Counter::COUNT] = [const { AtomicU64::new(0) }; Counter::COUNT];
 static SEED: AtomicU64 = AtomicU64::new(1);
