@@ -21,6 +21,7 @@ mod memory;
 #[path = "../../src/user/numbers.rs"]
 mod numbers;
 mod output;
+#[path = "../../src/random/xorshift.rs"]
 mod random;
 mod stress;
 mod threads;

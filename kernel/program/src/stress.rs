@@ -143,7 +143,7 @@ impl Worker {
         // SAFETY: `processes` has put the address of a reference there, for ever.
         let shared: &'static Shared = unsafe { &*core::ptr::with_exposed_provenance(shared_at) };
         let process = PROCESS.load(Relaxed) as usize;
-        let random = Random::new(shared.seed.load(Relaxed), cpu << 8 | process as u64);
+        let random = Random::new(shared.seed.load(Relaxed) << 16 | cpu << 9 | (process as u64) << 1);
         Worker { shared, process, random }
     }
 

@@ -1,13 +1,13 @@
-//! Random numbers: a stream for each thread.
+//! A stream of random numbers. Of the kernel and of the program beside it.
 
 /// Marsaglia's xorshift, multiplied.
-pub(crate) struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    /// The stream of this number, for a seed.
-    pub(crate) fn new(seed: u64, number: u64) -> Random {
+    /// The stream of this number.
+    pub(crate) fn new(number: u64) -> Random {
         // Odd, so not 0, which it would never leave; spread, so that near numbers do not run alike at first.
-        Random((seed << 16 | number << 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+        Random(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
     /// A number below `end`.
