@@ -151,6 +151,11 @@ fn in_child(body: impl FnOnce()) -> Result<(), Errno> {
         body();
         calls::exit(0)
     }
+    wait(child)
+}
+
+/// Waits until a child has ended, and well.
+fn wait(child: u64) -> Result<(), Errno> {
     match calls::wait(child)? {
         0 => Ok(()),
         status => Err(Errno(i64::from(status))),
@@ -187,10 +192,7 @@ impl Sharer {
     fn end(self) -> Result<(), Errno> {
         self.state.store(MAY_END, Release);
         calls::wake_all(self.state);
-        match calls::wait(self.child)? {
-            0 => Ok(()),
-            status => Err(Errno(i64::from(status))),
-        }
+        wait(self.child)
     }
 }
 
