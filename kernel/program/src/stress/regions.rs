@@ -74,21 +74,21 @@ impl Regions {
     }
 
     pub(crate) fn unmap(&self, worker: &mut Worker, region: usize) {
-        self.change(worker, region, UNMAPPED, |_, at, n_bytes| {
+        self.change(worker, region, UNMAPPED, |at, n_bytes| {
             // SAFETY: no Rust value lies there.
             unsafe { calls::unmap(at, n_bytes) }.is_ok()
         });
     }
 
     pub(crate) fn forbid_stores(&self, worker: &mut Worker, region: usize) {
-        self.change(worker, region, READ_ONLY, |_, at, n_bytes| {
+        self.change(worker, region, READ_ONLY, |at, n_bytes| {
             // SAFETY: no Rust value lies there.
             unsafe { calls::protect(at, n_bytes, READ) }.is_ok()
         });
     }
 
     pub(crate) fn permit_stores(&self, worker: &mut Worker, region: usize) {
-        self.change(worker, region, WRITABLE, |_, at, n_bytes| {
+        self.change(worker, region, WRITABLE, |at, n_bytes| {
             // SAFETY: no Rust value lies there.
             unsafe { calls::protect(at, n_bytes, READ_WRITE) }.is_ok()
         });
@@ -129,13 +129,13 @@ impl Regions {
         target.end(kind);
     }
 
-    fn change(&self, worker: &mut Worker, region: usize, to: u64, how: impl FnOnce(&mut Worker, u64, u64) -> bool) {
+    fn change(&self, worker: &Worker, region: usize, to: u64, how: impl FnOnce(u64, u64) -> bool) {
         let Some(change) = self.begin(region) else { return };
         if change.kind() == UNMAPPED {
             return change.end(UNMAPPED);
         }
         let n_bytes = if region == LARGE { GIB } else { SMALL_BYTES };
-        if !how(worker, PLACES[region], n_bytes) {
+        if !how(PLACES[region], n_bytes) {
             worker.complain("cannot be changed", PLACES[region], to);
         }
         change.end(to);
