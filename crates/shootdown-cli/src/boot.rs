@@ -71,7 +71,7 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "icount")]
     parallel: bool,
     /// Boot this Linux kernel instead, with the program of the bench as its only process
-    #[arg(long, value_name = "VMLINUZ", requires = "icount", conflicts_with_all = ["test", "without", "parallel", "build_only"])]
+    #[arg(long, value_name = "VMLINUZ", requires = "icount", conflicts_with_all = ["test", "seed", "without", "operations", "parallel", "build_only"])]
     linux: Option<PathBuf>,
     /// Build the kernel that would be booted, and print where it is
     #[arg(long)]
@@ -100,6 +100,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         writeln!(std::io::stdout(), "{}", build::kernel(kind)?.display())?;
         return Ok(FINE);
     }
+    if let Some(kernel) = arguments.linux.as_deref().filter(|kernel| !kernel.is_file()) {
+        return Err(format!("there is no kernel image {}", kernel.display()).into());
+    }
     guest::find_qemu()?;
     let program = build::program()?;
     if let Some(kernel) = &arguments.linux {
@@ -123,9 +126,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
 
 /// Runs the program on a Linux kernel.
 fn boot_linux(arguments: &Arguments, kernel: &Path, archive: &Path) -> Result<u8, Error> {
-    if !kernel.is_file() {
-        return Err(format!("there is no kernel image {}", kernel.display()).into());
-    }
     let guest = Guest::start(arguments, &System::Linux { kernel, archive })?;
     let outcome = guest.watch(Duration::from_secs(arguments.time_limit), !arguments.json)?;
     let Some(measured) = outcome.measured(arguments.cpus).filter(|_| outcome.has_ended_well()) else {

@@ -223,12 +223,19 @@ fn what_cannot_be_done_is_refused_with_its_reason() {
     let mut without_qemu = command();
     without_qemu.env("PATH", "/nonexistent");
     refused(without_qemu, &["qemu-system-x86_64", "install the package qemu-system-x86"]);
+    // Before anything is built, or a QEMU looked for.
     let mut nothing = command();
+    nothing.env("PATH", "/nonexistent");
     nothing.args(["--icount", "--linux", "/nonexistent/vmlinuz"]);
     refused(nothing, &["there is no kernel image /nonexistent/vmlinuz"]);
     let mut by_time = command();
     by_time.args(["--linux", "vmlinuz"]);
     refused(by_time, &["--icount"]);
+    for of_ours in ["--seed", "--operations"] {
+        let mut other = command();
+        other.args(["--icount", "--linux", "vmlinuz", of_ours, "7"]);
+        refused(other, &["--linux", of_ours]);
+    }
     let mut alone = command();
     alone.args(["--cpus", "1"]);
     refused(alone, &["2..=64"]);
