@@ -69,10 +69,6 @@ impl Input {
         Ok(n_read)
     }
 
-    pub(crate) fn is_compressed(&self) -> bool {
-        matches!(self.bytes, Bytes::Zstd(_))
-    }
-
     /// Copies the bytes that are left into a file without a name, so that they can be read in any order.
     pub(crate) fn unpacked(mut self) -> Result<Box<dyn Seekable>, Problem> {
         let mut file = tempfile::tempfile().map_err(Problem::Unpack)?;

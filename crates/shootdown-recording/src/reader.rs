@@ -6,7 +6,7 @@
 use std::{
     fmt,
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Seek},
     path::Path,
     sync::Arc,
 };
@@ -61,9 +61,12 @@ impl Recording {
         let name = path.display().to_string();
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
         match opened {
+            // A pipe has no places to go to.
+            Ok((_, file)) if (&file).stream_position().is_err() => {
+                Self::new(&name, Origin::Stream(Box::new(file)), None, interpretation)
+            }
             Ok((total_bytes, file)) => {
-                let again = file.try_clone().ok().map(|file| Box::new(file) as Box<dyn Seekable>);
-                Self::new(&name, Box::new(file), again, Some(total_bytes), interpretation)
+                Self::new(&name, Origin::Seekable(Box::new(file)), Some(total_bytes), interpretation)
             }
             Err(error) => {
                 let problem = match error.kind() {
@@ -77,10 +80,24 @@ impl Recording {
 
     /// Reads the header of a recording from any reader; `name` stands for the file in error messages.
     ///
+    /// A `perf.data` file is copied to a temporary file first, since it cannot be read from front to end.
+    ///
     /// # Errors
     /// If it does not begin like a recording.
     pub fn from_reader(name: &str, reader: impl Read + Send + 'static) -> Result<Self, ReadError> {
-        Self::new(name, Box::new(reader), None, None, &Interpretation::default())
+        Self::new(name, Origin::Stream(Box::new(reader)), None, &Interpretation::default())
+    }
+
+    /// Like [`from_reader`](Self::from_reader), for what can be read at any place, which spares the copy.
+    ///
+    /// # Errors
+    /// Those of [`from_reader`](Self::from_reader).
+    pub fn from_seekable(
+        name: &str,
+        reader: impl Read + Seek + Send + 'static,
+        interpretation: &Interpretation,
+    ) -> Result<Self, ReadError> {
+        Self::new(name, Origin::Seekable(Box::new(reader)), None, interpretation)
     }
 
     /// Reads the header of a recording that is in memory.
@@ -88,8 +105,8 @@ impl Recording {
     /// # Errors
     /// If it does not begin like a recording.
     pub fn from_bytes(name: &str, bytes: &'static [u8]) -> Result<Self, ReadError> {
-        let again = Box::new(io::Cursor::new(bytes));
-        Self::new(name, Box::new(bytes), Some(again), Some(bytes.len() as u64), &Interpretation::default())
+        let origin = Origin::Seekable(Box::new(io::Cursor::new(bytes)));
+        Self::new(name, origin, Some(bytes.len() as u64), &Interpretation::default())
     }
 
     /// Returns what the recording says of itself.
@@ -136,13 +153,12 @@ impl Recording {
 
     fn new(
         name: &str,
-        reader: Box<dyn Read + Send>,
-        again: Option<Box<dyn Seekable>>,
+        origin: Origin,
         total_bytes: Option<u64>,
         interpretation: &Interpretation,
     ) -> Result<Self, ReadError> {
         let file: Arc<str> = name.into();
-        let (header, source) = open_source(name, reader, again, interpretation)
+        let (header, source) = open_source(name, origin, interpretation)
             .map_err(|(at, problem)| ReadError::new(Place { file: Arc::clone(&file), at: Some(at) }, problem))?;
         let known = KnownTasks::new(header.root);
         Ok(Self { file, source, header, known, total_bytes, is_finished: false })
@@ -158,28 +174,36 @@ impl Recording {
     }
 }
 
-/// Finds out what form a file is in, and reads its header. `again` is the same file once more, to be read anywhere.
+/// What a recording is read from.
+enum Origin {
+    Stream(Box<dyn Read + Send>),
+    Seekable(Box<dyn Seekable>),
+}
+
+/// Finds out what form a file is in, and reads its header.
 fn open_source(
     name: &str,
-    reader: Box<dyn Read + Send>,
-    again: Option<Box<dyn Seekable>>,
+    origin: Origin,
     interpretation: &Interpretation,
 ) -> Result<(Header, Box<dyn Source>), (At, Problem)> {
     let at_start = |problem| (At::Line(1), problem);
+    let reader: Box<dyn Read + Send> = match origin {
+        Origin::Stream(reader) => reader,
+        Origin::Seekable(mut file) => {
+            if perf_data::is_perf_data(&mut *file).map_err(at_start)? {
+                return open_perf_data(name, file, interpretation);
+            }
+            Box::new(file)
+        }
+    };
     let mut input = Input::new(reader).map_err(at_start)?;
-    let beginning = input.peek(SHOWN_BYTES).map_err(at_start)?.to_owned();
-    let beginning = &beginning[..];
+    let beginning = input.peek(LOOKED_AT_BYTES).map_err(at_start)?;
     if beginning.starts_with(text::FIRST_LINE) {
         let (header, source) = Text::open(input)?;
         Ok((header, Box::new(source)))
-    } else if perf_data::is_perf_data(beginning) {
-        let file = match again {
-            Some(file) if !input.is_compressed() => file,
-            _ => input.unpacked().map_err(at_start)?,
-        };
-        let (notes, source) = PerfData::open(file, interpretation)?;
-        Ok((import::header(name, Detail::Full, notes, interpretation), Box::new(source)))
-    } else if trace_text::is_trace_text(input.peek(LOOKED_AT_BYTES).map_err(at_start)?) {
+    } else if beginning.starts_with(perf_data::MAGIC) {
+        open_perf_data(name, input.unpacked().map_err(at_start)?, interpretation)
+    } else if trace_text::is_trace_text(beginning) {
         let source = TraceText::open(input, interpretation)?;
         let notes = vec![("recorder".to_owned(), "a tracer's text".to_owned())];
         Ok((import::header(name, Detail::Full, notes, interpretation), Box::new(source)))
@@ -187,8 +211,17 @@ fn open_source(
         Err(at_start(Problem::Empty))
     } else {
         let line = beginning.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        Err(at_start(Problem::NotARecording { found: shown(line) }))
+        Err(at_start(Problem::NotARecording { found: shown(&line[..line.len().min(SHOWN_BYTES)]) }))
     }
+}
+
+fn open_perf_data(
+    name: &str,
+    file: Box<dyn Seekable>,
+    interpretation: &Interpretation,
+) -> Result<(Header, Box<dyn Source>), (At, Problem)> {
+    let (notes, source) = PerfData::open(file, interpretation)?;
+    Ok((import::header(name, Detail::Full, notes, interpretation), Box::new(source)))
 }
 
 impl Iterator for Recording {

@@ -20,6 +20,9 @@ macro_rules! named_syscalls {
                 pub const $constant: Self = Self($number);
             )*
 
+            /// Those that have names here.
+            pub const NAMED: &[Self] = &[$(Self::$constant,)*];
+
             /// Returns the syscall's name, or `None` if it is not one that recordings usually hold.
             #[must_use]
             pub fn name(self) -> Option<&'static str> {

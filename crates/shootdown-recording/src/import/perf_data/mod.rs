@@ -13,7 +13,9 @@ mod rounds;
 mod samples;
 
 pub(crate) use formats::Tracepoint;
-pub(crate) use layout::Seekable;
+pub(crate) use layout::{MAGIC, Seekable};
+
+use std::io::Read as _;
 
 use crate::{
     error::{At, Problem},
@@ -21,7 +23,7 @@ use crate::{
     import::{
         Interpretation,
         perf_data::{
-            layout::{FOREIGN_MAGIC, Layout, MAGIC},
+            layout::{FOREIGN_MAGIC, Layout},
             records::Records,
             rounds::Rounds,
             samples::Decoder,
@@ -42,9 +44,12 @@ const HEADER_ATTRIBUTE: u32 = 64;
 const HEADER_TRACING_DATA: u32 = 66;
 const FINISHED_ROUND: u32 = 68;
 
-/// Whether a file that begins like this is one of perf's.
-pub(crate) fn is_perf_data(beginning: &[u8]) -> bool {
-    beginning.starts_with(MAGIC) || beginning.starts_with(FOREIGN_MAGIC)
+/// Whether a file, which is left at its start, is one of perf's.
+pub(crate) fn is_perf_data(file: &mut dyn Seekable) -> Result<bool, Problem> {
+    let mut beginning = Vec::new();
+    file.take(MAGIC.len() as u64).read_to_end(&mut beginning).map_err(Problem::Read)?;
+    file.rewind().map_err(Problem::Read)?;
+    Ok(beginning == MAGIC || beginning == FOREIGN_MAGIC)
 }
 
 /// The events of a process tree that perf recorded.
