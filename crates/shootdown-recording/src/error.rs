@@ -202,6 +202,22 @@ pub enum Problem {
         /// Why not.
         error: io::Error,
     },
+    /// The bytes end where something has to follow.
+    #[error("the recording is cut short; expected {expected}")]
+    EndsEarly {
+        /// What has to follow.
+        expected: &'static str,
+    },
+    /// A recording holds something else than its writer counted.
+    #[error("the recording counts {written} {what} at its end, and {read} were read; expected as many")]
+    Miscounted {
+        /// What was counted.
+        what: &'static str,
+        /// How many were read.
+        read: u64,
+        /// How many were written.
+        written: u64,
+    },
     /// A task appears that nobody created.
     #[error(
         "{field} is `{task}`, a task that was never created; expected the root task or the child of an earlier N line"

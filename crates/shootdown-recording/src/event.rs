@@ -151,6 +151,26 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// Says whether an event is about its task, so that idle or a foreign task in its place makes no sense.
+    pub(crate) fn needs_task(&self) -> bool {
+        match self {
+            Self::SyscallEntry { .. }
+            | Self::SyscallExit { .. }
+            | Self::NewTask { .. }
+            | Self::Exec
+            | Self::Exit
+            | Self::Fault { .. } => true,
+            // A kernel thread may drop the last use of an address space, and flush or call on anybody's behalf.
+            Self::TornDown
+            | Self::Switch { .. }
+            | Self::FlushTruth { .. }
+            | Self::CallTruth { .. }
+            | Self::Lost { .. } => false,
+        }
+    }
+}
+
 /// What became of the actor that a context switch took off its CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PreviousState {

@@ -19,6 +19,7 @@
 //! Reading never trusts its input: every malformed byte is a [`ReadError`] that names the file, the place in it and what was
 //! expected there.
 
+mod columns;
 mod error;
 mod event;
 mod header;
@@ -31,6 +32,7 @@ mod source;
 mod syscall;
 mod text;
 
+pub use columns::ColumnWriter;
 pub use error::{At, Place, Problem, ReadError};
 pub use event::{
     Actor, CallFunction, Event, EventKind, FaultAccess, FlushReason, Mode, PreviousState, RecordedCpu, TaskId,

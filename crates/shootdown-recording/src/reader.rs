@@ -12,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    columns::{self, Columns},
     error::{At, Place, Problem, ReadError, shown},
     event::{Event, TaskId},
     header::{Detail, Header},
@@ -207,6 +208,9 @@ fn open_source(
         let source = TraceText::open(input, interpretation)?;
         let notes = vec![("recorder".to_owned(), "a tracer's text".to_owned())];
         Ok((import::header(name, Detail::Full, notes, interpretation), Box::new(source)))
+    } else if beginning.starts_with(columns::FIRST_LINE) {
+        let (header, source) = Columns::open(input)?;
+        Ok((header, Box::new(source)))
     } else if beginning.is_empty() {
         Err(at_start(Problem::Empty))
     } else {

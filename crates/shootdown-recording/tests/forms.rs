@@ -6,16 +6,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use shootdown_recording::{Event, Header, Recording, TextWriter};
+use shootdown_recording::{ColumnWriter, Event, Header, Recording, TextWriter};
 
 fn bundled() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recordings");
-    let paths: Vec<PathBuf> = fs::read_dir(directory)
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory)
         .expect("the recordings are bundled")
         .map(|entry| entry.expect("a readable directory").path())
         .filter(|path| path.to_string_lossy().ends_with(".tlbt.zst"))
         .collect();
     assert!(!paths.is_empty());
+    paths.sort();
     paths
 }
 
@@ -23,6 +24,14 @@ fn read(recording: Recording) -> (Header, Vec<Event>) {
     let header = recording.header().clone();
     let events = recording.map(|event| event.unwrap_or_else(|error| panic!("{error}"))).collect();
     (header, events)
+}
+
+fn columns(header: &Header, events: &[Event]) -> Vec<u8> {
+    let mut writer = ColumnWriter::new(Vec::new(), header).expect("memory does not fail");
+    for event in events {
+        writer.write(event).expect("memory does not fail");
+    }
+    writer.finish().expect("memory does not fail")
 }
 
 #[test]
@@ -36,4 +45,33 @@ fn what_is_written_as_text_is_read_as_it_was() {
         let written = Recording::from_reader("written", Cursor::new(writer.finish())).expect("a valid header");
         assert_eq!(read(written), (header, events), "{}", path.display());
     }
+}
+
+/// Bytes an event that all bundled recordings come to together, and PostgreSQL's.
+const SMALL: f64 = 1.68;
+const SMALL_POSTGRESQL: f64 = 1.91;
+
+/// With `--nocapture`, shows how small each is.
+#[test]
+fn what_is_written_as_columns_is_read_as_it_was_and_is_small() {
+    let (mut n_events, mut n_bytes) = (0, 0);
+    for path in bundled() {
+        let (header, events) = read(Recording::open(&path).expect("a valid header"));
+        let bytes = columns(&header, &events);
+        let size = bytes_an_event(&header.workload, bytes.len(), events.len());
+        assert!(header.workload != "pgbig" || size < SMALL_POSTGRESQL, "{size} bytes an event");
+        n_events += events.len();
+        n_bytes += bytes.len();
+        let written = Recording::from_reader("written", Cursor::new(bytes)).expect("a valid header");
+        // Not `assert_eq`: nobody wants to see all events.
+        assert!(read(written) == (header, events), "{}", path.display());
+    }
+    let size = bytes_an_event("all", n_bytes, n_events);
+    assert!(size < SMALL, "{size} bytes an event");
+}
+
+fn bytes_an_event(name: &str, n_bytes: usize, n_events: usize) -> f64 {
+    let size = n_bytes as f64 / n_events as f64;
+    println!("{name:12} {n_events:9} events {n_bytes:9} bytes {size:6.3} bytes an event");
+    size
 }

@@ -40,7 +40,7 @@ pub(crate) fn event(line: &[u8], before_ns: u64) -> Result<Event, Problem> {
     let cpu = recorded_cpu("cpu", cpu)?;
     let actor = actor("tid", tid)?;
     let kind_read = event_kind(kind, args)?.ok_or_else(|| wrong_count(kind, n_fields))?;
-    if actor.task().is_none() && needs_task(&kind_read) {
+    if actor.task().is_none() && kind_read.needs_task() {
         let expected = "a task id from 1000 to 4294967295, as only such a task can have an event of this kind";
         return Err(Problem::Value { field: "tid", found: shown(tid), expected });
     }
@@ -89,24 +89,6 @@ fn wrong_count(kind: &[u8], found: usize) -> Problem {
         Problem::TooFewFields { what, found, expected: COMMON_FIELDS + least }
     } else {
         Problem::TooManyFields { what, found, expected: COMMON_FIELDS + most }
-    }
-}
-
-/// Says whether an event is about its task, so that idle or a foreign task in its place makes no sense.
-fn needs_task(kind: &EventKind) -> bool {
-    match kind {
-        EventKind::SyscallEntry { .. }
-        | EventKind::SyscallExit { .. }
-        | EventKind::NewTask { .. }
-        | EventKind::Exec
-        | EventKind::Exit
-        | EventKind::Fault { .. } => true,
-        // A kernel thread may drop the last use of an address space, and flush or call on anybody's behalf.
-        EventKind::TornDown
-        | EventKind::Switch { .. }
-        | EventKind::FlushTruth { .. }
-        | EventKind::CallTruth { .. }
-        | EventKind::Lost { .. } => false,
     }
 }
 
