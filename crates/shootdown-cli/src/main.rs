@@ -7,7 +7,9 @@
 mod boot;
 mod bundled;
 mod check;
+mod import;
 mod names;
+mod partial;
 mod progress;
 mod replay;
 mod table;
@@ -29,6 +31,8 @@ struct Arguments {
 enum Command {
     /// Replay a recorded workload on a simulated machine, beside what the kernel itself counted.
     Replay(replay::Arguments),
+    /// Read what another tool recorded, or a recording, and write it as a recording.
+    Import(import::Arguments),
     /// Explore every interleaving of the library's own code, and show the shortest that breaks it.
     Check(check::Arguments),
     /// Boot a kernel that embeds the library, on an emulated machine with several CPUs, and test it there.
@@ -47,6 +51,7 @@ const CLOSED: u8 = 141;
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Boot(arguments) => boot::run(&arguments),
     };
