@@ -11,6 +11,7 @@ mod import;
 mod names;
 mod partial;
 mod progress;
+mod record;
 mod replay;
 mod table;
 
@@ -33,6 +34,8 @@ enum Command {
     Replay(replay::Arguments),
     /// Read what another tool recorded, or a recording, and write it as a recording.
     Import(import::Arguments),
+    /// Record a workload on this machine, with perf.
+    Record(record::Arguments),
     /// Explore every interleaving of the library's own code, and show the shortest that breaks it.
     Check(check::Arguments),
     /// Boot a kernel that embeds the library, on an emulated machine with several CPUs, and test it there.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Boot(arguments) => boot::run(&arguments),
     };

@@ -1,0 +1,106 @@
+//! The recorder.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use super::{Arguments, Error, machine::Machine, tracepoints::Tracepoint};
+
+/// What is left to those who cannot have more.
+pub(crate) const FALLBACK: &str = "without all that, `strace -f -ttt -T --seccomp-bpf -e trace=%memory,%process -o FILE CMD` \
+                                   records the calls, of which a replay makes an upper bound";
+
+/// What perf has recorded.
+pub(crate) struct Recorded {
+    pub(crate) path: PathBuf,
+    /// The machine's count of interrupts for TLBs in the meantime, if it has one.
+    interrupts: Option<u64>,
+    /// Where the file is, unless it was asked for.
+    _folder: Option<TempDir>,
+}
+
+impl Recorded {
+    /// What is noted of the recording beside what perf knows.
+    pub(crate) fn notes(&self) -> Vec<(String, String)> {
+        let interrupts = self.interrupts.map(|n| ("machine-wide TLB interrupts".to_owned(), n.to_string()));
+        interrupts.into_iter().collect()
+    }
+}
+
+/// Runs the command under perf.
+pub(crate) fn record(arguments: &Arguments, machine: &Machine) -> Result<Recorded, Error> {
+    let (path, folder) = match &arguments.perf_data {
+        Some(path) => (path.clone(), None),
+        None => {
+            let folder = tempfile::tempdir().map_err(|error| format!("no room for what perf records: {error}"))?;
+            (folder.path().join("perf.data"), Some(folder))
+        }
+    };
+    let perf = machine.perf.as_deref().unwrap_or(Path::new("perf"));
+    let before = interrupts();
+    let status = Command::new(perf)
+        .args(options(arguments.buffer, &machine.tracepoints(), &path))
+        .arg("--")
+        .args(&arguments.command)
+        .status()
+        .map_err(|error| format!("cannot run {}: {error}", perf.display()))?;
+    let n_interrupts = before.zip(interrupts()).map(|(before, after)| after.saturating_sub(before));
+    let is_there = fs::metadata(&path).is_ok_and(|file| file.len() > 0);
+    if !is_there {
+        return Err(format!("perf recorded nothing, and ended with {status}; what it said is above").into());
+    }
+    if !status.success() {
+        eprintln!("warning: the command, or perf, ended with {status}");
+    }
+    Ok(Recorded { path, interrupts: n_interrupts, _folder: folder })
+}
+
+/// The options of perf: the whole machine, as few events as will do, and a buffer large enough that none is lost.
+fn options(buffer: u32, tracepoints: &[Tracepoint], path: &Path) -> Vec<OsString> {
+    let mut options: Vec<OsString> = ["record", "-q", "-a", "-N", "-B", "-m"].map(OsString::from).into_iter().collect();
+    options.extend([buffer.to_string().into(), "-o".into(), path.into()]);
+    options.extend(tracepoints.iter().flat_map(Tracepoint::arguments).map(OsString::from));
+    options
+}
+
+/// The command line, as it can be given to a shell.
+pub(crate) fn shown(arguments: &Arguments, tracepoints: &[Tracepoint], path: &Path) -> String {
+    let options = options(arguments.buffer, tracepoints, path);
+    let words = ["perf".into()].into_iter().chain(options).chain(["--".into()]).chain(arguments.command.clone());
+    words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell reads it.
+pub(crate) fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,+@%".contains(character);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.into_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// The `TLB` row of `/proc/interrupts`: remote flushes on all CPUs since the machine was started.
+fn interrupts() -> Option<u64> {
+    let text = fs::read_to_string("/proc/interrupts").ok()?;
+    let row = text.lines().find_map(|line| line.trim_start().strip_prefix("TLB:"))?;
+    Some(row.split_whitespace().map_while(|count| count.parse::<u64>().ok()).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_words_as_they_were() {
+        assert_eq!(quoted(OsStr::new("id==9||id==10")), "'id==9||id==10'");
+        assert_eq!(quoted(OsStr::new("it's")), r"'it'\''s'");
+        assert_eq!(quoted(OsStr::new("raw_syscalls:sys_enter")), "raw_syscalls:sys_enter");
+        assert_eq!(quoted(OsStr::new("")), "''");
+    }
+}
