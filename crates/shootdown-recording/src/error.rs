@@ -234,6 +234,28 @@ pub enum Problem {
         /// The task.
         task: TaskId,
     },
+    /// A line is none that strace writes.
+    #[error("not a line of strace: `{found}`; expected {expected}")]
+    StraceLine {
+        /// The beginning of what there is.
+        found: String,
+        /// What there should be.
+        expected: &'static str,
+    },
+    /// A call is said to go on that was not begun.
+    #[error(
+        "`<... {call} resumed>` for a task in no such call; expected a line of that call with `<unfinished ...>` before"
+    )]
+    NotBegun {
+        /// The call.
+        call: String,
+    },
+    /// A recorder does not tell names.
+    #[error("the first task is to be the one named `{name}`, and strace does not tell names; expected a process id")]
+    NoNames {
+        /// The name asked for.
+        name: String,
+    },
 }
 
 /// Shows bytes of the file in a message, whatever they are.

@@ -5,9 +5,10 @@
 
 use crate::{error::Problem, input::Input};
 
-/// The longest line accepted; real ones stay under 120 bytes, so a longer one is no recording.
+/// The longest line of the text form; real ones stay under 120 bytes, so a longer one is no recording.
 pub(crate) const LONGEST_LINE_BYTES: usize = 4096;
 
+/// Room beyond the longest line, so that lines are read many at a time.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A text, line by line.
@@ -17,11 +18,18 @@ pub(crate) struct Lines {
     start: usize,
     end: usize,
     number: u64,
+    longest_bytes: usize,
 }
 
 impl Lines {
     pub(crate) fn new(input: Input) -> Self {
-        Self { input, buffer: vec![0; BUFFER_BYTES].into_boxed_slice(), start: 0, end: 0, number: 0 }
+        Self::with_longest(input, LONGEST_LINE_BYTES)
+    }
+
+    /// Lines of up to this many bytes.
+    pub(crate) fn with_longest(input: Input, longest_bytes: usize) -> Self {
+        let buffer = vec![0; BUFFER_BYTES + longest_bytes].into_boxed_slice();
+        Self { input, buffer, start: 0, end: 0, number: 0, longest_bytes }
     }
 
     /// Returns the number of the line last asked for, from 1.
@@ -38,14 +46,14 @@ impl Lines {
         self.number += 1;
         let length = loop {
             match find(b'\n', self.pending()) {
-                Some(length) if length <= LONGEST_LINE_BYTES => break length,
-                None if self.pending().len() <= LONGEST_LINE_BYTES => {
+                Some(length) if length <= self.longest_bytes => break length,
+                None if self.pending().len() <= self.longest_bytes => {
                     if self.fill()? == 0 {
                         return if self.pending().is_empty() { Ok(None) } else { Err(Problem::Unterminated) };
                     }
                 }
                 Some(_) | None => {
-                    return Err(Problem::LineTooLong { limit: LONGEST_LINE_BYTES });
+                    return Err(Problem::LineTooLong { limit: self.longest_bytes });
                 }
             }
         };

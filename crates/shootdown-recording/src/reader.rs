@@ -19,6 +19,7 @@ use crate::{
     import::{
         self, Interpretation,
         perf_data::{self, PerfData, Seekable},
+        strace::{self, Strace},
         trace_text::{self, TraceText},
     },
     input::Input,
@@ -211,11 +212,15 @@ fn open_source(
     } else if beginning.starts_with(columns::FIRST_LINE) {
         let (header, source) = Columns::open(input)?;
         Ok((header, Box::new(source)))
+    } else if strace::begins_like_strace(beginning) {
+        let (header, source) = Strace::open(input, name, interpretation)?;
+        Ok((header, Box::new(source)))
     } else if beginning.is_empty() {
         Err(at_start(Problem::Empty))
     } else {
         let line = beginning.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        Err(at_start(Problem::NotARecording { found: shown(&line[..line.len().min(SHOWN_BYTES)]) }))
+        let line = line.get(..SHOWN_BYTES).unwrap_or(line);
+        Err(at_start(Problem::NotARecording { found: shown(line) }))
     }
 }
 

@@ -31,6 +31,17 @@ macro_rules! named_syscalls {
                     _ => None,
                 }
             }
+
+            /// Finds a syscall by its name, if it is one that recordings usually hold.
+            #[must_use]
+            pub fn by_name(name: &[u8]) -> Option<Self> {
+                $(
+                    if name == $name.as_bytes() {
+                        return Some(Self::$constant);
+                    }
+                )*
+                None
+            }
         }
     };
 }
@@ -126,5 +137,11 @@ mod tests {
         assert_eq!(Syscall::from_number(28).to_string(), "madvise");
         assert_eq!(Syscall::from_number(7).to_string(), "syscall 7");
         assert_eq!(Syscall::from_number(7).name(), None);
+    }
+
+    #[test]
+    fn a_name_finds_the_syscall_that_has_it() {
+        assert_eq!(Syscall::by_name(b"pkey_mprotect"), Some(Syscall::PKEY_MPROTECT));
+        assert_eq!(Syscall::by_name(b"poll"), None);
     }
 }

@@ -2,6 +2,7 @@
 
 mod moment;
 pub(crate) mod perf_data;
+pub(crate) mod strace;
 mod symbols;
 pub(crate) mod trace_text;
 mod tree;

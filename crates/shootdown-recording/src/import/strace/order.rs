@@ -1,0 +1,74 @@
+//! Events in the order of time.
+//!
+//! A line tells of a call when the call has returned, so what comes last on one line may come after what begins the next ones.
+//! It waits here; a task does one call at a time, so no more waits than there are tasks in calls.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::event::{Actor, Event, EventKind, RecordedCpu, TaskId};
+
+/// What has been said and what has yet to be.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    ready: VecDeque<Event>,
+    /// By time, and at one time by the order it was said in.
+    later: BTreeMap<(u64, u64), (TaskId, EventKind)>,
+    n_said: u64,
+    /// Whatever happens happens no earlier.
+    released_ns: u64,
+}
+
+impl Order {
+    /// Says what a task did, and when.
+    pub(super) fn say(&mut self, at_ns: u64, task: TaskId, kind: EventKind) {
+        self.n_said += 1;
+        self.later.insert((at_ns.max(self.released_ns), self.n_said), (task, kind));
+    }
+
+    /// Moves what waits for later than `until_ns` to then: the task does something else, so it is over.
+    pub(super) fn hurry(&mut self, task: TaskId, until_ns: u64) {
+        let waiting = self.later.range((until_ns, u64::MAX)..);
+        let late: Vec<(u64, u64)> = waiting.filter(|(_, (who, _))| *who == task).map(|(key, _)| *key).collect();
+        for key in late {
+            if let Some((task, kind)) = self.later.remove(&key) {
+                self.say(until_ns, task, kind);
+            }
+        }
+    }
+
+    /// Tells all up to this time: nothing earlier will be said.
+    pub(super) fn release(&mut self, until_ns: u64) {
+        while let Some(first) = self.later.first_entry().filter(|first| first.key().0 <= until_ns) {
+            let ((at_ns, _), (task, kind)) = first.remove_entry();
+            // Nobody knows where tasks ran.
+            self.ready.push_back(Event { at_ns, cpu: RecordedCpu(0), actor: Actor::Task(task), kind });
+        }
+        self.released_ns = self.released_ns.max(until_ns);
+    }
+
+    /// Returns the next event, if it is known which it is.
+    pub(super) fn next(&mut self) -> Option<Event> {
+        self.ready.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_later_is_told_later() {
+        let (one, other) = (TaskId(1000), TaskId(1001));
+        let mut order = Order::default();
+        order.say(10, one, EventKind::TornDown);
+        order.release(5);
+        assert_eq!(order.next(), None);
+        order.say(5, other, EventKind::Exec);
+        order.say(12, other, EventKind::TornDown);
+        order.hurry(other, 11);
+        order.release(11);
+        let told: Vec<(u64, Actor)> =
+            std::iter::from_fn(|| order.next()).map(|event| (event.at_ns, event.actor)).collect();
+        assert_eq!(told, [(5, Actor::Task(other)), (10, Actor::Task(one)), (11, Actor::Task(other))]);
+    }
+}
