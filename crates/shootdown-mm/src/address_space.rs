@@ -159,6 +159,17 @@ impl<M: Program> AddressSpace<M> {
         layout.areas.get_key_value(&page.0).map(|(range, vma)| (VpnRange::new(Vpn(range.start), Vpn(range.end)), *vma))
     }
 
+    /// Returns the first mapping that has a page in `range`, and all of its range.
+    #[must_use]
+    pub fn first_vma_in(&self, m: &M, range: VpnRange) -> Option<(VpnRange, Vma)> {
+        if range.is_empty() {
+            return None;
+        }
+        let layout = self.layout.lock(m);
+        let (area, vma) = layout.areas.overlapping(range.start.0..range.end.0).next()?;
+        Some((VpnRange::new(Vpn(area.start), Vpn(area.end)), *vma))
+    }
+
     /// Returns the frame and the level that the page tables translate `page` to, if they do.
     #[must_use]
     pub fn translate(&self, m: &M, page: Vpn) -> Option<(shootdown::Pfn, Level)> {

@@ -152,6 +152,15 @@ impl<M: Program> AddressSpace<M> {
         }
     }
 
+    /// Tells whether a store to `page` would copy it, and flush: it is there, and somebody else has it, too.
+    #[must_use]
+    pub fn copies_on_write(&self, m: &M, page: Vpn) -> bool {
+        let layout = self.layout.lock(m);
+        let is_private = layout.areas.get(&page.0).is_some_and(|vma| vma.sharing == Sharing::Private);
+        let tables = self.space(m).lock(m);
+        is_private && tables.find(page).is_some_and(|leaf| !leaf.attributes().writable && !self.keeps_page(&leaf))
+    }
+
     /// Whether a write to a private page needs no copy.
     fn keeps_page(&self, leaf: &Leaf<'_, M>) -> bool {
         self.habits.last_sharer == LastSharer::KeepsPage && page::is_exclusive(leaf)
