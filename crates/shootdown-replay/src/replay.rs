@@ -4,7 +4,7 @@ use shootdown::{
     Counter, Fix,
     arch::{alpha::Alpha, x86_64::X86_64},
 };
-use shootdown_recording::{Event, EventKind, Header, Place, ReadError, Recording};
+use shootdown_recording::{Detail, Event, EventKind, Header, Place, ReadError, Recording};
 use shootdown_sim::sequential::{Architecture, Holder, MAX_CPUS, Sequential};
 
 use crate::{
@@ -132,12 +132,15 @@ fn replay_on<A: Architecture>(
         Some(Device::Iommu) => machine.with_iommu(),
     };
     let out_of_memory = |event| ReplayError::OutOfMemory { recording: header.workload.clone(), event };
-    let simulation = Simulation::new(machine, options.placement, options.profile.habits, recording.root())
+    let simulation = Simulation::new(machine, options.placement, options.profile.habits, (header.root, header.detail))
         .map_err(|_| out_of_memory(0))?;
     let mut account = Account::new(simulation, options);
     while let Some(event) = recording.next() {
         let event = event?;
-        if options.placement == Placement::AsRecorded && usize::from(event.cpu.0) >= n_cpus {
+        if options.placement == Placement::AsRecorded
+            && header.detail == Detail::Full
+            && usize::from(event.cpu.0) >= n_cpus
+        {
             let (event, cpu) = (account.n_events + 1, event.cpu.0);
             return Err(ReplayError::TooManyCpus { recording: header.workload, event, cpu, limit: n_cpus });
         }

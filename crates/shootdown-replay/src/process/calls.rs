@@ -20,6 +20,10 @@ pub(crate) struct Call {
 }
 
 // Linux's numbers for x86-64, from its user-space headers.
+pub(crate) const MAP_FIXED: u64 = 0x10;
+pub(crate) const MADV_DONTNEED: u64 = 4;
+pub(crate) const MADV_FREE: u64 = 8;
+pub(crate) const MADV_COLD: u64 = 20;
 const PROT_READ: u64 = 1;
 const PROT_WRITE: u64 = 2;
 const PROT_EXEC: u64 = 4;
@@ -30,9 +34,6 @@ const MAP_POPULATE: u64 = 0x8000;
 const MAP_HUGETLB: u64 = 0x4_0000;
 const MREMAP_DONTUNMAP: u64 = 4;
 const MS_SYNC: u64 = 4;
-const MADV_DONTNEED: u64 = 4;
-const MADV_FREE: u64 = 8;
-const MADV_COLD: u64 = 20;
 const MADV_POPULATE_READ: u64 = 22;
 const MADV_POPULATE_WRITE: u64 = 23;
 

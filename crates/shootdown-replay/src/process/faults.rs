@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A page nobody mapped that the recording saw: private, and not known to be more. Instruction fetches count as reads.
-const UNSEEN: Vma = Vma::anonymous(Protection::READ_WRITE);
+pub(crate) const UNSEEN: Vma = Vma::anonymous(Protection::READ_WRITE);
 
 /// Plays a fault at `address`.
 ///
@@ -37,7 +37,8 @@ pub(crate) fn resolve<A: Architecture>(
     Ok(fault(place, page, if access.write { Access::Write } else { Access::Read })?)
 }
 
-fn fault<A: Architecture>(place: Place<'_, A>, page: Vpn, access: Access) -> Result<(), OutOfMemory> {
+/// Plays one access.
+pub(crate) fn fault<A: Architecture>(place: Place<'_, A>, page: Vpn, access: Access) -> Result<(), OutOfMemory> {
     let Place { machine, memory, space, .. } = place;
     match space.fault(machine, memory, page, access) {
         Err(FaultError::NoMapping(_)) => {

@@ -9,4 +9,5 @@ pub(crate) mod placement;
 pub(crate) mod profile;
 mod regions;
 pub(crate) mod simulation;
+mod touch;
 pub(crate) mod unplayable;

@@ -3,12 +3,12 @@
 use rustc_hash::FxHashMap;
 use shootdown::{CpuId, SpaceId};
 
-use shootdown_recording::{RecordedCpu, TaskId};
+use shootdown_recording::{Detail, RecordedCpu, TaskId};
 
 /// How tasks are placed on simulated CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// Where the recording saw them.
+    /// Where the recording saw them; each on a CPU of its own, where it never sleeps, if the recording is of calls only.
     AsRecorded,
     /// Each on one CPU of this many, in turn: what the workload might do on another machine.
     Spread {
@@ -28,26 +28,43 @@ pub(crate) enum Doing {
     Foreign,
 }
 
+/// How a task's CPU is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// It is that of each event.
+    Recorded,
+    /// It is the task's own, of so many.
+    Spread { n_cpus: usize },
+    /// Nobody knows where tasks ran: as if each were on a CPU of its own, until there are no more.
+    Unknown { n_cpus: usize },
+}
+
 /// Who runs where.
 #[derive(Debug)]
 pub(crate) struct Cpus {
-    placement: Placement,
+    rule: Rule,
     homes: FxHashMap<TaskId, CpuId>,
     doing: Vec<Doing>,
     n_used: usize,
 }
 
 impl Cpus {
-    pub(crate) fn new(placement: Placement, n_cpus: usize) -> Self {
-        Cpus { placement, homes: FxHashMap::default(), doing: vec![Doing::Foreign; n_cpus], n_used: 0 }
+    pub(crate) fn new(placement: Placement, detail: Detail, n_cpus: usize) -> Self {
+        let rule = match (placement, detail) {
+            (Placement::Spread { n_cpus }, _) => Rule::Spread { n_cpus: usize::from(n_cpus) },
+            (Placement::AsRecorded, Detail::Full) => Rule::Recorded,
+            // Whoever has ever used an address space is interrupted: no fewer would do in the worst case.
+            (Placement::AsRecorded, Detail::Calls) => Rule::Unknown { n_cpus },
+        };
+        Cpus { rule, homes: FxHashMap::default(), doing: vec![Doing::Foreign; n_cpus], n_used: 0 }
     }
 
     /// The CPU that stands for `recorded` when `task` is concerned.
     pub(crate) fn of(&mut self, task: TaskId, recorded: RecordedCpu) -> CpuId {
-        match self.placement {
-            Placement::AsRecorded => CpuId(recorded.0),
-            Placement::Spread { n_cpus } => {
-                let next = self.homes.len() % usize::from(n_cpus.max(1));
+        match self.rule {
+            Rule::Recorded => CpuId(recorded.0),
+            Rule::Spread { n_cpus } | Rule::Unknown { n_cpus } => {
+                let next = self.homes.len() % n_cpus.max(1);
                 *self.homes.entry(task).or_insert(CpuId(next as u16))
             }
         }
@@ -55,12 +72,12 @@ impl Cpus {
 
     /// Whether CPUs are those of the recording.
     pub(crate) fn are_recorded(&self) -> bool {
-        matches!(self.placement, Placement::AsRecorded)
+        self.rule == Rule::Recorded
     }
 
     /// Whether a preempted task goes on running beside the one that took its recorded CPU.
     pub(crate) fn goes_on_when_preempted(&self) -> bool {
-        matches!(self.placement, Placement::Spread { .. })
+        self.rule != Rule::Recorded
     }
 
     pub(crate) fn doing(&self, cpu: CpuId) -> Doing {
@@ -81,9 +98,9 @@ impl Cpus {
 
     /// How many CPUs a report speaks of.
     pub(crate) fn n_cpus(&self) -> usize {
-        match self.placement {
-            Placement::AsRecorded => self.n_used,
-            Placement::Spread { n_cpus } => usize::from(n_cpus),
+        match self.rule {
+            Rule::Recorded | Rule::Unknown { .. } => self.n_used,
+            Rule::Spread { n_cpus } => n_cpus,
         }
     }
 }

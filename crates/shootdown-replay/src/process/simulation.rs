@@ -8,7 +8,7 @@ use shootdown::{CpuId, Machine, SpaceId, notify::Registration};
 use shootdown_mm::{AddressSpace, Habits, Memory};
 use shootdown_sim::sequential::{Architecture, IOMMU, Sequential};
 
-use shootdown_recording::{Actor, Event, EventKind, PreviousState, RecordedCpu, Syscall, TaskId};
+use shootdown_recording::{Actor, Detail, Event, EventKind, PreviousState, RecordedCpu, Syscall, TaskId};
 
 use crate::{
     account::offenders::{self, Whereabouts},
@@ -16,6 +16,7 @@ use crate::{
     process::faults,
     process::place::{Addresses, Files, Place, Segments},
     process::placement::{Cpus, Doing, Placement},
+    process::touch,
     process::unplayable::Unplayable,
 };
 
@@ -50,6 +51,7 @@ pub(crate) struct Simulation<A: Architecture> {
     // How many CPUs take part, from CPU 0 on.
     n_arrived: u16,
     habits: Habits,
+    detail: Detail,
     n_tasks: u64,
     n_spaces: u64,
 }
@@ -59,9 +61,9 @@ impl<A: Architecture> Simulation<A> {
         machine: Sequential<A>,
         placement: Placement,
         habits: Habits,
-        root: TaskId,
+        (root, detail): (TaskId, Detail),
     ) -> Result<Self, Unplayable> {
-        let cpus = Cpus::new(placement, machine.n_cpus());
+        let cpus = Cpus::new(placement, detail, machine.n_cpus());
         let iommu = machine.has_listeners().then(|| Registration::new(&machine, IOMMU));
         let mut simulation = Simulation {
             machine,
@@ -73,6 +75,7 @@ impl<A: Architecture> Simulation<A> {
             cpus,
             n_arrived: 0,
             habits,
+            detail,
             n_tasks: 0,
             n_spaces: 0,
         };
@@ -173,6 +176,11 @@ impl<A: Architecture> Simulation<A> {
         self.process_of(id).is_some_and(|process| process.n_tasks > 1)
     }
 
+    fn place<'a>(&'a self, process: &'a Process<A>) -> Place<'a, A> {
+        let Simulation { machine, memory, segments, .. } = self;
+        Place { machine, memory, segments, space: &process.memory, addresses: &process.addresses }
+    }
+
     /// Runs one operation on a task's address space and lets the machine look whether it was complete.
     fn on_process(
         &self,
@@ -182,8 +190,7 @@ impl<A: Architecture> Simulation<A> {
         let Some(process) = self.process_of(id) else {
             return Ok(());
         };
-        let Simulation { machine, memory, segments, .. } = self;
-        operate(Place { machine, memory, segments, space: &process.memory, addresses: &process.addresses })?;
+        operate(self.place(process))?;
         self.machine.operation_returned(process.memory.id());
         Ok(())
     }
@@ -204,7 +211,12 @@ impl<A: Architecture> Simulation<A> {
         if entered.call != call || result < 0 {
             return Ok(());
         }
-        self.on_process(id, |place| calls::perform(place, entered, result))
+        self.on_process(id, |place| {
+            if self.detail == Detail::Calls {
+                touch::before_call(place, entered, result)?;
+            }
+            calls::perform(place, entered, result)
+        })
     }
 
     fn is_executing(&self, id: TaskId) -> bool {
@@ -243,6 +255,9 @@ impl<A: Architecture> Simulation<A> {
         };
         let mut space = process.memory.id();
         if flags & CLONE_VM == 0 {
+            if self.detail == Detail::Calls {
+                touch::before_fork(self.place(process))?;
+            }
             let forked = process.memory.fork(&self.machine, &self.memory, self.machine.new_space())?;
             self.machine.operation_returned(space);
             let addresses = process.addresses.clone();
@@ -326,6 +341,9 @@ impl<A: Architecture> Simulation<A> {
     /// Makes sure that the task is what its CPU runs, and lets that CPU act.
     fn run(&mut self, id: TaskId, recorded: RecordedCpu) {
         let cpu = self.cpus.of(id, recorded);
+        if cpu.0 >= self.n_arrived {
+            self.bring_up(cpu.0 + 1);
+        }
         self.machine.act_on(cpu);
         match self.tasks.get(&id) {
             Some(task) if !task.is_exiting && self.processes.contains_key(&task.space) => {
