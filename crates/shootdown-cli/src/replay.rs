@@ -16,6 +16,7 @@ use crate::{FINE, VIOLATION, bundled, names, progress::Progress, table};
 Examples:
   shootdown replay                               the bundled PostgreSQL recording
   shootdown replay gcc java my.tlbt.zst          bundled recordings by name, and a file
+  shootdown replay app.strace                    calls only, of `strace -f -ttt -T`: an upper bound
   shootdown replay gcc --cpus 64                 each task on one of 64 CPUs: a model, nothing recorded
   shootdown replay java --without flush-remote   what would be used stale without remote flushes
   shootdown replay gcc --profile linux-6.12      as an older kernel would do it; --profile list names them
@@ -26,7 +27,7 @@ Examples:
 
 Exit status: 0 nothing stale was used, 1 a violation was found, 2 unusable input.")]
 pub(crate) struct Arguments {
-    /// Recordings (.tlbt, plain or zstd), or names of bundled ones
+    /// Recordings (.tlbt, or of `strace -f -ttt -T`; plain or zstd), or names of bundled ones
     #[arg(value_name = "FILE")]
     files: Vec<String>,
     /// Spread the tasks over N simulated CPUs instead of placing them as recorded (1 to 256)

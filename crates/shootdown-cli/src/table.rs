@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
 use shootdown::Counter;
+use shootdown_recording::Detail;
 use shootdown_replay::{ByCause, DeviceReport, Hardware, Placement, Profile, Report, Residual};
 
 use crate::bundled;
@@ -60,7 +61,11 @@ fn told(device: &DeviceReport) -> String {
 /// Flushes and remote requests by cause, predicted and recorded. Differences only where one machine is the other.
 fn causes(report: &Report) -> String {
     let recorded = if is_like_for_like(report) { "recorded" } else { &*format!("on {}", report.recorded_machine) };
-    let mut table = plain(&["cause", "flushes: predicted", recorded, "off by", "remote: predicted", recorded]);
+    let [flushes, remote] = match has_truth(report) {
+        true => ["flushes: predicted", "remote: predicted"],
+        false => ["flushes: at most", "remote: a CPU a task"],
+    };
+    let mut table = plain(&["cause", flushes, recorded, "off by", remote, recorded]);
     let causes = report.flushes.predicted.iter().zip(report.flushes.recorded.iter());
     for ((cause, predicted), (_, recorded)) in causes {
         let remote = (report.remote.predicted[cause], report.remote.recorded[cause]);
@@ -73,12 +78,22 @@ fn causes(report: &Report) -> String {
     };
     table.add_row(row("all", totals(&report.flushes), totals(&report.remote)));
     align_numbers(&mut table, 1..6);
-    if !is_like_for_like(report)
-        && let Some(differences) = table.column_mut(3)
-    {
-        differences.set_constraint(ColumnConstraint::Hidden);
+    let hidden: &[usize] = match (has_truth(report), is_like_for_like(report)) {
+        (false, _) => &[2, 3, 5],
+        (true, false) => &[3],
+        (true, true) => &[],
+    };
+    for column in hidden {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_constraint(ColumnConstraint::Hidden);
+        }
     }
     table.trim_fmt() + "\n"
+}
+
+/// Whether the recorder saw the kernel's own flushes: zeros are no counts otherwise.
+fn has_truth(report: &Report) -> bool {
+    report.detail != Detail::Calls.name()
 }
 
 /// Whether what was recorded is of the machine that was simulated.
@@ -88,6 +103,7 @@ fn is_like_for_like(report: &Report) -> bool {
 
 fn heading(report: &Report, placement: Placement) -> String {
     let placed = match placement {
+        Placement::AsRecorded if !has_truth(report) => "each task on one of its own",
         Placement::AsRecorded => "as recorded",
         Placement::Spread { .. } => "tasks spread: model output, not comparable with what was recorded",
     };
@@ -102,7 +118,10 @@ fn heading(report: &Report, placement: Placement) -> String {
         report.cpus,
         report.machine,
     );
-    if !is_like_for_like(report) {
+    if !has_truth(report) {
+        text += "upper bound: calls only were recorded; which pages were touched and where tasks ran is assumed, \
+                 copy-on-write faults are not seen\n";
+    } else if !is_like_for_like(report) {
         text += &format!(
             "what was recorded is {}'s, another machine: no yardstick for this one\n",
             report.recorded_machine
@@ -192,14 +211,19 @@ fn offenders(report: &Report) -> String {
 
 fn footing(report: &Report, took: Duration) -> String {
     let events_per_second = report.events as f64 / took.as_secs_f64().max(1e-9);
+    let table_syncs = match (report.table_syncs.predicted, report.table_syncs.recorded) {
+        (predicted, _) if !has_truth(report) => format!("at most {}", thousands(predicted)),
+        (predicted, recorded) => format!("{} predicted, {} recorded", thousands(predicted), thousands(recorded)),
+    };
+    let on_another = match has_truth(report) && !is_like_for_like(report) {
+        true => format!(" on {}", report.recorded_machine),
+        false => String::new(),
+    };
     let mut text = format!(
-        "{} pages and {} tables freed by {} gathers; table syncs {} predicted, {} recorded{}; {:.1} M events/s\n",
+        "{} pages and {} tables freed by {} gathers; table syncs {table_syncs}{on_another}; {:.1} M events/s\n",
         thousands(report.pages_freed),
         thousands(report.tables_freed),
         thousands(report.gathers),
-        thousands(report.table_syncs.predicted),
-        thousands(report.table_syncs.recorded),
-        if is_like_for_like(report) { String::new() } else { format!(" on {}", report.recorded_machine) },
         events_per_second / 1e6,
     );
     if report.flushes.recorded.total() > 0 && is_like_for_like(report) {

@@ -186,6 +186,33 @@ fn stale_dma_is_told_and_gives_status_1() {
 }
 
 #[test]
+fn calls_only_are_said_to_give_an_upper_bound() {
+    let fixture =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../shootdown-recording/tests/fixtures/java.strace.txt.zst");
+    let path = fixture.to_str().expect("a UTF-8 path");
+    let output = shootdown(&[path]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    for words in [
+        "java: 1,095 events of 20 tasks",
+        "on 20 x86-64 CPUs, each task on one of its own",
+        "\nupper bound: calls only were recorded",
+        " cause     flushes: at most  remote: a CPU a task\n",
+        "stale accesses: 0",
+    ] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+    let told = text.replace("calls only were recorded", "");
+    for words in ["recorded", "off by", "predicted", "one by one"] {
+        assert!(!told.contains(words), "{words:?} would be about counts that nobody took: {text}");
+    }
+    let text = stdout(&shootdown(&[path, "--cpus", "2", "--machine", "alpha"]));
+    assert!(text.contains("upper bound") && text.contains("on 2 alpha CPUs, tasks spread"), "{text}");
+    assert!(!text.contains("on x86-64"), "{text}");
+    assert_eq!(json(&[path])[0]["detail"], "calls");
+}
+
+#[test]
 fn what_is_not_explained_is_said() {
     assert!(stdout(&shootdown(&[])).contains("one by one: 58,376 flushes explained; unexplained: 2 munmap, 4 fault;"));
     let residual = &json(&["gcc"])[0]["residual"];
@@ -249,6 +276,7 @@ fn unusable_recordings_are_refused_with_the_line_and_what_was_expected() {
     refused("truncated.tlbt.zst", &whole[..whole.len() / 2], &["line ", "cut short"]);
     refused("foreign.txt", b"hello\n", &["line 1", "not a recording", "hello"]);
     refused("unknown-kind.tlbt", &tiny("5\t0\t1000\tZ"), &["line 5", "unknown kind `Z`"]);
+    refused("broken.strace", b"1 1.0 brk(NULL) = 0x1000 <0.1>\n1 1.1 brk(\n", &["line 2", "not a line of strace: ``"]);
     refused("too-few-fields.tlbt", &tiny("5\t0\t1000\tF"), &["line 5", "too few fields"]);
     refused("too-large.tlbt", &tiny("5\t70000\t1000\tC"), &["line 5", "`70000`"]);
     refused("not-a-number.tlbt", &tiny("x\t0\t1000\tC"), &["line 5", "`x`"]);

@@ -352,7 +352,7 @@ fn the_tree_of_one_process_can_be_asked_for() {
     let expected = ["10 1000 E fork", "10 1000 N 1001 0", "11 1000 X fork 1001", "20 1001 E brk", "21 1001 X brk 4096"];
     assert_eq!(read(Root::Process(8)).expect("it is there"), expected);
     let error = read(Root::Process(99)).expect_err("it is not there").to_string();
-    assert!(error.contains("no process 99 is in it; expected"), "{error}");
+    assert!(error.contains("no process 99 is in it, so nobody knows"), "{error}");
     let error = read(Root::Named("git".to_owned())).expect_err("no names").to_string();
     assert!(error.contains("`git`, and strace does not tell names; expected a process id"), "{error}");
 }

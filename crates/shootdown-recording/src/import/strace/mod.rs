@@ -27,7 +27,7 @@ use crate::{
 
 pub(crate) use line::begins_like_strace;
 
-/// Strings are cut by strace, but `-s` says where, and `execve` has many.
+/// The longest line accepted. Strace cuts strings, but `-s` says where, and `execve` has many.
 const LONGEST_LINE_BYTES: usize = 64 * 1024;
 
 /// The events of a text that strace wrote.
