@@ -41,15 +41,18 @@ pub(crate) struct Arguments {
     /// Let a device touch what each process touches, through its page tables
     #[arg(long, value_name = "DEVICE", value_parser = PossibleValuesParser::new(Device::ALL.map(Device::name)))]
     device: Option<String>,
-    /// Name the top offenders, with what the library counted for them
+    /// Name the top offenders, with what the library counted for them; may be given several times
     #[arg(long, value_name = "WHOM", value_parser = PossibleValuesParser::new(Grouping::ALL.map(Grouping::name)))]
-    by: Option<String>,
+    by: Vec<String>,
     /// Leave a fix out, and show before and after; may be given several times
     #[arg(long, value_name = "FIX", value_parser = PossibleValuesParser::new(Fix::ALL.map(Fix::name)))]
     without: Vec<String>,
     /// Print JSON, one object a recording
     #[arg(long)]
     json: bool,
+    /// Add to the JSON when it happened: flushes and remote requests of each CPU, over time
+    #[arg(long, requires = "json")]
+    timeline: bool,
     /// List the bundled recordings
     #[arg(long, conflicts_with_all = ["files", "cpus", "without", "device"])]
     list: bool,
@@ -91,7 +94,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         placement: arguments.cpus.map_or(Placement::AsRecorded, |n_cpus| Placement::Spread { n_cpus }),
         device: device_of(arguments, machine)?,
         without: arguments.without.iter().filter_map(|name| Fix::by_name(name)).collect(),
-        by: arguments.by.as_deref().and_then(Grouping::by_name),
+        by: arguments.by.iter().filter_map(|name| Grouping::by_name(name)).collect(),
+        timeline: arguments.timeline,
     };
     let default = [bundled::DEFAULT.to_owned()];
     let files = if arguments.files.is_empty() { &default[..] } else { &arguments.files };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
 use shootdown::Counter;
-use shootdown_replay::{ByCause, DeviceReport, Hardware, Placement, Profile, Report, Residual};
+use shootdown_replay::{ByCause, DeviceReport, Grouping, Hardware, Offender, Placement, Profile, Report, Residual};
 
 use crate::bundled;
 
@@ -165,8 +165,8 @@ fn residual(report: &Report) -> String {
     )
 }
 
-/// Who causes what, the first [`MAX_OFFENDERS`].
-fn offenders(report: &Report) -> String {
+/// Who causes what, the first [`MAX_OFFENDERS`] of a grouping.
+fn offenders(offenders: &[&Offender]) -> String {
     const COLUMNS: [Counter; 6] = [
         Counter::FlushLocal,
         Counter::FlushEverything,
@@ -177,15 +177,15 @@ fn offenders(report: &Report) -> String {
     ];
     let header: Vec<&str> = ["by"].into_iter().chain(COLUMNS.map(Counter::name)).collect();
     let mut table = plain(&header);
-    for offender in report.by.iter().take(MAX_OFFENDERS) {
+    for offender in offenders.iter().take(MAX_OFFENDERS) {
         let count = |counter: Counter| offender.counters.get(counter.name()).copied().unwrap_or_default();
         let cells = COLUMNS.map(|counter| thousands(count(counter)));
         table.add_row([offender.name.clone()].into_iter().chain(cells));
     }
     align_numbers(&mut table, 1..header.len());
     let mut text = table.trim_fmt() + "\n";
-    if report.by.len() > MAX_OFFENDERS {
-        text += &format!(" and {} more; --json has all\n", thousands((report.by.len() - MAX_OFFENDERS) as u64));
+    if offenders.len() > MAX_OFFENDERS {
+        text += &format!(" and {} more; --json has all\n", thousands((offenders.len() - MAX_OFFENDERS) as u64));
     }
     text
 }
@@ -205,8 +205,11 @@ fn footing(report: &Report, took: Duration) -> String {
     if report.flushes.recorded.total() > 0 && is_like_for_like(report) {
         text += &residual(report);
     }
-    if !report.by.is_empty() {
-        text += &offenders(report);
+    for grouping in Grouping::ALL {
+        let by: Vec<&Offender> = report.by.iter().filter(|offender| offender.grouping == grouping).collect();
+        if !by.is_empty() {
+            text += &offenders(&by);
+        }
     }
     text += &format!("stale accesses: {}\n", thousands(report.stale_accesses));
     if let Some(device) = &report.device {

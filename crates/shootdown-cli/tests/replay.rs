@@ -142,7 +142,29 @@ fn the_top_offenders_are_named() {
         assert!(stdout(&shootdown(&["jemalloc", "--by", whom])).contains(&format!(" {name}")), "{whom}");
         let report = &json(&["jemalloc", "--by", whom])[0];
         assert!(report["by"][0]["counters"]["flushes"].as_u64() > Some(0), "{whom}");
+        assert_eq!(report["by"][0]["grouping"], whom);
     }
+    let text = stdout(&shootdown(&["jemalloc", "--by", "call", "--by", "process"]));
+    assert!(text.contains(" madvise") && text.contains(" process 1000"), "{text}");
+    let report = &json(&["jemalloc", "--by", "call", "--by", "process"])[0];
+    let groupings: Vec<&str> =
+        report["by"].as_array().into_iter().flatten().filter_map(|group| group["grouping"].as_str()).collect();
+    assert_eq!(groupings.first(), Some(&"call"));
+    assert_eq!(groupings.last(), Some(&"process"));
+}
+
+#[test]
+fn a_timeline_is_told_when_asked_for() {
+    let report = &json(&["java", "--timeline"])[0];
+    for (kind, cpu) in [("flushes", 0), ("remote", 1)] {
+        for side in ["predicted", "recorded"] {
+            let bins = report["timeline"]["cpus"][cpu][kind][side].as_array().expect("bins");
+            assert!(bins.len() > 100 && bins.iter().any(|bin| bin.as_u64() > Some(0)), "{kind} {side}");
+        }
+    }
+    assert!(report["timeline"]["bin_ns"].as_u64() > Some(0));
+    assert!(json(&["java"])[0].get("timeline").is_none());
+    assert!(stderr(&shootdown(&["java", "--timeline"])).contains("--json"), "text has no place for it");
 }
 
 #[test]

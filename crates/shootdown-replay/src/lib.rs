@@ -39,6 +39,7 @@ pub use account::{
     offenders::{Grouping, Offender},
     report::{Compared, Report, SCHEMA, Violation},
     residual::Residual,
+    timeline::{CpuTimeline, Timeline},
     truth::{RecordedCounter, RecordedCounts},
 };
 pub use process::{device::Device, hardware::Hardware, placement::Placement, profile::Profile};

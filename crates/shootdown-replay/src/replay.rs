@@ -1,7 +1,7 @@
 //! A whole replay: a recording in, a report out.
 
 use shootdown::{
-    Counter, Fix,
+    Counter, Fix, Machine,
     arch::{alpha::Alpha, x86_64::X86_64},
 };
 use shootdown_recording::{Event, EventKind, Header, Place, ReadError, Recording};
@@ -15,6 +15,7 @@ use crate::{
     account::offenders::{Grouping, Tally},
     account::report::{Compared, MAX_VIOLATIONS, Report, SCHEMA, Violation},
     account::residual::ResidualCounter,
+    account::timeline::TimelineCounter,
     account::truth::RecordedCounter,
     process::device::Device,
     process::hardware::Hardware,
@@ -38,7 +39,9 @@ pub struct Options {
     /// A device that does what the processes do.
     pub device: Option<Device>,
     /// Whom to name with what they cause.
-    pub by: Option<Grouping>,
+    pub by: Vec<Grouping>,
+    /// Whether to tell when it happened.
+    pub timeline: bool,
 }
 
 impl Default for Options {
@@ -49,7 +52,8 @@ impl Default for Options {
             placement: Placement::AsRecorded,
             without: Vec::new(),
             device: None,
-            by: None,
+            by: Vec::new(),
+            timeline: false,
         }
     }
 }
@@ -164,6 +168,7 @@ struct Account<A: Architecture> {
     recorded: RecordedCounter,
     residual: ResidualCounter,
     tally: Tally,
+    timeline: Option<TimelineCounter>,
     flushes: ByCause<u64>,
     remote: ByCause<u64>,
     counted: (u64, u64),
@@ -183,7 +188,8 @@ impl<A: Architecture> Account<A> {
             causes: CauseTracker::default(),
             recorded: RecordedCounter::default(),
             residual: ResidualCounter::default(),
-            tally: Tally::new(options.by),
+            tally: Tally::new(&options.by),
+            timeline: options.timeline.then(TimelineCounter::new),
             flushes: ByCause::default(),
             remote: ByCause::default(),
             counted: (0, 0),
@@ -212,6 +218,7 @@ impl<A: Architecture> Account<A> {
             n_flushes += self.profile.flushes_per_exec;
         }
         self.residual.observe(event, cause, n_flushes);
+        self.note_when(event, played);
         if let Some(place) = place {
             self.tally.attribute(self.simulation.machine(), place);
         }
@@ -233,6 +240,19 @@ impl<A: Architecture> Account<A> {
             device.attribute(machine, cause);
         }
         n_flushes
+    }
+
+    fn note_when(&mut self, event: &Event, played: Played) {
+        let Some(timeline) = &mut self.timeline else {
+            return;
+        };
+        let machine = self.simulation.machine();
+        timeline.set_time(event.at_ns);
+        timeline.predicted(machine, self.simulation.n_cpus());
+        if played == Played::Exec {
+            timeline.predicted_besides(machine.cpu(), self.profile.flushes_per_exec);
+        }
+        timeline.recorded(self.recorded.counts(), event.cpu);
     }
 
     fn note_stale(&mut self) {
@@ -278,6 +298,7 @@ impl<A: Architecture> Account<A> {
             violations: self.violations,
             device: self.device.map(|device| device.finish(machine)),
             by: self.tally.finish(machine, self.simulation.n_cpus()),
+            timeline: self.timeline.map(|timeline| timeline.finish(self.simulation.n_cpus())),
         }
     }
 }

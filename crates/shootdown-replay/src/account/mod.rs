@@ -7,4 +7,5 @@ pub(crate) mod dma;
 pub(crate) mod offenders;
 pub(crate) mod report;
 pub(crate) mod residual;
+pub(crate) mod timeline;
 pub(crate) mod truth;

@@ -4,7 +4,9 @@ use serde::Serialize;
 use shootdown::EntryFormat;
 use shootdown_sim::sequential::{Holder, StaleAccess};
 
-use crate::account::{by_cause::ByCause, dma::DeviceReport, offenders::Offender, residual::Residual};
+use crate::account::{
+    by_cause::ByCause, dma::DeviceReport, offenders::Offender, residual::Residual, timeline::Timeline,
+};
 
 /// The version of the report's serialised form. It changes when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -71,9 +73,12 @@ pub struct Report {
     /// The device, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceReport>,
-    /// Who causes what, if that was asked for.
+    /// Who causes what, if that was asked for: one grouping after the other, each with most flushes and requests first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by: Vec<Offender>,
+    /// When it happened, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
 }
 
 impl Report {
