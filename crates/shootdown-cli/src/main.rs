@@ -7,9 +7,12 @@
 mod boot;
 mod bundled;
 mod check;
+mod cost;
 mod names;
 mod progress;
 mod replay;
+mod replayed;
+mod rows;
 mod table;
 
 use std::io;

@@ -8,7 +8,14 @@ use shootdown_recording::Recording;
 use shootdown_replay::{Device, Grouping, Hardware, Options, Placement, Profile, Report, replay};
 use shootdown_sim::sequential::MAX_CPUS;
 
-use crate::{FINE, VIOLATION, bundled, names, progress::Progress, table};
+use crate::{
+    FINE, VIOLATION,
+    bundled::{self, Bundled},
+    cost, names,
+    progress::Progress,
+    replayed::{Beside, Replayed},
+    table,
+};
 
 /// Arguments of `shootdown replay`.
 #[derive(Debug, clap::Args)]
@@ -19,9 +26,11 @@ Examples:
   shootdown replay gcc --cpus 64                 each task on one of 64 CPUs: a model, nothing recorded
   shootdown replay java --without flush-remote   what would be used stale without remote flushes
   shootdown replay gcc --profile linux-6.12      as an older kernel would do it; --profile list names them
+  shootdown replay gcc --versus linux-6.12       beside an older kernel, which keeps fewer CPUs in its masks
   shootdown replay gcc --machine alpha           on other hardware; --machine list says which there is
   shootdown replay java --by process             who causes it: by process, call, range or cpu
   shootdown replay java --device iommu           a device that touches what the processes touch, and what it is told
+  shootdown replay java --cost kvm-guest         what it takes, by prices with sources: an estimate; --cost list shows them
   shootdown replay gcc --json                    one JSON object a recording, one a line
 
 Exit status: 0 nothing stale was used, 1 a violation was found, 2 unusable input.")]
@@ -44,10 +53,17 @@ pub(crate) struct Arguments {
     /// Name the top offenders, with what the library counted for them; may be given several times
     #[arg(long, value_name = "WHOM", value_parser = PossibleValuesParser::new(Grouping::ALL.map(Grouping::name)))]
     by: Vec<String>,
+    /// Estimate what it costs, by the prices of a TOML file or of a bundled model, or list those there are
+    #[arg(long, value_name = "FILE")]
+    cost: Option<String>,
     /// Leave a fix out, and show before and after; may be given several times
     #[arg(long, value_name = "FIX", value_parser = PossibleValuesParser::new(Fix::ALL.map(Fix::name)))]
     without: Vec<String>,
-    /// Print JSON, one object a recording
+    /// Imitate this kernel as well, and show both; not together with --without
+    #[arg(long, value_name = "PROFILE", conflicts_with = "without",
+        value_parser = PossibleValuesParser::new(Profile::ALL.map(|profile| profile.name)))]
+    versus: Option<String>,
+    /// Print JSON, one object a recording; with --versus two
     #[arg(long)]
     json: bool,
     /// Add to the JSON when it happened: flushes and remote requests of each CPU, over time
@@ -87,6 +103,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         writeln!(out, "{}", table::machines())?;
         return Ok(FINE);
     }
+    if arguments.cost.as_deref() == Some(LIST) {
+        writeln!(out, "{}", table::cost_models())?;
+        return Ok(FINE);
+    }
     let machine = Hardware::by_name(&arguments.machine).ok_or_else(|| unknown_machine(&arguments.machine))?;
     let options = Options {
         machine,
@@ -96,26 +116,38 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         without: arguments.without.iter().filter_map(|name| Fix::by_name(name)).collect(),
         by: arguments.by.iter().filter_map(|name| Grouping::by_name(name)).collect(),
         timeline: arguments.timeline,
+        cost: arguments.cost.as_deref().map(cost::model).transpose()?,
     };
     let default = [bundled::DEFAULT.to_owned()];
     let files = if arguments.files.is_empty() { &default[..] } else { &arguments.files };
     let mut status = FINE;
     for file in files {
-        let (report, took) = run_one(file, &options)?;
-        if report.n_violations() > 0 {
+        let replayed = replay_one(file, &options, arguments)?;
+        let reports = [Some(&replayed.report), replayed.versus()].into_iter().flatten();
+        if reports.clone().any(|report| report.n_violations() > 0) {
             status = VIOLATION;
         }
         if arguments.json {
-            writeln!(out, "{}", serde_json::to_string(&report)?)?;
+            for report in reports {
+                writeln!(out, "{}", serde_json::to_string(report)?)?;
+            }
         } else {
-            let before = match options.without[..] {
-                [] => None,
-                _ => Some(run_one(file, &Options { without: Vec::new(), ..options.clone() })?.0),
-            };
-            writeln!(out, "{}", table::report(&report, before.as_ref(), options.placement, took))?;
+            writeln!(out, "{}", table::report(&replayed))?;
         }
     }
     Ok(status)
+}
+
+/// Replays one recording, and once more for what is to be shown beside it.
+fn replay_one(file: &str, options: &Options, arguments: &Arguments) -> Result<Replayed, Error> {
+    let (report, took) = run_one(file, options)?;
+    let beside = |options| run_one(file, &options).map(|(report, _)| report);
+    let beside = match arguments.versus.as_deref().and_then(Profile::by_name) {
+        Some(profile) => Some(Beside::Versus(beside(Options { profile, ..options.clone() })?)),
+        None if options.without.is_empty() || arguments.json => None,
+        None => Some(Beside::Kept(beside(Options { without: Vec::new(), ..options.clone() })?)),
+    };
+    Ok(Replayed { report, beside, placement: options.placement, took })
 }
 
 fn device_of(arguments: &Arguments, machine: Hardware) -> Result<Option<Device>, Error> {
@@ -142,16 +174,18 @@ fn run_one(file: &str, options: &Options) -> Result<(Report, Duration), Error> {
     Ok((report, progress.finish()))
 }
 
-/// A file if there is one of this name, else a bundled recording.
+/// A bundled recording, if no file has this name.
+fn bundled_of(file: &str) -> Option<Bundled> {
+    bundled::by_name(file).filter(|_| !Path::new(file).exists())
+}
+
 fn open(file: &str) -> Result<Recording, Error> {
-    if !Path::new(file).exists() {
-        if let Some(bundled) = bundled::by_name(file) {
-            return Ok(Recording::from_bytes(file, bundled.bytes)?);
-        }
-        if !file.contains(['/', '.']) {
-            let error = Recording::open(file).err().map_or_else(String::new, |error| error.to_string());
-            return Err(format!("{error}, or the name of a bundled recording (see `shootdown replay --list`)").into());
-        }
+    if let Some(bundled) = bundled_of(file) {
+        return Ok(Recording::from_bytes(file, bundled.bytes)?);
+    }
+    if !Path::new(file).exists() && !file.contains(['/', '.']) {
+        let error = Recording::open(file).err().map_or_else(String::new, |error| error.to_string());
+        return Err(format!("{error}, or the name of a bundled recording (see `shootdown replay --list`)").into());
     }
     Ok(Recording::open(file)?)
 }

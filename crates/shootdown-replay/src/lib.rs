@@ -35,6 +35,7 @@ pub use account::{
     by_cause::ByCause,
     cause::Cause,
     cause_tracker::CauseTracker,
+    cost::{CostError, CostModel, CostPart, CostProblem, CostReport, Price},
     dma::DeviceReport,
     offenders::{Grouping, Offender},
     report::{Compared, Report, SCHEMA, Violation},

@@ -4,13 +4,15 @@ use shootdown::{
     Counter, Fix, Machine,
     arch::{alpha::Alpha, x86_64::X86_64},
 };
-use shootdown_recording::{Event, EventKind, Header, Place, ReadError, Recording};
+use shootdown_recording::{Detail, Event, EventKind, Header, Place, ReadError, Recording};
 use shootdown_sim::sequential::{Architecture, Holder, MAX_CPUS, Sequential};
 
 use crate::{
     account::by_cause::ByCause,
     account::cause::Cause,
     account::cause_tracker::CauseTracker,
+    account::cost::CostModel,
+    account::cpu_time::CpuTime,
     account::dma::DeviceCounter,
     account::offenders::{Grouping, Tally},
     account::report::{Compared, MAX_VIOLATIONS, Report, SCHEMA, Violation},
@@ -42,6 +44,8 @@ pub struct Options {
     pub by: Vec<Grouping>,
     /// Whether to tell when it happened.
     pub timeline: bool,
+    /// The prices by which to estimate what it costs.
+    pub cost: Option<CostModel>,
 }
 
 impl Default for Options {
@@ -54,6 +58,7 @@ impl Default for Options {
             device: None,
             by: Vec::new(),
             timeline: false,
+            cost: None,
         }
     }
 }
@@ -169,6 +174,7 @@ struct Account<A: Architecture> {
     residual: ResidualCounter,
     tally: Tally,
     timeline: Option<TimelineCounter>,
+    cpu_time: Option<CpuTime>,
     flushes: ByCause<u64>,
     remote: ByCause<u64>,
     counted: (u64, u64),
@@ -190,6 +196,7 @@ impl<A: Architecture> Account<A> {
             residual: ResidualCounter::default(),
             tally: Tally::new(&options.by),
             timeline: options.timeline.then(TimelineCounter::new),
+            cpu_time: options.cost.is_some().then(CpuTime::default),
             flushes: ByCause::default(),
             remote: ByCause::default(),
             counted: (0, 0),
@@ -210,6 +217,9 @@ impl<A: Architecture> Account<A> {
         }
         let cause = self.causes.observe(event);
         self.recorded.observe(event, cause);
+        if let Some(cpu_time) = &mut self.cpu_time {
+            cpu_time.observe(event);
+        }
         let place = self.tally.is_wanted().then(|| self.simulation.whereabouts(event));
         let played = self.simulation.play(event)?;
         let mut n_flushes = self.attribute(cause);
@@ -270,6 +280,11 @@ impl<A: Architecture> Account<A> {
     fn report(self, header: Header, options: &Options) -> Report {
         let machine = self.simulation.machine();
         let recorded = self.recorded.counts();
+        // Where only calls were recorded, nobody knows who ran when.
+        let cpu_time = self.cpu_time.filter(|_| header.detail == Detail::Full);
+        let cost = |model: &CostModel| {
+            model.estimate(|counter| machine.counter(counter), cpu_time.as_ref().map(CpuTime::seconds))
+        };
         Report {
             schema: SCHEMA,
             recording: header.workload,
@@ -298,6 +313,7 @@ impl<A: Architecture> Account<A> {
             violations: self.violations,
             device: self.device.map(|device| device.finish(machine)),
             by: self.tally.finish(machine, self.simulation.n_cpus()),
+            cost: options.cost.as_ref().map(cost),
             timeline: self.timeline.map(|timeline| timeline.finish(self.simulation.n_cpus())),
         }
     }

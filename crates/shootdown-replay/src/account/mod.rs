@@ -3,6 +3,8 @@
 pub(crate) mod by_cause;
 pub(crate) mod cause;
 pub(crate) mod cause_tracker;
+pub(crate) mod cost;
+pub(crate) mod cpu_time;
 pub(crate) mod dma;
 pub(crate) mod offenders;
 pub(crate) mod report;

@@ -5,7 +5,7 @@ use shootdown::EntryFormat;
 use shootdown_sim::sequential::{Holder, StaleAccess};
 
 use crate::account::{
-    by_cause::ByCause, dma::DeviceReport, offenders::Offender, residual::Residual, timeline::Timeline,
+    by_cause::ByCause, cost::CostReport, dma::DeviceReport, offenders::Offender, residual::Residual, timeline::Timeline,
 };
 
 /// The version of the report's serialised form. It changes when a field changes its meaning or goes away.
@@ -79,6 +79,9 @@ pub struct Report {
     /// When it happened, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Timeline>,
+    /// What it would have cost, if prices were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostReport>,
 }
 
 impl Report {
