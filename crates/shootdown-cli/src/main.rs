@@ -8,6 +8,7 @@ mod boot;
 mod bundled;
 mod check;
 mod cost;
+mod html;
 mod names;
 mod progress;
 mod replay;

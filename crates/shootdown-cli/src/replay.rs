@@ -1,17 +1,23 @@
 //! `shootdown replay`.
 
-use std::{io::Write as _, path::Path, time::Duration};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::builder::PossibleValuesParser;
 use shootdown::Fix;
-use shootdown_recording::Recording;
+use shootdown_recording::{Header, Recording};
 use shootdown_replay::{Device, Grouping, Hardware, Options, Placement, Profile, Report, replay};
 use shootdown_sim::sequential::MAX_CPUS;
 
 use crate::{
     FINE, VIOLATION,
     bundled::{self, Bundled},
-    cost, names,
+    cost,
+    html::{self, PageFile},
+    names,
     progress::Progress,
     replayed::{Beside, Replayed},
     table,
@@ -31,6 +37,7 @@ Examples:
   shootdown replay java --by process             who causes it: by process, call, range or cpu
   shootdown replay java --device iommu           a device that touches what the processes touch, and what it is told
   shootdown replay java --cost kvm-guest         what it takes, by prices with sources: an estimate; --cost list shows them
+  shootdown replay gcc java --html report.html   a page to look at and to print; what is printed here stays the same
   shootdown replay gcc --json                    one JSON object a recording, one a line
 
 Exit status: 0 nothing stale was used, 1 a violation was found, 2 unusable input.")]
@@ -69,8 +76,11 @@ pub(crate) struct Arguments {
     /// Add to the JSON when it happened: flushes and remote requests of each CPU, over time
     #[arg(long, requires = "json")]
     timeline: bool,
+    /// Write a page with all of it, a timeline and the top offenders to this file as well; a browser shows and prints it
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// List the bundled recordings
-    #[arg(long, conflicts_with_all = ["files", "cpus", "without", "device"])]
+    #[arg(long, conflicts_with_all = ["files", "cpus", "without", "device", "html"])]
     list: bool,
 }
 
@@ -108,46 +118,88 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         return Ok(FINE);
     }
     let machine = Hardware::by_name(&arguments.machine).ok_or_else(|| unknown_machine(&arguments.machine))?;
-    let options = Options {
+    let options = options(arguments, machine, profile)?;
+    let page = arguments.html.as_deref().map(PageFile::create).transpose()?;
+    let default = [bundled::DEFAULT.to_owned()];
+    let files = if arguments.files.is_empty() { &default[..] } else { &arguments.files };
+    let mut status = FINE;
+    let mut replays = Vec::new();
+    for file in files {
+        let replayed = replay_one(file, &options, arguments)?;
+        if replayed.reports().iter().any(|report| report.n_violations() > 0) {
+            status = VIOLATION;
+        }
+        print(&mut out, &replayed, arguments)?;
+        if page.is_some() {
+            replays.push(replayed);
+        }
+    }
+    if let Some(page) = page {
+        page.finish(&replays)?;
+    }
+    Ok(status)
+}
+
+fn print(out: &mut impl Write, replayed: &Replayed, arguments: &Arguments) -> Result<(), Error> {
+    if !arguments.json {
+        return Ok(writeln!(out, "{}", table::report(replayed, &groupings(arguments)))?);
+    }
+    for report in replayed.reports() {
+        writeln!(out, "{}", serde_json::to_string(&as_asked(report, arguments))?)?;
+    }
+    Ok(())
+}
+
+fn options(arguments: &Arguments, machine: Hardware, profile: Profile) -> Result<Options, Error> {
+    // A page shows more than was asked for; one replay counts all of it.
+    let mut by = groupings(arguments);
+    if arguments.html.is_some() {
+        let more: Vec<Grouping> = html::OFFENDERS.into_iter().filter(|grouping| !by.contains(grouping)).collect();
+        by.extend(more);
+    }
+    Ok(Options {
         machine,
         profile,
         placement: arguments.cpus.map_or(Placement::AsRecorded, |n_cpus| Placement::Spread { n_cpus }),
         device: device_of(arguments, machine)?,
         without: arguments.without.iter().filter_map(|name| Fix::by_name(name)).collect(),
-        by: arguments.by.iter().filter_map(|name| Grouping::by_name(name)).collect(),
-        timeline: arguments.timeline,
+        by,
+        timeline: arguments.timeline || arguments.html.is_some(),
         cost: arguments.cost.as_deref().map(cost::model).transpose()?,
-    };
-    let default = [bundled::DEFAULT.to_owned()];
-    let files = if arguments.files.is_empty() { &default[..] } else { &arguments.files };
-    let mut status = FINE;
-    for file in files {
-        let replayed = replay_one(file, &options, arguments)?;
-        let reports = [Some(&replayed.report), replayed.versus()].into_iter().flatten();
-        if reports.clone().any(|report| report.n_violations() > 0) {
-            status = VIOLATION;
-        }
-        if arguments.json {
-            for report in reports {
-                writeln!(out, "{}", serde_json::to_string(report)?)?;
-            }
-        } else {
-            writeln!(out, "{}", table::report(&replayed))?;
+    })
+}
+
+/// Whom the user wants named, each grouping once.
+fn groupings(arguments: &Arguments) -> Vec<Grouping> {
+    let mut groupings = Vec::new();
+    for grouping in arguments.by.iter().filter_map(|name| Grouping::by_name(name)) {
+        if !groupings.contains(&grouping) {
+            groupings.push(grouping);
         }
     }
-    Ok(status)
+    groupings
+}
+
+/// The report without what only the page wanted.
+fn as_asked(report: &Report, arguments: &Arguments) -> Report {
+    let mut report = report.clone();
+    let asked = groupings(arguments);
+    report.by.retain(|offender| asked.contains(&offender.grouping));
+    report.timeline = report.timeline.filter(|_| arguments.timeline);
+    report
 }
 
 /// Replays one recording, and once more for what is to be shown beside it.
 fn replay_one(file: &str, options: &Options, arguments: &Arguments) -> Result<Replayed, Error> {
-    let (report, took) = run_one(file, options)?;
-    let beside = |options| run_one(file, &options).map(|(report, _)| report);
+    let (header, report, took) = run_one(file, options)?;
+    let beside = |options| run_one(file, &options).map(|(_, report, _)| report);
     let beside = match arguments.versus.as_deref().and_then(Profile::by_name) {
         Some(profile) => Some(Beside::Versus(beside(Options { profile, ..options.clone() })?)),
-        None if options.without.is_empty() || arguments.json => None,
+        None if options.without.is_empty() || arguments.json && arguments.html.is_none() => None,
         None => Some(Beside::Kept(beside(Options { without: Vec::new(), ..options.clone() })?)),
     };
-    Ok(Replayed { report, beside, placement: options.placement, took })
+    let about = bundled_of(file).map(|bundled| bundled.about);
+    Ok(Replayed { header, about, report, beside, placement: options.placement, took })
 }
 
 fn device_of(arguments: &Arguments, machine: Hardware) -> Result<Option<Device>, Error> {
@@ -167,11 +219,12 @@ fn unknown_machine(name: &str) -> Error {
     format!("there is no machine {name:?}{hint} (see `shootdown replay --machine list`)").into()
 }
 
-fn run_one(file: &str, options: &Options) -> Result<(Report, Duration), Error> {
+fn run_one(file: &str, options: &Options) -> Result<(Header, Report, Duration), Error> {
     let recording = open(file)?;
+    let header = recording.header().clone();
     let mut progress = Progress::new(file, recording.total_bytes().unwrap_or_default());
     let report = replay(recording, options, |bytes| progress.update(bytes))?;
-    Ok((report, progress.finish()))
+    Ok((header, report, progress.finish()))
 }
 
 /// A bundled recording, if no file has this name.

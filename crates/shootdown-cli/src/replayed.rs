@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use shootdown_recording::Header;
 use shootdown_replay::{Placement, Report};
 
 /// A replay of one recording.
 pub(crate) struct Replayed {
+    /// What the recording says of itself.
+    pub(crate) header: Header,
+    /// What was recorded, if it is a recording that comes with the command.
+    pub(crate) about: Option<&'static str>,
     pub(crate) report: Report,
     /// The same recording once more, played otherwise.
     pub(crate) beside: Option<Beside>,
@@ -39,11 +44,11 @@ impl Replayed {
         })
     }
 
-    /// The replay under another profile, if there is one.
-    pub(crate) fn versus(&self) -> Option<&Report> {
+    /// Every replay that was asked for: one, or under two profiles. That every fix was kept once is only for comparison.
+    pub(crate) fn reports(&self) -> Vec<&Report> {
         match &self.beside {
-            Some(Beside::Versus(other)) => Some(other),
-            Some(Beside::Kept(_)) | None => None,
+            Some(Beside::Versus(other)) => vec![&self.report, other],
+            Some(Beside::Kept(_)) | None => vec![&self.report],
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The numbers of a report as rows of names and values. Text and page only lay them out.
 
 use shootdown::Counter;
+use shootdown_recording::Detail;
 use shootdown_replay::{
     ByCause, Compared, CostReport, DeviceReport, Grouping, Offender, Placement, Report, Residual, Violation,
 };
@@ -53,6 +54,11 @@ pub(crate) fn warnings(report: &Report) -> Vec<String> {
     if !is_like_for_like(report) {
         let recorded = report.recorded_machine;
         warnings.push(format!("what was recorded is {recorded}'s, another machine: no yardstick for this one"));
+    }
+    if report.detail == Detail::Calls.name() {
+        warnings.push(
+            "only calls were recorded, not what was touched nor where: every prediction is an upper bound".to_owned(),
+        );
     }
     if report.lost_events > 0 {
         let lost = thousands(report.lost_events);

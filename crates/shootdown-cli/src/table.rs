@@ -46,17 +46,17 @@ pub(crate) fn cost_models() -> String {
     models.concat().trim_end().to_owned()
 }
 
-/// One replay; beside the one that it is compared with, if there is one.
-pub(crate) fn report(replayed: &Replayed) -> String {
+/// One replay, with the top offenders `by` these; beside the one that it is compared with, if there is one.
+pub(crate) fn report(replayed: &Replayed, by: &[Grouping]) -> String {
     let Replayed { report, placement, took, .. } = replayed;
     let text = heading(report, *placement);
     let compared = replayed.comparison().as_ref().map_or_else(String::new, comparison);
     // With a fix left out nobody asks what the kernel did.
     if let Some(Beside::Kept(_)) = replayed.beside {
-        return text + &compared + &footing(report, *took);
+        return text + &compared + &footing(report, by, *took);
     }
     let device = report.device.as_ref().map_or_else(String::new, told);
-    text + &causes(report) + &device + &compared + &footing(report, *took)
+    text + &causes(report) + &device + &compared + &footing(report, by, *took)
 }
 
 /// What a device was told, by cause.
@@ -141,11 +141,11 @@ fn cost(cost: &CostReport) -> String {
     format!("{}\n{}\n", rows::cost_in_words(cost), table.trim_fmt())
 }
 
-fn footing(report: &Report, took: Duration) -> String {
+fn footing(report: &Report, by: &[Grouping], took: Duration) -> String {
     let events_per_second = report.events as f64 / took.as_secs_f64().max(1e-9);
     let mut text = format!("{}; {:.1} M events/s\n", rows::work(report), events_per_second / 1e6);
     text += &residual(report).unwrap_or_default();
-    text.extend(Grouping::ALL.into_iter().filter_map(|by| offenders(report, by)));
+    text.extend(by.iter().filter_map(|by| offenders(report, *by)));
     text += &report.cost.as_ref().map_or_else(String::new, cost);
     text.extend(rows::stale(report).into_iter().map(|line| line + "\n"));
     text.extend(rows::violations(report).into_iter().map(|line| format!("  {line}\n")));
