@@ -60,8 +60,8 @@ pub(crate) fn timeline(report: &Report, timeline: &Timeline, placement: Placemen
             span.predicted { "■ predicted" } ", above each axis; "
             span.recorded { "■ recorded" }
             @if !is_like_for_like(report) { " on " (report.recorded_machine) }
-            ", below it. A bar is " (span(timeline.bin_ns)) " wide, and as long as can be at the number beside its axis. "
-            "Under each CPU: all of its bars, predicted / recorded."
+            ", below it. A bar is " (span(timeline.bin_ns)) " wide; one of full length is the number beside its axis. "
+            "Under each CPU: its totals, predicted / recorded."
             @if placement != Placement::AsRecorded {
                 " Tasks are spread: what was recorded was on the recorded CPU of that number."
             }
