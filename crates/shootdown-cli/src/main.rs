@@ -7,12 +7,16 @@
 mod boot;
 mod bundled;
 mod check;
+mod cost;
+mod html;
 mod import;
 mod names;
 mod partial;
 mod progress;
 mod record;
 mod replay;
+mod replayed;
+mod rows;
 mod table;
 
 use std::io;

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
 use shootdown::Counter;
-use shootdown_recording::Detail;
-use shootdown_replay::{ByCause, DeviceReport, Hardware, Placement, Profile, Report, Residual};
+use shootdown_replay::{CostModel, CostReport, DeviceReport, Grouping, Hardware, Placement, Price, Profile, Report};
 
-use crate::bundled;
+use crate::{
+    bundled,
+    replayed::{Beside, Comparison, Replayed},
+    rows::{self, CauseRow, OFFENDER_COLUMNS, difference, has_truth, is_like_for_like, thousands},
+};
 
 /// Offenders shown; more are only in the JSON.
 const MAX_OFFENDERS: usize = 20;
@@ -31,29 +34,38 @@ pub(crate) fn machines() -> String {
     Hardware::ALL.map(|hardware| format!("{}\n  {}", hardware.name(), hardware.about())).join("\n")
 }
 
-/// One report; beside the one with every fix kept, if some were left out.
-pub(crate) fn report(report: &Report, before: Option<&Report>, placement: Placement, took: Duration) -> String {
-    let text = heading(report, placement);
-    if let Some(before) = before {
-        return text + &comparison(before, report) + &footing(report, took);
+/// The cost models that come with the command, with their sources.
+pub(crate) fn cost_models() -> String {
+    let price = |price: &Price| {
+        format!("  {}: {} ns, {}\n    {}\n", price.counter.name(), rows::amount(price.ns), price.about, price.source)
+    };
+    let model = |model: &CostModel| {
+        format!("{}\n  {}\n{}", model.name, model.about, model.prices.iter().map(price).collect::<String>())
+    };
+    let models: Vec<String> = CostModel::bundled().iter().map(model).collect();
+    models.concat().trim_end().to_owned()
+}
+
+/// One replay, with the top offenders `by` these; beside the one that it is compared with, if there is one.
+pub(crate) fn report(replayed: &Replayed, by: &[Grouping]) -> String {
+    let Replayed { report, placement, took, .. } = replayed;
+    let text = heading(report, *placement);
+    let compared = replayed.comparison().as_ref().map_or_else(String::new, comparison);
+    // With a fix left out nobody asks what the kernel did.
+    if let Some(Beside::Kept(_)) = replayed.beside {
+        return text + &compared + &footing(report, by, *took);
     }
     let device = report.device.as_ref().map_or_else(String::new, told);
-    text + &causes(report) + &device + &footing(report, took)
+    text + &causes(report) + &device + &compared + &footing(report, by, *took)
 }
 
 /// What a device was told, by cause.
 fn told(device: &DeviceReport) -> String {
     let heading = format!("{} told: less", device.name);
     let mut table = plain(&["cause", &heading, "more", "ended"]);
-    let mut add = |name: &str, counts: [u64; 3]| {
-        if counts != [0; 3] {
-            table.add_row([name.to_owned()].into_iter().chain(counts.map(thousands)));
-        }
-    };
-    for (cause, less) in device.less.iter() {
-        add(cause.name(), [*less, device.more[cause], device.ended[cause]]);
+    for (name, counts) in rows::told(device) {
+        table.add_row([name.to_owned()].into_iter().chain(counts.map(thousands)));
     }
-    add("all", [device.less.total(), device.more.total(), device.ended.total()]);
     align_numbers(&mut table, 1..4);
     table.trim_fmt() + "\n"
 }
@@ -61,22 +73,18 @@ fn told(device: &DeviceReport) -> String {
 /// Flushes and remote requests by cause, predicted and recorded. Differences only where one machine is the other.
 fn causes(report: &Report) -> String {
     let recorded = if is_like_for_like(report) { "recorded" } else { &*format!("on {}", report.recorded_machine) };
-    let [flushes, remote] = match has_truth(report) {
-        true => ["flushes: predicted", "remote: predicted"],
-        false => ["flushes: at most", "remote: a CPU a task"],
-    };
+    let [flushes, remote] = rows::predictions(report);
     let mut table = plain(&["cause", flushes, recorded, "off by", remote, recorded]);
-    let causes = report.flushes.predicted.iter().zip(report.flushes.recorded.iter());
-    for ((cause, predicted), (_, recorded)) in causes {
-        let remote = (report.remote.predicted[cause], report.remote.recorded[cause]);
-        if (*predicted, *recorded) != (0, 0) || remote != (0, 0) {
-            table.add_row(row(cause.name(), (*predicted, *recorded), remote));
-        }
+    for CauseRow { name, flushes, remote } in rows::causes(report) {
+        table.add_row([
+            name.to_owned(),
+            thousands(flushes.predicted),
+            thousands(flushes.recorded),
+            difference(flushes.predicted, flushes.recorded),
+            thousands(remote.predicted),
+            thousands(remote.recorded),
+        ]);
     }
-    let totals = |compared: &shootdown_replay::Compared<shootdown_replay::ByCause<u64>>| {
-        (compared.predicted.total(), compared.recorded.total())
-    };
-    table.add_row(row("all", totals(&report.flushes), totals(&report.remote)));
     align_numbers(&mut table, 1..6);
     let hidden: &[usize] = match (has_truth(report), is_like_for_like(report)) {
         (false, _) => &[2, 3, 5],
@@ -91,187 +99,63 @@ fn causes(report: &Report) -> String {
     table.trim_fmt() + "\n"
 }
 
-/// Whether the recorder saw the kernel's own flushes: zeros are no counts otherwise.
-fn has_truth(report: &Report) -> bool {
-    report.detail != Detail::Calls.name()
-}
-
-/// Whether what was recorded is of the machine that was simulated.
-fn is_like_for_like(report: &Report) -> bool {
-    report.machine == report.recorded_machine
-}
-
 fn heading(report: &Report, placement: Placement) -> String {
-    let placed = match placement {
-        Placement::AsRecorded if !has_truth(report) => "each task on one of its own",
-        Placement::AsRecorded => "as recorded",
-        Placement::Spread { .. } => "tasks spread: model output, not comparable with what was recorded",
-    };
-    let mut text = format!(
-        "{}: {} events of {} tasks in {} address spaces, {:.2} s; {} on {} {} CPUs, {placed}\n",
-        report.recording,
-        thousands(report.events),
-        thousands(report.tasks),
-        thousands(report.address_spaces),
-        report.seconds,
-        report.profile,
-        report.cpus,
-        report.machine,
-    );
-    if !has_truth(report) {
-        text += "upper bound: calls only were recorded; which pages were touched and where tasks ran is assumed, \
-                 copy-on-write faults are not seen\n";
-    } else if !is_like_for_like(report) {
-        text += &format!(
-            "what was recorded is {}'s, another machine: no yardstick for this one\n",
-            report.recorded_machine
-        );
-    }
-    if report.lost_events > 0 {
-        text += &format!("the recorder lost {} events: nothing below is exact\n", thousands(report.lost_events));
-    }
-    if !report.without.is_empty() {
-        text += &format!("left out: {}\n", report.without.join(", "));
-    }
-    text
+    let lines = [format!("{}: {}", report.recording, rows::summary(report, placement))];
+    lines.into_iter().chain(rows::warnings(report)).map(|line| line + "\n").collect()
 }
 
-/// Before and after fixes were left out.
-fn comparison(before: &Report, after: &Report) -> String {
-    let mut table = plain(&["", "kept", "left out"]);
-    let rows = [
-        ("flushes", before.flushes.predicted.total(), after.flushes.predicted.total()),
-        ("remote requests", before.remote.predicted.total(), after.remote.predicted.total()),
-        ("table syncs", before.table_syncs.predicted, after.table_syncs.predicted),
-        ("pages freed", before.pages_freed, after.pages_freed),
-        ("tables freed", before.tables_freed, after.tables_freed),
-        ("stale accesses", before.stale_accesses, after.stale_accesses),
-    ];
-    let device = before.device.iter().zip(&after.device).flat_map(|(before, after)| {
-        [
-            ("device told", n_told(before), n_told(after)),
-            ("stale DMA", before.stale_dma, after.stale_dma),
-            ("device stuck", before.stuck, after.stuck),
-        ]
-    });
-    // Few programs share tables.
-    for (name, before, after) in rows.into_iter().filter(|row| *row != ("table syncs", 0, 0)).chain(device) {
+/// Before and after.
+fn comparison(comparison: &Comparison<'_>) -> String {
+    let [before, after] = comparison.names;
+    let mut table = plain(&["", before, after]);
+    for (name, before, after) in rows::comparison(comparison) {
         table.add_row([name.to_owned(), thousands(before), thousands(after)]);
     }
     align_numbers(&mut table, 1..3);
     table.trim_fmt() + "\n"
 }
 
-fn n_told(device: &DeviceReport) -> u64 {
-    [device.less, device.more, device.ended].iter().map(ByCause::total).sum()
+fn residual(report: &Report) -> Option<String> {
+    let [(explained, n_explained), rest @ ..] = rows::residual(report)?;
+    let rest = rest.map(|(name, value)| format!("; {name}: {value}")).concat();
+    Some(format!("one by one: {n_explained} flushes {explained}{rest}\n"))
 }
 
-/// How well single flushes, and not only their sums, are explained.
-fn residual(report: &Report) -> String {
-    let Residual { explained, unexplained, not_recorded, reclaim, outside } = &report.residual;
-    let parts = |counts: &ByCause<u64>| {
-        let parts: Vec<String> =
-            counts.iter().filter(|(_, n)| **n > 0).map(|(cause, n)| format!("{n} {}", cause.name())).collect();
-        if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
-    };
-    format!(
-        "one by one: {} flushes explained; unexplained: {}; predicted and not recorded: {}; reclaim: {}; outside: {}\n",
-        thousands(*explained),
-        parts(unexplained),
-        parts(not_recorded),
-        thousands(*reclaim),
-        thousands(*outside),
-    )
-}
-
-/// Who causes what, the first [`MAX_OFFENDERS`].
-fn offenders(report: &Report) -> String {
-    const COLUMNS: [Counter; 6] = [
-        Counter::FlushLocal,
-        Counter::FlushEverything,
-        Counter::RemoteRequest,
-        Counter::Kick,
-        Counter::PageReleased,
-        Counter::TableReleased,
-    ];
-    let header: Vec<&str> = ["by"].into_iter().chain(COLUMNS.map(Counter::name)).collect();
+/// Who causes what, the first [`MAX_OFFENDERS`] of a grouping.
+fn offenders(report: &Report, by: Grouping) -> Option<String> {
+    let offenders = rows::offenders(report, by);
+    let header: Vec<&str> = ["by"].into_iter().chain(OFFENDER_COLUMNS.map(Counter::name)).collect();
     let mut table = plain(&header);
-    for offender in report.by.iter().take(MAX_OFFENDERS) {
-        let count = |counter: Counter| offender.counters.get(counter.name()).copied().unwrap_or_default();
-        let cells = COLUMNS.map(|counter| thousands(count(counter)));
-        table.add_row([offender.name.clone()].into_iter().chain(cells));
+    for (name, counts) in offenders.iter().take(MAX_OFFENDERS) {
+        table.add_row([(*name).to_owned()].into_iter().chain(counts.map(thousands)));
     }
     align_numbers(&mut table, 1..header.len());
     let mut text = table.trim_fmt() + "\n";
-    if report.by.len() > MAX_OFFENDERS {
-        text += &format!(" and {} more; --json has all\n", thousands((report.by.len() - MAX_OFFENDERS) as u64));
+    if offenders.len() > MAX_OFFENDERS {
+        text += &format!(" and {} more; --json has all\n", thousands((offenders.len() - MAX_OFFENDERS) as u64));
     }
-    text
+    (!offenders.is_empty()).then_some(text)
 }
 
-fn footing(report: &Report, took: Duration) -> String {
+/// What it would cost.
+fn cost(cost: &CostReport) -> String {
+    let mut table = plain(&[cost.label, "count", "ns each", "seconds"]);
+    for row in rows::cost_parts(cost) {
+        table.add_row(row);
+    }
+    align_numbers(&mut table, 1..4);
+    format!("{}\n{}\n", rows::cost_in_words(cost), table.trim_fmt())
+}
+
+fn footing(report: &Report, by: &[Grouping], took: Duration) -> String {
     let events_per_second = report.events as f64 / took.as_secs_f64().max(1e-9);
-    let table_syncs = match (report.table_syncs.predicted, report.table_syncs.recorded) {
-        (predicted, _) if !has_truth(report) => format!("at most {}", thousands(predicted)),
-        (predicted, recorded) => format!("{} predicted, {} recorded", thousands(predicted), thousands(recorded)),
-    };
-    let on_another = match has_truth(report) && !is_like_for_like(report) {
-        true => format!(" on {}", report.recorded_machine),
-        false => String::new(),
-    };
-    let mut text = format!(
-        "{} pages and {} tables freed by {} gathers; table syncs {table_syncs}{on_another}; {:.1} M events/s\n",
-        thousands(report.pages_freed),
-        thousands(report.tables_freed),
-        thousands(report.gathers),
-        events_per_second / 1e6,
-    );
-    if report.flushes.recorded.total() > 0 && is_like_for_like(report) {
-        text += &residual(report);
-    }
-    if !report.by.is_empty() {
-        text += &offenders(report);
-    }
-    text += &format!("stale accesses: {}\n", thousands(report.stale_accesses));
-    if let Some(device) = &report.device {
-        text += &format!(
-            "stale DMA: {}; device stuck: {}; {} pages touched by DMA\n",
-            thousands(device.stale_dma),
-            thousands(device.stuck),
-            thousands(device.touches)
-        );
-    }
-    for violation in &report.violations {
-        let holder = violation.cpu.map_or_else(|| "device".to_owned(), |cpu| format!("CPU {cpu}"));
-        text += &format!(
-            "  event {}: {}: {holder}, address space {}, address {:#x}, frame {:#x}\n",
-            violation.event, violation.kind, violation.space, violation.address, violation.frame
-        );
-    }
-    let untold = report.n_violations() - report.violations.len() as u64;
-    if untold > 0 {
-        text += &format!("  and {} more\n", thousands(untold));
-    }
+    let mut text = format!("{}; {:.1} M events/s\n", rows::work(report), events_per_second / 1e6);
+    text += &residual(report).unwrap_or_default();
+    text.extend(by.iter().filter_map(|by| offenders(report, *by)));
+    text += &report.cost.as_ref().map_or_else(String::new, cost);
+    text.extend(rows::stale(report).into_iter().map(|line| line + "\n"));
+    text.extend(rows::violations(report).into_iter().map(|line| format!("  {line}\n")));
     text
-}
-
-fn row(name: &str, (predicted, recorded): (u64, u64), remote: (u64, u64)) -> [String; 6] {
-    [
-        name.to_owned(),
-        thousands(predicted),
-        thousands(recorded),
-        difference(predicted, recorded),
-        thousands(remote.0),
-        thousands(remote.1),
-    ]
-}
-
-fn difference(predicted: u64, recorded: u64) -> String {
-    match predicted.cmp(&recorded) {
-        std::cmp::Ordering::Equal => "0".to_owned(),
-        std::cmp::Ordering::Greater => format!("+{}", thousands(predicted - recorded)),
-        std::cmp::Ordering::Less => format!("-{}", thousands(recorded - predicted)),
-    }
 }
 
 fn plain(header: &[&str]) -> Table {
@@ -285,32 +169,5 @@ fn align_numbers(table: &mut Table, columns: std::ops::Range<usize>) {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-    }
-}
-
-/// A number with its thousands set apart.
-pub(crate) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_readable() {
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(999), "999");
-        assert_eq!(thousands(1_234_567), "1,234,567");
-        assert_eq!(difference(7, 1_007), "-1,000");
-        assert_eq!(difference(8, 7), "+1");
     }
 }

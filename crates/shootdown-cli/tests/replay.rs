@@ -117,6 +117,86 @@ fn a_profile_can_be_chosen_and_listed() {
 }
 
 #[test]
+fn two_profiles_can_be_shown_side_by_side() {
+    let output = shootdown(&["gcc", "--versus", "linux-6.12"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = stdout(&output);
+    for words in ["linux-6.18  linux-6.12\n flushes ", " cause ", "one by one: "] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+    let reports = json(&["gcc", "--versus", "linux-6.12"]);
+    let profiles: Vec<&str> = reports.iter().filter_map(|report| report["profile"].as_str()).collect();
+    assert_eq!(profiles, ["linux-6.18", "linux-6.12"]);
+    assert_eq!(reports[1], json(&["gcc", "--profile", "linux-6.12"])[0]);
+    let refused = shootdown(&["gcc", "--versus", "linux-6.12", "--without", "flush-remote"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("cannot be used with"), "{}", stderr(&refused));
+}
+
+#[test]
+fn costs_are_estimated_by_prices_with_sources() {
+    let text = stdout(&shootdown(&["java", "--cost", "kvm-guest"]));
+    for words in ["estimate by the prices of kvm-guest: 0.0", " % of the ", " estimate         count  ns each"] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+    let report = &json(&["java", "--cost", "kvm-guest", "--by", "cpu"])[0];
+    let cost = &report["cost"];
+    assert_eq!((cost["label"].as_str(), cost["model"].as_str()), (Some("estimate"), Some("kvm-guest")));
+    let mut sum = 0.0;
+    for part in cost["parts"].as_array().expect("parts") {
+        let counter = part["counter"].as_str().expect("a counter");
+        let by_cpu = report["by"].as_array().into_iter().flatten();
+        let count: u64 = by_cpu.filter_map(|group| group["counters"][counter].as_u64()).sum();
+        assert_eq!(part["count"].as_u64(), Some(count), "{counter}");
+        sum += count as f64 * part["ns_each"].as_f64().expect("a price") / 1e9;
+        assert!(part["source"].as_str().is_some_and(|source| source.contains("measured")), "{counter}");
+    }
+    assert!(sum > 0.0 && (cost["seconds"].as_f64().expect("a sum") - sum).abs() < 1e-12);
+    let recorded = cost["recorded_cpu_seconds"].as_f64().expect("it was recorded who ran when");
+    assert!(recorded > 0.5 && recorded < 2.0 * report["seconds"].as_f64().expect("a time"), "{recorded}");
+    assert!(json(&["java"])[0].get("cost").is_none(), "no times unless prices are given");
+    let text = stdout(&shootdown(&["gcc", "--versus", "linux-6.12", "--cost", "bare-metal"]));
+    assert!(text.contains("\n us of CPU time (estimate)"), "{text}");
+    let list = stdout(&shootdown(&["--cost", "list"]));
+    for words in ["bare-metal\n", "kvm-guest\n", "  flushes: 76.9 ns, ", "    I. Molnar, "] {
+        assert!(list.contains(words), "no {words:?} in {list}");
+    }
+}
+
+#[test]
+fn a_cost_model_is_a_file_and_refused_with_the_line_if_it_is_wrong() {
+    let good = "name = \"mine\"\nclock_ghz = 2.5\n[price.remote-requests]\ncycles = 5000\nsource = \"a manual\"\n";
+    let cost = |name: &str, text: &str| {
+        let path = file(name, text.as_bytes());
+        shootdown(&["java", "--cost", path.to_str().expect("a UTF-8 path")])
+    };
+    let output = cost("mine.toml", good);
+    assert_eq!(output.status.code(), Some(0));
+    let text = stdout(&output);
+    assert!(text.contains("remote-requests     37     2000  0.000074"), "{text}");
+    for (found, instead, line, words) in [
+        ("remote-requests", "remote-request", "line 3", "near names: remote-requests"),
+        ("source = \"a manual\"", "", "line 3", "has no source"),
+        ("5000", "-1", "line 4", "cycles of remote-requests is -1; expected a number from 0 to 1e12"),
+        ("5000", "inf", "line 4", "is inf; expected"),
+        ("cycles", "cycle", "line 4", "unknown field `cycle`, expected"),
+    ] {
+        let output = cost("wrong.toml", &good.replace(found, instead));
+        let error = stderr(&output);
+        assert_eq!((output.status.code(), &*stdout(&output)), (Some(2), ""), "{error}");
+        for words in ["wrong.toml: ", line, words] {
+            assert!(error.contains(words), "no {words:?} in {error}");
+        }
+    }
+    let unknown = shootdown(&["java", "--cost", "bare-metl"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("no cost model \"bare-metl\"; near names: bare-metal;"), "{}", stderr(&unknown));
+    let binary = file("binary.toml", b"\xff\xfe");
+    let error = stderr(&shootdown(&["java", "--cost", binary.to_str().expect("a UTF-8 path")]));
+    assert!(error.contains("binary.toml: ") && error.contains("expected a cost model"), "{error}");
+}
+
+#[test]
 fn a_machine_can_be_chosen_and_listed() {
     let output = shootdown(&["java", "--machine", "alpha"]);
     assert_eq!(output.status.code(), Some(0));
@@ -142,7 +222,29 @@ fn the_top_offenders_are_named() {
         assert!(stdout(&shootdown(&["jemalloc", "--by", whom])).contains(&format!(" {name}")), "{whom}");
         let report = &json(&["jemalloc", "--by", whom])[0];
         assert!(report["by"][0]["counters"]["flushes"].as_u64() > Some(0), "{whom}");
+        assert_eq!(report["by"][0]["grouping"], whom);
     }
+    let text = stdout(&shootdown(&["jemalloc", "--by", "call", "--by", "process"]));
+    assert!(text.contains(" madvise") && text.contains(" process 1000"), "{text}");
+    let report = &json(&["jemalloc", "--by", "call", "--by", "process"])[0];
+    let groupings: Vec<&str> =
+        report["by"].as_array().into_iter().flatten().filter_map(|group| group["grouping"].as_str()).collect();
+    assert_eq!(groupings.first(), Some(&"call"));
+    assert_eq!(groupings.last(), Some(&"process"));
+}
+
+#[test]
+fn a_timeline_is_told_when_asked_for() {
+    let report = &json(&["java", "--timeline"])[0];
+    for (kind, cpu) in [("flushes", 0), ("remote", 1)] {
+        for side in ["predicted", "recorded"] {
+            let bins = report["timeline"]["cpus"][cpu][kind][side].as_array().expect("bins");
+            assert!(bins.len() > 100 && bins.iter().any(|bin| bin.as_u64() > Some(0)), "{kind} {side}");
+        }
+    }
+    assert!(report["timeline"]["bin_ns"].as_u64() > Some(0));
+    assert!(json(&["java"])[0].get("timeline").is_none());
+    assert!(stderr(&shootdown(&["java", "--timeline"])).contains("--json"), "text has no place for it");
 }
 
 #[test]

@@ -35,10 +35,12 @@ pub use account::{
     by_cause::ByCause,
     cause::Cause,
     cause_tracker::CauseTracker,
+    cost::{CostError, CostModel, CostPart, CostProblem, CostReport, Price},
     dma::DeviceReport,
     offenders::{Grouping, Offender},
     report::{Compared, Report, SCHEMA, Violation},
     residual::Residual,
+    timeline::{CpuTimeline, Timeline},
     truth::{RecordedCounter, RecordedCounts},
 };
 pub use process::{device::Device, hardware::Hardware, placement::Placement, profile::Profile};

@@ -1,7 +1,7 @@
 //! A whole replay: a recording in, a report out.
 
 use shootdown::{
-    Counter, Fix,
+    Counter, Fix, Machine,
     arch::{alpha::Alpha, x86_64::X86_64},
 };
 use shootdown_recording::{Detail, Event, EventKind, Header, Place, ReadError, Recording};
@@ -11,10 +11,13 @@ use crate::{
     account::by_cause::ByCause,
     account::cause::Cause,
     account::cause_tracker::CauseTracker,
+    account::cost::CostModel,
+    account::cpu_time::CpuTime,
     account::dma::DeviceCounter,
     account::offenders::{Grouping, Tally},
     account::report::{Compared, MAX_VIOLATIONS, Report, SCHEMA, Violation},
     account::residual::ResidualCounter,
+    account::timeline::TimelineCounter,
     account::truth::RecordedCounter,
     process::device::Device,
     process::hardware::Hardware,
@@ -38,7 +41,11 @@ pub struct Options {
     /// A device that does what the processes do.
     pub device: Option<Device>,
     /// Whom to name with what they cause.
-    pub by: Option<Grouping>,
+    pub by: Vec<Grouping>,
+    /// Whether to tell when it happened.
+    pub timeline: bool,
+    /// The prices by which to estimate what it costs.
+    pub cost: Option<CostModel>,
 }
 
 impl Default for Options {
@@ -49,7 +56,9 @@ impl Default for Options {
             placement: Placement::AsRecorded,
             without: Vec::new(),
             device: None,
-            by: None,
+            by: Vec::new(),
+            timeline: false,
+            cost: None,
         }
     }
 }
@@ -167,6 +176,8 @@ struct Account<A: Architecture> {
     recorded: RecordedCounter,
     residual: ResidualCounter,
     tally: Tally,
+    timeline: Option<TimelineCounter>,
+    cpu_time: Option<CpuTime>,
     flushes: ByCause<u64>,
     remote: ByCause<u64>,
     counted: (u64, u64),
@@ -186,7 +197,9 @@ impl<A: Architecture> Account<A> {
             causes: CauseTracker::default(),
             recorded: RecordedCounter::default(),
             residual: ResidualCounter::default(),
-            tally: Tally::new(options.by),
+            tally: Tally::new(&options.by),
+            timeline: options.timeline.then(TimelineCounter::new),
+            cpu_time: options.cost.is_some().then(CpuTime::default),
             flushes: ByCause::default(),
             remote: ByCause::default(),
             counted: (0, 0),
@@ -207,6 +220,9 @@ impl<A: Architecture> Account<A> {
         }
         let cause = self.causes.observe(event);
         self.recorded.observe(event, cause);
+        if let Some(cpu_time) = &mut self.cpu_time {
+            cpu_time.observe(event);
+        }
         let place = self.tally.is_wanted().then(|| self.simulation.whereabouts(event));
         let played = self.simulation.play(event)?;
         let mut n_flushes = self.attribute(cause);
@@ -215,6 +231,7 @@ impl<A: Architecture> Account<A> {
             n_flushes += self.profile.flushes_per_exec;
         }
         self.residual.observe(event, cause, n_flushes);
+        self.note_when(event, played);
         if let Some(place) = place {
             self.tally.attribute(self.simulation.machine(), place);
         }
@@ -238,6 +255,19 @@ impl<A: Architecture> Account<A> {
         n_flushes
     }
 
+    fn note_when(&mut self, event: &Event, played: Played) {
+        let Some(timeline) = &mut self.timeline else {
+            return;
+        };
+        let machine = self.simulation.machine();
+        timeline.set_time(event.at_ns);
+        timeline.predicted(machine, self.simulation.n_cpus());
+        if played == Played::Exec {
+            timeline.predicted_besides(machine.cpu(), self.profile.flushes_per_exec);
+        }
+        timeline.recorded(self.recorded.counts(), event.cpu);
+    }
+
     fn note_stale(&mut self) {
         let found = self.simulation.machine().take_stale_accesses();
         for stale in &found {
@@ -253,6 +283,12 @@ impl<A: Architecture> Account<A> {
     fn report(self, header: Header, options: &Options) -> Report {
         let machine = self.simulation.machine();
         let recorded = self.recorded.counts();
+        // Where only calls were recorded, nobody knows who ran when.
+        let cpu_time = self.cpu_time.filter(|_| header.detail == Detail::Full);
+        let cost = |model: &CostModel| {
+            model.estimate(|counter| machine.counter(counter), cpu_time.as_ref().map(CpuTime::seconds))
+        };
+        let missing = header.missing().map(str::to_owned).collect();
         Report {
             schema: SCHEMA,
             recording: header.workload,
@@ -263,6 +299,7 @@ impl<A: Architecture> Account<A> {
             cpus: self.simulation.n_cpus(),
             events: self.n_events,
             detail: header.detail.name(),
+            missing,
             lost_events: self.n_lost,
             tasks: self.simulation.n_tasks(),
             address_spaces: self.simulation.n_spaces(),
@@ -281,6 +318,8 @@ impl<A: Architecture> Account<A> {
             violations: self.violations,
             device: self.device.map(|device| device.finish(machine)),
             by: self.tally.finish(machine, self.simulation.n_cpus()),
+            cost: options.cost.as_ref().map(cost),
+            timeline: self.timeline.map(|timeline| timeline.finish(self.simulation.n_cpus())),
         }
     }
 }

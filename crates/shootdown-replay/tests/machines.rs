@@ -60,7 +60,7 @@ fn what_is_left_out_is_found_on_alpha() {
 #[test]
 fn no_flush_is_ranged_on_alpha() {
     for name in ["gcc", "java", "mprot2"] {
-        let options = Options { placement: Placement::Spread { n_cpus: 1 }, by: Some(Grouping::Call), ..alpha() };
+        let options = Options { placement: Placement::Spread { n_cpus: 1 }, by: vec![Grouping::Call], ..alpha() };
         let report = run(name, &options);
         assert!(total(&report, "flushes") > 0, "{name}");
         assert_eq!(total(&report, "full-flushes"), total(&report, "flushes"), "{name}");

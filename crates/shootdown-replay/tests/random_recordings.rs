@@ -133,7 +133,7 @@ fn nothing_panics_and_nothing_stale_is_used() {
         let options = Options {
             profile: Profile::ALL[seed as usize % 2],
             placement: if seed % 3 == 0 { Placement::Spread { n_cpus: 5 } } else { Placement::AsRecorded },
-            by: Some(Grouping::Range),
+            by: vec![Grouping::Range],
             ..Options::default()
         };
         match play(seed, 1_500, &options) {

@@ -8,7 +8,10 @@ use std::{
 
 use shootdown::Fix;
 use shootdown_recording::Recording;
-use shootdown_replay::{ByCause, Cause, Compared, Grouping, Options, Placement, Profile, Report, Residual, replay};
+use shootdown_replay::{
+    ByCause, Cause, Compared, CpuTimeline, Grouping, Offender, Options, Placement, Profile, Report, Residual, Timeline,
+    replay,
+};
 
 /// Lock contention decides when its flushes happen, and no recording shows that.
 const CONTENDED: [&str; 1] = ["munmap2"];
@@ -247,13 +250,64 @@ fn a_recorded_cpu_beyond_the_machine_is_an_error() {
 }
 
 #[test]
-fn groups_add_up_to_the_whole() {
+fn groups_add_up_to_the_whole_for_each_grouping_at_once() {
+    let report = run("jemalloc", &Options { by: Grouping::ALL.to_vec(), ..Options::default() });
     for grouping in Grouping::ALL {
-        let report = run("jemalloc", &Options { by: Some(grouping), ..Options::default() });
-        let sum = |counter: &str| -> u64 { report.by.iter().filter_map(|group| group.counters.get(counter)).sum() };
+        let by: Vec<Offender> = report.by.iter().filter(|offender| offender.grouping == grouping).cloned().collect();
+        let sum = |counter: &str| -> u64 { by.iter().filter_map(|group| group.counters.get(counter)).sum() };
         assert_eq!(sum("remote-requests"), report.remote.predicted.total(), "{}", grouping.name());
         assert_eq!(sum("gathers"), report.gathers, "{}", grouping.name());
-        assert!(report.by.len() > 1, "{}", grouping.name());
+        assert!(by.len() > 1, "{}", grouping.name());
+        let alone = run("jemalloc", &Options { by: vec![grouping], ..Options::default() });
+        assert_eq!(alone.by, by, "{}: what else is tallied makes no difference", grouping.name());
     }
     assert!(run("jemalloc", &Options::default()).by.is_empty());
+}
+
+/// Adds up all bins of all CPUs.
+fn sum<'a>(bins: impl Iterator<Item = &'a Vec<u64>>) -> u64 {
+    bins.flatten().sum()
+}
+
+fn assert_bins_add_up(report: &Report) {
+    let Timeline { bin_ns, cpus } = report.timeline.as_ref().expect("it was asked for");
+    for (kind, of, total) in [
+        ("flushes", (|cpu| &cpu.flushes) as fn(&CpuTimeline) -> &Compared<Vec<u64>>, &report.flushes),
+        ("remote", |cpu| &cpu.remote, &report.remote),
+    ] {
+        let name = &report.recording;
+        assert_eq!(sum(cpus.iter().map(|cpu| &of(cpu).predicted)), total.predicted.total(), "{name}: {kind}");
+        assert_eq!(sum(cpus.iter().map(|cpu| &of(cpu).recorded)), total.recorded.total(), "{name}: {kind}");
+        for bins in cpus.iter().flat_map(|cpu| [&of(cpu).predicted, &of(cpu).recorded]) {
+            let covered = (bins.len() - 1) as f64..bins.len() as f64;
+            let n_bins = report.seconds * 1e9 / *bin_ns as f64;
+            assert!(bins.len() <= 240 && covered.contains(&n_bins), "{name}: {n_bins} in {} bins", bins.len());
+        }
+    }
+}
+
+#[test]
+fn a_timeline_adds_up_to_the_totals_of_every_recording() {
+    for name in all_names() {
+        let report = run(&name, &Options { timeline: true, ..Options::default() });
+        assert_bins_add_up(&report);
+        let n_cpus = report.timeline.as_ref().map_or(0, |timeline| timeline.cpus.len());
+        assert_eq!(n_cpus, report.cpus, "{name}");
+    }
+    let report = run("gcc", &Options { timeline: true, ..spread(256) });
+    assert_bins_add_up(&report);
+    assert_eq!(report.timeline.map_or(0, |timeline| timeline.cpus.len()), 256);
+    assert_eq!(run("jemalloc", &Options::default()).timeline, None);
+}
+
+#[test]
+fn a_timeline_tells_predictions_when_and_where_the_kernel_flushed() {
+    let report = run("pgbig", &Options { timeline: true, ..Options::default() });
+    for cpu in &report.timeline.expect("it was asked for").cpus {
+        let pairs = cpu.flushes.predicted.iter().zip(&cpu.flushes.recorded);
+        let n_astray: u64 = pairs.map(|(predicted, recorded)| predicted.abs_diff(*recorded)).sum();
+        let n_recorded: u64 = cpu.flushes.recorded.iter().sum();
+        // Whatever a bin's edge falls between is in two bins: a call and its flush, a fault and its flush.
+        assert!(n_recorded > 20_000 && n_astray * 50 < n_recorded, "CPU {}: {n_astray} of {n_recorded}", cpu.cpu);
+    }
 }

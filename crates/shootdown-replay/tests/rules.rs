@@ -29,7 +29,7 @@ fn text(lines: &str) -> String {
 }
 
 fn play_as(profile: Profile, lines: &str) -> Report {
-    let options = Options { profile, by: Some(Grouping::Call), ..Options::default() };
+    let options = Options { profile, by: vec![Grouping::Call], ..Options::default() };
     let recording = Recording::from_reader("rule.tlbt", Cursor::new(text(lines))).expect("a whole header");
     let report = replay(recording, &options, |_| {}).expect("a whole recording");
     assert_eq!(report.stale_accesses, 0);

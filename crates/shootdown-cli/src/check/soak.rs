@@ -7,7 +7,7 @@ use shootdown::Fix;
 use shootdown_check::{FixSet, Scenario, Soaked, scenarios, soak};
 
 use super::{Arguments, Error, json, n_threads, one};
-use crate::{FINE, VIOLATION, progress::Progress, table::thousands};
+use crate::{FINE, VIOLATION, progress::Progress, rows::thousands};
 
 /// Performs the operations. A violation is expected if a fix was left out, and only then.
 pub(super) fn run(arguments: &Arguments, n_operations: u64, out: &mut impl Write) -> Result<u8, Error> {

@@ -9,7 +9,7 @@ use shootdown_check::{
 };
 
 use super::{Arguments, Error, json, n_threads};
-use crate::{FINE, VIOLATION, table::thousands};
+use crate::{FINE, VIOLATION, rows::thousands};
 
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<u8, Error> {
     let cases = suite::cases();

@@ -6,7 +6,7 @@ use serde::Serialize;
 use shootdown_recording::{Detail, Event, EventKind, Header};
 
 use super::Error;
-use crate::table::thousands;
+use crate::rows::thousands;
 
 /// The version of the summary in JSON.
 const SCHEMA: u32 = 1;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use shootdown::{Counter, CpuId};
 use shootdown_sim::sequential::{Architecture, Sequential};
 
 use shootdown_recording::{Syscall, TaskId};
 
 /// What to group by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Grouping {
     /// The process, named by its first task.
     Process,
@@ -42,11 +42,29 @@ impl Grouping {
     pub fn by_name(name: &str) -> Option<Grouping> {
         Grouping::ALL.into_iter().find(|grouping| grouping.name() == name)
     }
+
+    /// The group that something at `place` belongs to; a CPU's own counters need none.
+    fn group(self, place: Whereabouts) -> Option<Group> {
+        match self {
+            Grouping::Process => Some(Group::Process(place.process)),
+            Grouping::Call => Some(Group::Call(place.doing)),
+            Grouping::Range => Some(Group::Range(place.process, place.address.map(|address| address / RANGE_BYTES))),
+            Grouping::Cpu => None,
+        }
+    }
+}
+
+impl Serialize for Grouping {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 /// One group, with what the library counted for it. Counters that are 0 are left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Offender {
+    /// What it is a group of.
+    pub grouping: Grouping,
     /// The group.
     pub name: String,
     /// The library's counters, by name.
@@ -94,65 +112,69 @@ const RANGE_BYTES: u64 = 2 << 20;
 
 type Counts = [u64; Counter::COUNT];
 
-/// Gives what the library counted to groups.
+/// Gives what the library counted to groups, for several groupings at once.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    grouping: Option<Grouping>,
+    groupings: Vec<Grouping>,
     last: Counts,
-    groups: FxHashMap<Group, Counts>,
+    groups: FxHashMap<(Grouping, Group), Counts>,
 }
 
 impl Tally {
-    pub(crate) fn new(grouping: Option<Grouping>) -> Self {
-        Tally { grouping, last: [0; Counter::COUNT], groups: FxHashMap::default() }
+    pub(crate) fn new(groupings: &[Grouping]) -> Self {
+        Tally { groupings: groupings.to_vec(), last: [0; Counter::COUNT], groups: FxHashMap::default() }
     }
 
     pub(crate) const fn is_wanted(&self) -> bool {
-        self.grouping.is_some()
+        !self.groupings.is_empty()
     }
 
-    /// Gives everything counted since the last time to the group of `place`.
+    /// Gives everything counted since the last time to the groups of `place`.
     pub(crate) fn attribute<A: Architecture>(&mut self, machine: &Sequential<A>, place: Whereabouts) {
-        let group = match self.grouping {
-            Some(Grouping::Process) => Group::Process(place.process),
-            Some(Grouping::Call) => Group::Call(place.doing),
-            Some(Grouping::Range) => Group::Range(place.process, place.address.map(|address| address / RANGE_BYTES)),
-            Some(Grouping::Cpu) | None => return,
-        };
         let now = Counter::ALL.map(|counter| machine.counter(counter));
-        if now != self.last {
-            let counts = self.groups.entry(group).or_insert([0; Counter::COUNT]);
+        if now == self.last {
+            return;
+        }
+        for (grouping, group) in self.groupings.iter().filter_map(|by| Some((*by, by.group(place)?))) {
+            let counts = self.groups.entry((grouping, group)).or_insert([0; Counter::COUNT]);
             for (count, (now, last)) in counts.iter_mut().zip(now.into_iter().zip(self.last)) {
                 *count += now - last;
             }
-            self.last = now;
         }
+        self.last = now;
     }
 
-    /// Returns the groups, most flushes and requests first.
+    /// Returns the groups, one grouping after the other, each with most flushes and requests first.
     pub(crate) fn finish<A: Architecture>(self, machine: &Sequential<A>, n_cpus: usize) -> Vec<Offender> {
-        let mut groups: Vec<(String, Counts)> = if self.grouping == Some(Grouping::Cpu) {
-            (0..n_cpus as u16)
-                .map(|cpu| (format!("CPU {cpu}"), Counter::ALL.map(|counter| machine.counter_on(CpuId(cpu), counter))))
-                .collect()
-        } else {
-            self.groups.into_iter().map(|(group, counts)| (group.name(), counts)).collect()
-        };
-        let weight = |counts: &Counts| counts[Counter::FlushLocal as usize] + counts[Counter::RemoteRequest as usize];
-        groups.sort_by(|(name, counts), (other_name, others)| {
-            weight(others).cmp(&weight(counts)).then_with(|| name.cmp(other_name))
+        let by_cpu = (0..n_cpus as u16).map(|cpu| {
+            let counts = Counter::ALL.map(|counter| machine.counter_on(CpuId(cpu), counter));
+            (Grouping::Cpu, format!("CPU {cpu}"), counts)
         });
-        groups
-            .into_iter()
-            .map(|(name, counts)| Offender {
-                name,
-                counters: Counter::ALL
-                    .into_iter()
-                    .zip(counts)
-                    .filter(|(_, count)| *count > 0)
-                    .map(|(counter, count)| (counter.name(), count))
-                    .collect(),
-            })
-            .collect()
+        let by_event = self.groups.iter().map(|((grouping, group), counts)| (*grouping, group.name(), *counts));
+        let all: Vec<(Grouping, String, Counts)> = by_event.chain(by_cpu).collect();
+        self.groupings.iter().flat_map(|grouping| offenders(*grouping, &all)).collect()
     }
+}
+
+/// The groups of one grouping, most flushes and requests first.
+fn offenders(grouping: Grouping, groups: &[(Grouping, String, Counts)]) -> Vec<Offender> {
+    let weight = |counts: &Counts| counts[Counter::FlushLocal as usize] + counts[Counter::RemoteRequest as usize];
+    let mut groups: Vec<(&String, &Counts)> =
+        groups.iter().filter(|(of, ..)| *of == grouping).map(|(_, name, counts)| (name, counts)).collect();
+    groups.sort_by(|(name, counts), (other_name, others)| {
+        weight(others).cmp(&weight(counts)).then_with(|| name.cmp(other_name))
+    });
+    groups
+        .into_iter()
+        .map(|(name, counts)| Offender {
+            grouping,
+            name: name.clone(),
+            counters: Counter::ALL
+                .into_iter()
+                .zip(*counts)
+                .filter(|(_, count)| *count > 0)
+                .map(|(counter, count)| (counter.name(), count))
+                .collect(),
+        })
+        .collect()
 }

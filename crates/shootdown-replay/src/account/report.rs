@@ -4,7 +4,9 @@ use serde::Serialize;
 use shootdown::EntryFormat;
 use shootdown_sim::sequential::{Holder, StaleAccess};
 
-use crate::account::{by_cause::ByCause, dma::DeviceReport, offenders::Offender, residual::Residual};
+use crate::account::{
+    by_cause::ByCause, cost::CostReport, dma::DeviceReport, offenders::Offender, residual::Residual, timeline::Timeline,
+};
 
 /// The version of the report's serialised form. It changes when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -42,6 +44,9 @@ pub struct Report {
     pub events: u64,
     /// How much the recorder saw: `full`, or `calls` only, which makes every prediction an upper bound.
     pub detail: &'static str,
+    /// What the recorder could have seen and did not, and what is unknown therefore.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// Events that the recorder lost. If there are any, nothing here is exact.
     pub lost_events: u64,
     /// Tasks that ever were.
@@ -71,9 +76,15 @@ pub struct Report {
     /// The device, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceReport>,
-    /// Who causes what, if that was asked for.
+    /// Who causes what, if that was asked for: one grouping after the other, each with most flushes and requests first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by: Vec<Offender>,
+    /// When it happened, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
+    /// What it would have cost, if prices were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostReport>,
 }
 
 impl Report {
