@@ -9,10 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use shootdown_recording::{Interpretation, Root};
-
 pub(crate) use self::conversion::Conversion;
-use crate::FINE;
+use crate::{FINE, interpretation::OpenQuestions};
 
 /// Arguments of `shootdown import`.
 #[derive(Debug, clap::Args)]
@@ -23,7 +21,7 @@ Examples:
                                                       the tree of the first process of that name
   shootdown import gcc.tlbt.zst -o gcc.tlbt           to text, for reading
   shootdown import gcc.tlbt.zst -o - | grep -c F      the same, through a pipe
-  shootdown import perf.data --symbols kallsyms       a copy of the recorded machine's /proc/kallsyms
+  shootdown import perf.data --symbols kallsyms       with a copy of the recorded machine's /proc/kallsyms
 
 The output's name says its form: NAME.tlbt.zst is compact (columns, compressed), NAME.tlbt and - are text. It gets
 its name when it is whole; after an error there is none.
@@ -40,31 +38,14 @@ pub(crate) struct Arguments {
     /// Replace OUT if it is there
     #[arg(long)]
     force: bool,
-    /// Whose process tree to take, by process id or name (other tools' recordings of whole machines)
-    #[arg(long, value_name = "PID|NAME", value_parser = root)]
-    root: Option<Root>,
-    /// Kernel symbols in the form of /proc/kallsyms, to tell what CPUs were asked to call (other tools' recordings)
-    #[arg(long, value_name = "FILE")]
-    symbols: Option<PathBuf>,
+    #[command(flatten)]
+    interpretation: OpenQuestions,
     /// What to call the workload
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
-}
-
-/// The longest name that a kernel keeps.
-const LONGEST_NAME_BYTES: usize = 15;
-
-/// Digits are a process id; a process whose name is digits cannot be asked for.
-fn root(text: &str) -> Result<Root, String> {
-    if text.is_empty() || text.len() > LONGEST_NAME_BYTES {
-        return Err(format!(
-            "expected a process id, or a name of 1 to {LONGEST_NAME_BYTES} bytes as the kernel keeps it"
-        ));
-    }
-    Ok(text.parse().map_or_else(|_| Root::Named(text.to_owned()), Root::Process))
 }
 
 type Error = Box<dyn std::error::Error>;
@@ -75,11 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         input: arguments.file.clone(),
         output: arguments.output.clone().unwrap_or_else(|| beside(&arguments.file)),
         force: arguments.force,
-        interpretation: Interpretation {
-            workload: arguments.name.clone(),
-            root: arguments.root.clone(),
-            symbols: arguments.symbols.clone(),
-        },
+        interpretation: arguments.interpretation.interpretation(arguments.name.as_deref()),
         notes: Vec::new(),
     };
     let text = conversion.run()?.shown(&conversion.output, arguments.json)?;
@@ -121,13 +98,5 @@ mod tests {
         ] {
             assert_eq!(beside(Path::new(file)), Path::new(output));
         }
-    }
-
-    #[test]
-    fn a_root_of_digits_is_a_process_id() {
-        assert_eq!(root("4711"), Ok(Root::Process(4711)));
-        assert_eq!(root("make"), Ok(Root::Named("make".to_owned())));
-        assert!(root("").is_err());
-        assert!(root("a-name-of-16-byte").is_err());
     }
 }

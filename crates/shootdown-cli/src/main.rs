@@ -10,6 +10,7 @@ mod check;
 mod cost;
 mod html;
 mod import;
+mod interpretation;
 mod names;
 mod partial;
 mod progress;

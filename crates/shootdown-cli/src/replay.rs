@@ -1,14 +1,14 @@
 //! `shootdown replay`.
 
 use std::{
-    io::Write,
+    io::{Cursor, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::builder::PossibleValuesParser;
 use shootdown::Fix;
-use shootdown_recording::{Header, Recording};
+use shootdown_recording::{Header, Interpretation, Recording};
 use shootdown_replay::{Device, Grouping, Hardware, Options, Placement, Profile, Report, replay};
 use shootdown_sim::sequential::MAX_CPUS;
 
@@ -17,6 +17,7 @@ use crate::{
     bundled::{self, Bundled},
     cost,
     html::{self, PageFile},
+    interpretation::OpenQuestions,
     names,
     progress::Progress,
     replayed::{Beside, Replayed},
@@ -29,6 +30,7 @@ use crate::{
 Examples:
   shootdown replay                               the bundled PostgreSQL recording
   shootdown replay gcc java my.tlbt.zst          bundled recordings by name, and a file
+  shootdown replay perf.data --root postgres     what perf recorded: the tree of the first task of that name
   shootdown replay app.strace                    calls only, of `strace -f -ttt -T`: an upper bound
   shootdown replay gcc --cpus 64                 each task on one of 64 CPUs: a model, nothing recorded
   shootdown replay java --without flush-remote   what would be used stale without remote flushes
@@ -43,9 +45,11 @@ Examples:
 
 Exit status: 0 nothing stale was used, 1 a violation was found, 2 unusable input.")]
 pub(crate) struct Arguments {
-    /// Recordings (.tlbt, or of `strace -f -ttt -T`; plain or zstd), or names of bundled ones
+    /// Recordings (of `shootdown record`, perf, tracefs or strace; zstd or not), or names of bundled ones
     #[arg(value_name = "FILE")]
     files: Vec<String>,
+    #[command(flatten)]
+    interpretation: OpenQuestions,
     /// Spread the tasks over N simulated CPUs instead of placing them as recorded (1 to 256)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_CPUS as i64))]
     cpus: Option<u16>,
@@ -192,8 +196,8 @@ fn as_asked(report: &Report, arguments: &Arguments) -> Report {
 
 /// Replays one recording, and once more for what is to be shown beside it.
 fn replay_one(file: &str, options: &Options, arguments: &Arguments) -> Result<Replayed, Error> {
-    let (header, report, took) = run_one(file, options)?;
-    let beside = |options| run_one(file, &options).map(|(_, report, _)| report);
+    let (header, report, took) = run_one(file, options, arguments)?;
+    let beside = |options| run_one(file, &options, arguments).map(|(_, report, _)| report);
     let beside = match arguments.versus.as_deref().and_then(Profile::by_name) {
         Some(profile) => Some(Beside::Versus(beside(Options { profile, ..options.clone() })?)),
         None if options.without.is_empty() || arguments.json && arguments.html.is_none() => None,
@@ -220,8 +224,8 @@ fn unknown_machine(name: &str) -> Error {
     format!("there is no machine {name:?}{hint} (see `shootdown replay --machine list`)").into()
 }
 
-fn run_one(file: &str, options: &Options) -> Result<(Header, Report, Duration), Error> {
-    let recording = open(file)?;
+fn run_one(file: &str, options: &Options, arguments: &Arguments) -> Result<(Header, Report, Duration), Error> {
+    let recording = open(file, &arguments.interpretation.interpretation(None))?;
     let header = recording.header().clone();
     let mut progress = Progress::new(file, recording.total_bytes().unwrap_or_default());
     let report = replay(recording, options, |bytes| progress.update(bytes))?;
@@ -233,13 +237,13 @@ fn bundled_of(file: &str) -> Option<Bundled> {
     bundled::by_name(file).filter(|_| !Path::new(file).exists())
 }
 
-fn open(file: &str) -> Result<Recording, Error> {
+fn open(file: &str, interpretation: &Interpretation) -> Result<Recording, Error> {
     if let Some(bundled) = bundled_of(file) {
-        return Ok(Recording::from_bytes(file, bundled.bytes)?);
+        return Ok(Recording::from_seekable(file, Cursor::new(bundled.bytes), interpretation)?);
     }
     if !Path::new(file).exists() && !file.contains(['/', '.']) {
         let error = Recording::open(file).err().map_or_else(String::new, |error| error.to_string());
         return Err(format!("{error}, or the name of a bundled recording (see `shootdown replay --list`)").into());
     }
-    Ok(Recording::open(file)?)
+    Ok(Recording::open_as(file, interpretation)?)
 }

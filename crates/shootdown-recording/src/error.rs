@@ -96,7 +96,7 @@ pub enum Problem {
     /// The first line is that of some other kind of file.
     #[error(
         "not a recording: it begins with `{found}`; expected the first line `# tlbt-sample 1`, a perf.data file, or the \
-         text of perf script or tracefs"
+         text of perf script, tracefs or strace"
     )]
     NotARecording {
         /// The beginning of the first line.
@@ -185,6 +185,11 @@ pub enum Problem {
         /// Which was looked for.
         root: String,
     },
+    /// It is said how to read what leaves nothing open.
+    #[error(
+        "this is the recording of one process tree, with its functions named; expected neither --root nor --symbols"
+    )]
+    NothingOpen,
     /// Functions are named by address only.
     #[error(
         "CPUs were asked to call {address:#x}, and which function that is nobody says; expected the symbols of the \

@@ -6,7 +6,7 @@
 use std::{
     fmt,
     fs::File,
-    io::{self, Read, Seek},
+    io::{self, Read, Seek, SeekFrom},
     path::Path,
     sync::Arc,
 };
@@ -96,10 +96,13 @@ impl Recording {
     /// Those of [`from_reader`](Self::from_reader).
     pub fn from_seekable(
         name: &str,
-        reader: impl Read + Seek + Send + 'static,
+        mut reader: impl Read + Seek + Send + 'static,
         interpretation: &Interpretation,
     ) -> Result<Self, ReadError> {
-        Self::new(name, Origin::Seekable(Box::new(reader)), None, interpretation)
+        let total_bytes = reader.seek(SeekFrom::End(0)).ok();
+        // Whatever is wrong with a reader that cannot go back shows when it is read.
+        drop(reader.rewind());
+        Self::new(name, Origin::Seekable(Box::new(reader)), total_bytes, interpretation)
     }
 
     /// Reads the header of a recording that is in memory.
@@ -107,8 +110,7 @@ impl Recording {
     /// # Errors
     /// If it does not begin like a recording.
     pub fn from_bytes(name: &str, bytes: &'static [u8]) -> Result<Self, ReadError> {
-        let origin = Origin::Seekable(Box::new(io::Cursor::new(bytes)));
-        Self::new(name, origin, Some(bytes.len() as u64), &Interpretation::default())
+        Self::from_seekable(name, io::Cursor::new(bytes), &Interpretation::default())
     }
 
     /// Returns what the recording says of itself.
@@ -200,6 +202,10 @@ fn open_source(
     };
     let mut input = Input::new(reader).map_err(at_start)?;
     let beginning = input.peek(LOOKED_AT_BYTES).map_err(at_start)?;
+    let is_own = [text::FIRST_LINE, columns::FIRST_LINE].iter().any(|line| beginning.starts_with(line));
+    if is_own && (interpretation.root.is_some() || interpretation.symbols.is_some()) {
+        return Err(at_start(Problem::NothingOpen));
+    }
     if beginning.starts_with(text::FIRST_LINE) {
         let (header, source) = Text::open(input)?;
         Ok((header, Box::new(source)))

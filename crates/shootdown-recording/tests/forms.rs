@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use shootdown_recording::{ColumnWriter, Event, Header, Recording, TextWriter};
+use shootdown_recording::{ColumnWriter, Event, Header, Interpretation, Recording, Root, TextWriter};
 
 fn bundled() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recordings");
@@ -74,4 +74,13 @@ fn bytes_an_event(name: &str, n_bytes: usize, n_events: usize) -> f64 {
     let size = n_bytes as f64 / n_events as f64;
     println!("{name:12} {n_events:9} events {n_bytes:9} bytes {size:6.3} bytes an event");
     size
+}
+
+#[test]
+fn what_leaves_nothing_open_needs_no_interpretation() {
+    for path in bundled().into_iter().take(1) {
+        let interpretation = Interpretation { root: Some(Root::Process(7)), ..Interpretation::default() };
+        let error = Recording::open_as(&path, &interpretation).expect_err("there is one tree only").to_string();
+        assert!(error.contains("expected neither --root nor --symbols"), "{error}");
+    }
 }
