@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use shootdown_recording::Interpretation;
+use shootdown_recording::{Interpretation, Root};
 
 use self::{
     machine::{Machine, Obstacle},
@@ -89,6 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
     }
     let recorded = perf::record(arguments, &machine)?;
     (conversion.input, conversion.notes) = (recorded.path.clone(), recorded.notes());
+    conversion.interpretation.root = Some(Root::ChildOf(recorded.recorder));
     writeln!(std::io::stdout(), "{}", conversion.run()?.shown(&conversion.output, arguments.json)?)?;
     Ok(FINE)
 }

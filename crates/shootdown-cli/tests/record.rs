@@ -2,8 +2,13 @@
 
 use std::{
     fs,
+    io::{self, Write as _},
     path::Path,
     process::{Command, Output},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use serde_json::Value;
@@ -17,19 +22,51 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// A perf sees whom another one runs, and which of the two commands is meant only `shootdown record` knows.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// Whether this machine can be recorded; says so, in one line that is easy to count, if it cannot.
 fn can_record(test: &str) -> bool {
     let printed = text(&shootdown(&["record", "--print", "--", "true"]).stdout);
     let obstacles: Vec<&str> = printed.lines().filter_map(|line| line.strip_prefix("# this machine: ")).collect();
     if !obstacles.is_empty() {
-        println!("skipped: {test}: {}", obstacles.join("; "));
+        static N_SKIPPED: AtomicUsize = AtomicUsize::new(0);
+        let n_skipped = N_SKIPPED.fetch_add(1, Relaxed) + 1;
+        // Not through the test harness, which would keep it to itself.
+        writeln!(io::stderr(), "skipped: {n_skipped} recordings ({test}); {}", obstacles.join("; "))
+            .expect("it prints");
     }
     obstacles.is_empty()
 }
 
 /// A workload with many processes, and with threads that share memory.
-const WORKLOAD: &str = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do ls / > /dev/null; done; \
-                        seq 300000 | sort --parallel=2 -S 8M -R > /dev/null";
+fn workload() -> String {
+    let threads = std::env::current_exe().expect("this program is a file");
+    let processes = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do ls / > /dev/null; done";
+    format!("{processes}; {} --exact two_threads --ignored --quiet > /dev/null", threads.display())
+}
+
+/// One thread maps, touches and unmaps, and another runs meanwhile. It does not map anything itself: who waits for whom within a
+/// call is not recorded.
+#[test]
+#[ignore = "a workload that the other tests record"]
+fn two_threads() {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Relaxed) {
+                std::hint::spin_loop();
+            }
+        });
+        for _ in 0..200 {
+            // So large that an allocator gives it back at once.
+            let mut memory = vec![0_u8; 64 << 20];
+            memory.iter_mut().step_by(4096).take(20).for_each(|byte| *byte = 1);
+            assert!(std::hint::black_box(&memory).iter().take(1).all(|byte| *byte == 1));
+        }
+        is_over.store(true, Relaxed);
+    });
+}
 
 fn path(folder: &TempDir, name: &str) -> String {
     folder.path().join(name).display().to_string()
@@ -71,9 +108,11 @@ fn what_is_recorded_here_replays_as_the_bundled_recordings_do() {
     if !can_record("what_is_recorded_here_replays_as_the_bundled_recordings_do") {
         return;
     }
+    let _alone = ONE_AT_A_TIME.lock();
     let folder = tempfile::tempdir().expect("a directory");
     let [recording, data] = ["work.tlbt.zst", "work.perf.data"].map(|name| path(&folder, name));
-    let output = shootdown(&["record", "-o", &recording, "--perf-data", &data, "--json", "--", "sh", "-c", WORKLOAD]);
+    let output =
+        shootdown(&["record", "-o", &recording, "--perf-data", &data, "--json", "--", "sh", "-c", &workload()]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert!(summary["tasks"].as_u64() > Some(20), "{summary}");
@@ -88,23 +127,24 @@ fn what_is_recorded_here_replays_as_the_bundled_recordings_do() {
     let printed = Command::new("perf").args(["script", "--ns", "-i", &data, "-F", fields]).output().expect("perf runs");
     fs::write(&script, printed.stdout).expect("a file");
     let (of_text, of_data) = (events(&script), events(&data));
-    assert!(of_data.len() > 5000 && of_text == of_data, "perf script prints what is in the file");
+    assert!(of_data.len() > 1000 && of_text == of_data, "perf script prints what is in the file");
 
     let kept = zstd::decode_all(fs::File::open(&recording).expect("a file")).expect("compressed");
-    for secret in [WORKLOAD, "perf-exec", "swapper"] {
+    for secret in ["two_threads", "perf-exec", "swapper"] {
         assert!(!contains(&kept, secret.as_bytes()), "{secret:?} is kept");
     }
-    assert!(contains(&fs::read(&data).expect("a file"), WORKLOAD.as_bytes()), "perf keeps the command line");
+    assert!(contains(&fs::read(&data).expect("a file"), b"two_threads"), "perf keeps the command line");
 }
 
-/// What the tasks of a recording did, without times. Text does not tell all kernel threads from others, so switches are left
-/// out.
+/// What the tasks of a recording did, without times. Text does not tell all kernel threads from others, nor who it was that is
+/// gone for good by then, so switches are left out, and what they flush.
 fn events(file: &str) -> Vec<String> {
     let output = shootdown(&["import", file, "-o", "-"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let printed = text(&output.stdout);
     let fields = printed.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect::<Vec<_>>());
-    fields.filter(|fields| fields[2] != "-2" && fields[3] != "S").map(|fields| fields[1..].join(" ")).collect()
+    let is_of_switch = |fields: &[&str]| fields[3] == "S" || fields[3..].starts_with(&["T", "0"]);
+    fields.filter(|fields| fields[2] != "-2" && !is_of_switch(fields)).map(|fields| fields[1..].join(" ")).collect()
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
@@ -116,8 +156,9 @@ fn the_printed_commands_do_the_same_compressed_or_streamed() {
     if !can_record("the_printed_commands_do_the_same_compressed_or_streamed") {
         return;
     }
+    let _alone = ONE_AT_A_TIME.lock();
     let folder = tempfile::tempdir().expect("a directory");
-    let printed = text(&shootdown(&["record", "--print", "-o", "work.tlbt.zst", "--", "sh", "-c", WORKLOAD]).stdout);
+    let printed = text(&shootdown(&["record", "--print", "-o", "work.tlbt.zst", "--", "sh", "-c", &workload()]).stdout);
     let [perf, symbols, import] = ["perf ", "grep ", "shootdown import "].map(|start| {
         printed.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}: {printed}"))
     });

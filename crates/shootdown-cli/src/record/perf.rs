@@ -18,6 +18,8 @@ pub(crate) const FALLBACK: &str = "without all that, `strace -f -ttt -T --seccom
 /// What perf has recorded.
 pub(crate) struct Recorded {
     pub(crate) path: PathBuf,
+    /// perf's process, of which the command was the child. Others may have recorded at the same time.
+    pub(crate) recorder: u32,
     /// The machine's count of interrupts for TLBs in the meantime, if it has one.
     interrupts: Option<u64>,
     /// Where the file is, unless it was asked for.
@@ -43,12 +45,15 @@ pub(crate) fn record(arguments: &Arguments, machine: &Machine) -> Result<Recorde
     };
     let perf = machine.perf.as_deref().unwrap_or(Path::new("perf"));
     let before = interrupts();
-    let status = Command::new(perf)
+    let failed = |error| format!("cannot run {}: {error}", perf.display());
+    let mut child = Command::new(perf)
         .args(options(arguments.buffer, &machine.tracepoints(), &path))
         .arg("--")
         .args(&arguments.command)
-        .status()
-        .map_err(|error| format!("cannot run {}: {error}", perf.display()))?;
+        .spawn()
+        .map_err(failed)?;
+    let recorder = child.id();
+    let status = child.wait().map_err(failed)?;
     let n_interrupts = before.zip(interrupts()).map(|(before, after)| after.saturating_sub(before));
     let is_there = fs::metadata(&path).is_ok_and(|file| file.len() > 0);
     if !is_there {
@@ -57,7 +62,7 @@ pub(crate) fn record(arguments: &Arguments, machine: &Machine) -> Result<Recorde
     if !status.success() {
         eprintln!("warning: the command, or perf, ended with {status}");
     }
-    Ok(Recorded { path, interrupts: n_interrupts, _folder: folder })
+    Ok(Recorded { path, recorder, interrupts: n_interrupts, _folder: folder })
 }
 
 /// The options of perf: the whole machine, as few events as will do, and a buffer large enough that none is lost.

@@ -20,7 +20,7 @@ pub struct Interpretation {
     /// The workload's name; the file's if there is none.
     pub workload: Option<String>,
     /// Whose process tree is the workload, of all that a recorder of whole machines saw; the command that `perf record` ran if
-    /// nobody is named.
+    /// nobody is named. If several of them ran at once, the first.
     pub root: Option<Root>,
     /// A file of kernel symbols in the form of `/proc/kallsyms`, which tells what the functions are that CPUs were asked to
     /// call. Nothing else of it is used.
@@ -34,6 +34,8 @@ pub enum Root {
     Process(u32),
     /// By its name there, as the kernel keeps it: at most 15 bytes. The first task that has it.
     Named(String),
+    /// As the first child of a process: of the recorder, that is.
+    ChildOf(u32),
 }
 
 /// What is said of a file of another tool, which itself says nothing.

@@ -49,8 +49,8 @@ pub(crate) enum What {
     Lost { n_events: u64 },
     /// A task has, or gets, a name.
     Named { task: Tid, name: Name },
-    /// A task was there before, or appears, created by another.
-    Known { task: Tid, parent: Tid },
+    /// A task was there before, or appears, created by another; as a thread of the same process, or as a process.
+    Known { task: Tid, parent: Tid, is_thread: bool },
 }
 
 /// A task's name as the kernel keeps it: 15 bytes, filled up with zeros.

@@ -44,8 +44,8 @@ const KERNEL_THREADS: [&[u8]; 22] = [
     b"dmcrypt_write",
 ];
 
-/// `CLONE_VM` and `CLONE_THREAD`: a thread whose creation was not seen.
-const THREAD_FLAGS: u64 = 0x1_0100;
+const CLONE_VM: u64 = 0x100;
+const CLONE_THREAD: u64 = 0x1_0000;
 
 /// A task of the tree.
 #[derive(Clone, Copy, Debug)]
@@ -91,12 +91,13 @@ impl Tree {
 
     /// Looks, at the end, whether there was any tree at all.
     pub(crate) fn finish(&self) -> Result<(), Problem> {
-        if self.next > TaskId::FIRST.0 {
+        if !self.has_no_root() {
             return Ok(());
         }
         let root = match &self.root {
             Root::Process(process) => format!("no process {process} is in it"),
             Root::Named(name) => format!("no task named `{name}` is in it"),
+            Root::ChildOf(process) => format!("no child of process {process} is in it"),
         };
         Err(Problem::NoRoot { root })
     }
@@ -106,7 +107,7 @@ impl Tree {
         self.find_root(moment);
         match moment.what {
             What::Named { task, name } => self.learn_name(task, name),
-            What::Known { task, parent } => self.learn_parent(task, parent),
+            What::Known { task, parent, .. } => self.learn_parent(task, parent),
             What::NewTask { child, flags } => self.create(moment, child, flags),
             What::Exec { old } => self.execute(moment, old),
             What::Exit => {
@@ -143,8 +144,13 @@ impl Tree {
                     self.adopt(moment, to);
                 }
             }
+            (Root::ChildOf(root), What::Known { task: child, parent, is_thread: false })
+                if parent == *root && self.has_no_root() =>
+            {
+                self.adopt(moment, child);
+            }
             (Root::Named(root), What::Switch { to, to_name: name, .. } | What::Named { task: to, name })
-                if self.members.is_empty() && self.next == TaskId::FIRST.0 && name.bytes() == root.as_bytes() =>
+                if self.has_no_root() && name.bytes() == root.as_bytes() =>
             {
                 self.adopt(moment, to);
             }
@@ -152,15 +158,19 @@ impl Tree {
         }
     }
 
+    fn has_no_root(&self) -> bool {
+        self.next == TaskId::FIRST.0
+    }
+
     /// Makes a task that nobody was seen to create a member.
     fn adopt(&mut self, moment: &Moment, task: Tid) {
         if task == IDLE || self.members.contains_key(&task) {
             return;
         }
-        let is_root = self.next == TaskId::FIRST.0;
+        let is_root = self.has_no_root();
         let child = self.admit(task);
         if !is_root {
-            let event = EventKind::NewTask { child, flags: THREAD_FLAGS };
+            let event = EventKind::NewTask { child, flags: CLONE_VM | CLONE_THREAD };
             self.tell(moment, Actor::Task(TaskId::FIRST), event);
         }
     }
@@ -205,6 +215,8 @@ impl Tree {
                 parent.child = Some(id);
             }
             self.tell_of_member(moment, EventKind::NewTask { child: id, flags });
+        } else if flags & CLONE_THREAD == 0 && self.root == Root::ChildOf(moment.task) && self.has_no_root() {
+            self.adopt(moment, child);
         }
     }
 

@@ -197,10 +197,14 @@ fn the_root_can_be_named_and_has_to_be_there() {
     let by_number = of(Root::Process(71)).expect("the child");
     assert!(by_number.iter().all(|event| event.actor.task().is_none_or(|task| task == TaskId::FIRST)), "{by_number:?}");
     assert!(by_number.iter().any(|event| event.kind == EventKind::TornDown));
+    assert_eq!(of(Root::ChildOf(70)).expect("the child"), by_number);
+    assert!(of(Root::ChildOf(1)).expect("somebody else").iter().all(|event| event.kind != EventKind::Exec));
     assert_eq!(of(Root::Named("perf-exec".to_owned())).expect("it is there"), read(&bytes).expect("a recording"));
-    for (root, name) in
-        [(Root::Process(9), "no process 9 is in it"), (Root::Named("x".to_owned()), "no task named `x`")]
-    {
+    for (root, name) in [
+        (Root::Process(9), "no process 9 is in it"),
+        (Root::Named("x".to_owned()), "no task named `x`"),
+        (Root::ChildOf(9), "no child of process 9"),
+    ] {
         let error = of(root).expect_err("it is not there").to_string();
         assert!(error.contains(name) && error.contains("--root"), "{error}");
     }

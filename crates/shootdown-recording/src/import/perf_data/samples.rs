@@ -94,8 +94,8 @@ impl Decoder {
                 What::Named { task, name: Name::new(bytes.0) }
             }
             FORK => {
-                let (_process, _parents, task, parent) = (bytes.u32()?, bytes.u32()?, bytes.u32()?, bytes.u32()?);
-                What::Known { task, parent }
+                let (process, _parents, task, parent) = (bytes.u32()?, bytes.u32()?, bytes.u32()?, bytes.u32()?);
+                What::Known { task, parent, is_thread: process != task }
             }
             LOST => {
                 let (_id, n_events) = (bytes.u64()?, bytes.u64()?);

@@ -49,6 +49,10 @@ impl Strace {
             None => None,
             Some(Root::Process(process)) => Some(*process),
             Some(Root::Named(name)) => return Err((At::Line(1), Problem::NoNames { name: name.clone() })),
+            Some(Root::ChildOf(process)) => {
+                let root = format!("strace does not say whose child the first task is, and not that it is {process}'s");
+                return Err((At::Line(1), Problem::NoRoot { root }));
+            }
         };
         let notes = vec![("recorder".to_owned(), "strace".to_owned())];
         let header = import::header(file, Detail::Calls, notes, interpretation);
