@@ -90,7 +90,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
     let recorded = perf::record(arguments, &machine)?;
     (conversion.input, conversion.notes) = (recorded.path.clone(), recorded.notes());
     conversion.interpretation.root = Some(Root::ChildOf(recorded.recorder));
-    writeln!(std::io::stdout(), "{}", conversion.run()?.shown(&conversion.output, arguments.json)?)?;
+    let summary = conversion.run().map_err(|error| recorded.kept_after(error))?;
+    writeln!(std::io::stdout(), "{}", summary.shown(&conversion.output, arguments.json)?)?;
     Ok(FINE)
 }
 

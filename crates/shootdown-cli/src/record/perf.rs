@@ -23,10 +23,19 @@ pub(crate) struct Recorded {
     /// The machine's count of interrupts for TLBs in the meantime, if it has one.
     interrupts: Option<u64>,
     /// Where the file is, unless it was asked for.
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 impl Recorded {
+    /// Keeps what was recorded, since it could not be read: it may have taken long to make. Returns the error with where it is.
+    pub(crate) fn kept_after(self, error: Error) -> Error {
+        if let Some(folder) = self.folder {
+            // The folder stays from here on.
+            drop(folder.keep());
+        }
+        format!("{error}\nwhat perf recorded is kept: `shootdown import {}`", self.path.display()).into()
+    }
+
     /// What is noted of the recording beside what perf knows.
     pub(crate) fn notes(&self) -> Vec<(String, String)> {
         let interrupts = self.interrupts.map(|n| ("machine-wide TLB interrupts".to_owned(), n.to_string()));
@@ -62,7 +71,7 @@ pub(crate) fn record(arguments: &Arguments, machine: &Machine) -> Result<Recorde
     if !status.success() {
         eprintln!("warning: the command, or perf, ended with {status}");
     }
-    Ok(Recorded { path, recorder, interrupts: n_interrupts, _folder: folder })
+    Ok(Recorded { path, recorder, interrupts: n_interrupts, folder })
 }
 
 /// The options of perf: the whole machine, as few events as will do, and a buffer large enough that none is lost.
