@@ -315,6 +315,27 @@ fn calls_only_are_said_to_give_an_upper_bound() {
 }
 
 #[test]
+fn what_the_recorder_lost_or_left_out_is_said() {
+    let contents = "# tlbt-sample 1\n# workload: tiny\n# root: 1000\n# missing: csd:csd_queue_cpu: nobody knows\n\
+                    0\t0\t-2\tS\t1000\tR\n5\t0\t-2\tL\t12\n5\t0\t1000\tF\t7f0000001000\t6\n7\t1\t-2\tL\t1000\n";
+    let path = file("incomplete.tlbt", contents.as_bytes());
+    let path = path.to_str().expect("a UTF-8 path");
+    let text = stdout(&shootdown(&[path]));
+    for words in
+        ["the recorder lost 1,012 events: nothing below is exact", "not recorded: csd:csd_queue_cpu: nobody knows"]
+    {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+    let report = &json(&[path])[0];
+    assert_eq!(
+        (&report["lost_events"], &report["missing"][0]),
+        (&1012.into(), &"csd:csd_queue_cpu: nobody knows".into())
+    );
+    let whole = stdout(&shootdown(&["gcc"]));
+    assert!(!whole.contains("lost") && !whole.contains("\nnot recorded:"), "{whole}");
+}
+
+#[test]
 fn what_is_not_explained_is_said() {
     assert!(stdout(&shootdown(&[])).contains("one by one: 58,376 flushes explained; unexplained: 2 munmap, 4 fault;"));
     let residual = &json(&["gcc"])[0]["residual"];
@@ -380,6 +401,8 @@ fn unusable_recordings_are_refused_with_the_line_and_what_was_expected() {
     refused("unknown-kind.tlbt", &tiny("5\t0\t1000\tZ"), &["line 5", "unknown kind `Z`"]);
     refused("broken.strace", b"1 1.0 brk(NULL) = 0x1000 <0.1>\n1 1.1 brk(\n", &["line 2", "not a line of strace: ``"]);
     refused("too-few-fields.tlbt", &tiny("5\t0\t1000\tF"), &["line 5", "too few fields"]);
+    refused("short.perf.data", b"PERFILE2\x68\0\0\0\0\0\0\0", &["byte 0", "the header", "expected the whole file"]);
+    refused("foreign.perf.data", b"2ELIFREP\0\0\0\0\0\0\0\x68", &["byte 0", "expected a recording of a little-endian"]);
     refused("too-large.tlbt", &tiny("5\t70000\t1000\tC"), &["line 5", "`70000`"]);
     refused("not-a-number.tlbt", &tiny("x\t0\t1000\tC"), &["line 5", "`x`"]);
     refused("unknown-task.tlbt", &tiny("5\t0\t1001\tC"), &["line 5", "`1001`", "never created"]);
