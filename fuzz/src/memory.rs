@@ -1,7 +1,7 @@
 //! How much memory reading may take.
 
-/// Whatever the input: buffers for the file, its lines and its records, and tables that begin with room for some entries.
-const FIXED_BYTES: u64 = 1 << 20;
+/// Whatever the input: buffers for the file, its lines and its records, and the tables of predictions of columns.
+const FIXED_BYTES: u64 = 2 << 20;
 /// For each byte of the input. The most expensive ones are a `perf.data` file's records about lost samples: 16 bytes, which become a moment and
 /// an event, each in a buffer that has doubled; a header's empty notes are next.
 const BYTES_PER_BYTE: u64 = 64;

@@ -1,13 +1,13 @@
 //! Reading to the end, and what must be true whatever the input.
 
-use std::sync::Arc;
+use std::io::Cursor;
 
-use shootdown_recording::{Event, Header, ReadError, Recording};
+use shootdown_recording::{Event, Header, Interpretation, ReadError, Recording};
 
 use crate::memory::Bound;
 
 /// What recordings are called here.
-const NAME: &str = "fuzz.data";
+pub const NAME: &str = "fuzz.data";
 /// No event of a file that is not compressed takes fewer bytes.
 const LEAST_EVENT_BYTES: usize = 8;
 
@@ -22,12 +22,18 @@ pub struct Told {
     pub error: Option<String>,
 }
 
+/// Reads a file that is in memory, of which nothing is known; `None` if it is no recording at all.
+#[must_use]
+pub fn read_bytes(bytes: &[u8]) -> Option<Told> {
+    read_within(Bound::of(bytes), bytes.to_vec())
+}
+
 /// Reads a file that is in memory; `None` if it is no recording at all.
 #[must_use]
-pub fn read_of_bytes(bytes: &[u8]) -> Option<Told> {
-    let bytes: Arc<[u8]> = bytes.into();
-    let (bound, n_kept) = (Bound::of(&bytes), bytes.len() / LEAST_EVENT_BYTES + 1);
-    read(bound, n_kept, || Recording::from_bytes(NAME, bytes))
+pub fn read_within(bound: Bound, bytes: Vec<u8>) -> Option<Told> {
+    let n_kept = bytes.len() / LEAST_EVENT_BYTES + 1;
+    let bytes = Cursor::new(bytes);
+    read(bound, n_kept, || Recording::from_seekable(NAME, bytes, &Interpretation::default()))
 }
 
 /// Reads to the end or to the first error, and keeps the first events.
@@ -56,7 +62,7 @@ pub fn read(bound: Bound, n_kept: usize, open: impl FnOnce() -> Result<Recording
 
 fn message(error: &ReadError) -> String {
     let text = error.to_string();
-    assert!(text.starts_with(NAME), "no place: {text}");
+    assert!(text.contains(NAME), "no place: {text}");
     assert!(text.contains("expected "), "nothing is expected: {text}");
     text
 }
