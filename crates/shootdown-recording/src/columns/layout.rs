@@ -119,6 +119,7 @@ impl Column {
         match self {
             Self::Form => "one byte an event, of a known kind",
             Self::StepsLow => "one byte an event",
+            Self::StepsRest => "one number an event, which keeps the time since the first below 2^64 ns",
             Self::OffsetLow | Self::OffsetHigh => "one byte a page fault that is told",
             Self::Cpu => "one CPU index from 0 to 4095 an event",
             Self::Actor => "one task an event: idle, a kernel thread, foreign or an id from 1000 to 4294967295",

@@ -245,7 +245,9 @@ impl Block {
         let form = self.value(Column::Form, u64::from(code), |_| Form::from_code(code))?;
         let cpu_code = self.number(Column::Cpu)?;
         let cpu = self.value(Column::Cpu, predictions.cpu(cpu_code), cpu_of)?;
-        let at_ns = before_ns.wrapping_add(self.since_ns(cpu)?);
+        let since_ns = self.since_ns(cpu)?;
+        let too_late = || self.misread(Column::StepsRest, format!("{since_ns} ns after {before_ns} ns"));
+        let at_ns = before_ns.checked_add(since_ns).ok_or_else(too_late)?;
         let actor_code = self.number(Column::Actor)?;
         let number = predictions.actor(u64::from(cpu.0), actor_code);
         let actor = self.value(Column::Actor, number, actor_of)?;

@@ -2,7 +2,12 @@
 
 use std::io::Cursor;
 
-use proptest::{collection::vec, prelude::*, sample::select, strategy::ValueTree as _};
+use proptest::{
+    collection::{SizeRange, vec},
+    prelude::*,
+    sample::select,
+    strategy::ValueTree as _,
+};
 
 use super::{ColumnWriter, Columns, layout::BLOCK_EVENTS, varint};
 use crate::{
@@ -103,10 +108,19 @@ fn event() -> impl Strategy<Value = Event> {
     })
 }
 
+/// Events in the order of time, from some time on.
+fn events(size: impl Into<SizeRange>, from_ns: u64) -> impl Strategy<Value = Vec<Event>> {
+    vec(event(), size).prop_map(move |mut events| {
+        events.iter_mut().for_each(|event| event.at_ns = event.at_ns.max(from_ns));
+        events.sort_by_key(|event| event.at_ns);
+        events
+    })
+}
+
 /// The events of a forking program, from a fixed seed, so that every damage can be tried on the same.
 fn some_events() -> Vec<Event> {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let random = vec(event(), 150).new_tree(&mut runner).expect("events can be made").current();
+    let random = events(150, 100_000).new_tree(&mut runner).expect("events can be made").current();
     let steady = (0..100_u64).map(|n| Event {
         at_ns: 1000 * n,
         cpu: RecordedCpu((n / 10 % 2) as u16),
@@ -117,7 +131,7 @@ fn some_events() -> Vec<Event> {
             _ => EventKind::Fault { address: n << 12, from: Mode::User, access: FaultAccess::from_error_code(6) },
         },
     });
-    random.into_iter().chain(steady).collect()
+    steady.chain(random).collect()
 }
 
 /// Asserts that what was damaged is refused with words, or holds as much as its writer counted.
@@ -137,7 +151,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_event_comes_back(events in vec(event(), 0..100)) {
+    fn any_event_comes_back(events in events(0..100, 0)) {
         prop_assert_eq!(read(written(&events)).map_err(|(_, problem)| problem.to_string()), Ok(events.clone()));
         prop_assert_eq!(read(bare(&events)).map_err(|(_, problem)| problem.to_string()), Ok(events));
     }
@@ -213,7 +227,7 @@ fn a_flipped_bit_is_found_or_changes_no_count() {
 #[test]
 fn a_wrong_count_at_the_end_is_refused() {
     let events = some_events();
-    let events = &events[150..]; // Counts of one byte.
+    let events = &events[..100]; // Counts of one byte.
     let bare = bare(events);
     for (index, what) in super::totals::Totals::NAMES.into_iter().enumerate() {
         let mut damaged = bare.clone();
@@ -264,6 +278,9 @@ fn lengths_and_values_out_of_range_are_refused_before_they_are_believed() {
     refused(&event(5, &[0, 0], 0), "the column of CPUs is `1 bytes longer than its events`");
     refused(&event(5, &[0], 6), "the column of tasks is `3`; expected one task an event");
     refused(&event(0, &[0], 0), "the column of syscalls is");
+    // Two events, the second 1 ns before the first.
+    let backwards = [&[2, NS, 2, 5, 5, 2, 3, 0, 0, 2, 0, 1, 2, 0, 0, 2, 0, 0][..], &[0; 11]].concat();
+    refused(&backwards, "`18446744073709551615 ns after 3 ns`; expected one number an event, which keeps the time");
     refused(&[], "cut short; expected the rest of its blocks and the counts at its end");
 }
 

@@ -61,8 +61,8 @@ impl<W: Write> ColumnWriter<W> {
     /// # Errors
     /// Those of `out`.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
-        // Time that goes back wraps, and comes back the same.
-        let since_ns = event.at_ns.wrapping_sub(self.at_ns);
+        // Time does not go back in a recording; if it does here it stands still there, as in text.
+        let since_ns = event.at_ns.saturating_sub(self.at_ns);
         self.at_ns = event.at_ns;
         self.totals.count(event);
         self.block.times.push((since_ns, event.cpu.0));
