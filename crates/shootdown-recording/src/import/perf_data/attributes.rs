@@ -83,7 +83,7 @@ impl Shape {
             return bytes.skip(8 * (n_times + n_of_each));
         }
         let n_members = usize::try_from(bytes.u64()?).ok()?;
-        bytes.skip((n_times + n_members.checked_mul(n_of_each)?).checked_mul(8)?)
+        bytes.skip(n_members.checked_mul(n_of_each)?.checked_add(n_times)?.checked_mul(8)?)
     }
 }
 
@@ -138,5 +138,20 @@ impl Attributes {
             return None;
         }
         shape.sample(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_of_more_members_than_fit_is_no_sample() {
+        for n_members in [5, u64::MAX / 8, u64::MAX] {
+            let words = [0, 0, 0, n_members, 0, 0, 0, 0].map(u64::to_le_bytes);
+            let shape =
+                Shape { fields: SAMPLE_TID | SAMPLE_TIME | SAMPLE_CPU | SAMPLE_READ | SAMPLE_RAW, read: 0b1011 };
+            assert_eq!(shape.sample(words.as_flattened()), None, "{n_members}");
+        }
     }
 }
