@@ -14,6 +14,12 @@ use crate::{error::Problem, import::perf_data::Seekable};
 
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// What recorders and compressors make some 10 times as small; whatever claims more than this was made to fill memory or a
+/// disk.
+pub(crate) const HIGHEST_RATIO: usize = 1000;
+/// As much may come out of the first bytes.
+const UNPACKED_AT_ONCE_BYTES: u64 = 1 << 20;
+
 /// RFC 8878 §3.1.1: the first bytes of a zstd frame.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
@@ -73,10 +79,19 @@ impl Input {
     pub(crate) fn unpacked(mut self) -> Result<Box<dyn Seekable>, Problem> {
         let mut file = tempfile::tempfile().map_err(Problem::Unpack)?;
         let mut chunk = vec![0; CHUNK_BYTES];
+        let mut n_unpacked = 0;
         loop {
             match self.read(&mut chunk)? {
                 0 => return Ok(Box::new(file)),
-                n_read => file.write_all(chunk.get(..n_read).unwrap_or_default()).map_err(Problem::Unpack)?,
+                n_read => {
+                    file.write_all(chunk.get(..n_read).unwrap_or_default()).map_err(Problem::Unpack)?;
+                    n_unpacked += n_read as u64;
+                }
+            }
+            let n_packed = self.position_bytes();
+            if n_unpacked > n_packed.saturating_mul(HIGHEST_RATIO as u64).saturating_add(UNPACKED_AT_ONCE_BYTES) {
+                let reason = format!("{n_packed} bytes expand to more than {HIGHEST_RATIO} times as many");
+                return Err(Problem::Damaged { reason });
             }
         }
     }

@@ -2,12 +2,17 @@
 
 mod builder;
 
-use std::{fs, io::Cursor, sync::LazyLock};
+use std::{
+    fs,
+    io::Cursor,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use tempfile::NamedTempFile;
 
 use builder::{
-    COMM, FINISHED_ROUND, File, LOST, Records,
+    COMM, FINISHED_ROUND, File, LOST, MMAP, Records,
     Value::{Number, Numbers, Text},
 };
 use shootdown_recording::{
@@ -236,4 +241,39 @@ fn what_expands_without_end_is_refused() {
     records.add_compressed(&bomb);
     let error = read(&File::new(records).bytes()).expect_err("too much").to_string();
     assert!(error.contains("more than 1000 times"), "{error}");
+    // Likewise as a whole: it would fill the disk.
+    let file = [&File::new(Records::default()).stream()[..], &vec![0; 64 << 20]].concat();
+    let bomb = zstd::stream::encode_all(&file[..], 19).expect("memory does not fail");
+    let error = read(&bomb).expect_err("too much").to_string();
+    assert!(error.contains("more than 1000 times"), "{error}");
+}
+
+/// A file of 1 MiB could make a reader take in 10 GiB.
+#[test]
+fn the_same_numbers_for_several_events_are_refused() {
+    let mut bytes = File::new(records()).bytes();
+    let attribute_bytes = 144;
+    let attribute = bytes[112..112 + attribute_bytes - 16].to_vec();
+    let at = bytes.len();
+    for _ in 0..3 {
+        bytes.extend(&attribute);
+        bytes.extend([0, at / 2].map(|word| (word as u64).to_le_bytes()).as_flattened());
+    }
+    bytes[24..40].copy_from_slice([at, 3 * attribute_bytes].map(|word| (word as u64).to_le_bytes()).as_flattened());
+    let error = read(&bytes).expect_err("half of the file three times").to_string();
+    assert!(error.contains("the same numbers for several events; expected numbers of its own"), "{error}");
+}
+
+/// Each look at the symbols of the running kernel takes some 20 ms, and a record that asks for one is 48 bytes long.
+#[test]
+fn the_symbols_of_this_kernel_are_looked_at_once() {
+    let mut records = Records::default();
+    let first = [0, 1, 1 << 20, 0x1000].map(u64::to_le_bytes);
+    let mapping = [first.as_flattened(), &b"[kernel.kallsyms]_text\0\0"[..]].concat();
+    (0..1500).for_each(|_| {
+        records.add(MMAP, &mapping);
+    });
+    let began = Instant::now();
+    drop(read_as(&File::new(records).bytes(), &Interpretation::default()));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }

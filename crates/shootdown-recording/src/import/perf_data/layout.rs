@@ -104,9 +104,16 @@ impl Parts<'_> {
         let table = self.bytes(section, "the events")?;
         let mut attributes = Attributes::default();
         let mut at = section.offset;
+        let mut n_id_bytes = 0;
         for entry in table.chunks_exact(usize::try_from(size).unwrap_or(usize::MAX)) {
             let (attribute, mut ids) = (entry, Bytes(entry.get(entry.len() - 16..).unwrap_or_default()));
             let ids = Section { offset: ids.u64().unwrap_or_default(), size: ids.u64().unwrap_or_default() };
+            n_id_bytes += ids.size.min(self.length);
+            if n_id_bytes > self.length {
+                // The same part again and again: reading it would take forever.
+                let what = "the same numbers for several events".to_owned();
+                return Err((At::Byte(at), Problem::PerfData { what, expected: "numbers of its own for each event" }));
+            }
             let ids = self.bytes(ids, "the numbers of an event")?;
             attributes.add(attribute, &ids).map_err(|problem| (At::Byte(at), problem))?;
             at += size;

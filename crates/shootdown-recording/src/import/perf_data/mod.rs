@@ -58,8 +58,8 @@ pub(crate) struct PerfData {
     decoder: Decoder,
     rounds: Rounds,
     tree: Tree,
-    /// Whether the symbols are those that were asked for, which no others take the place of.
-    has_given_symbols: bool,
+    /// Whether there will be no other symbols: they were asked for, or it is known whether those of this kernel fit.
+    has_final_symbols: bool,
     is_at_end: bool,
 }
 
@@ -90,7 +90,7 @@ impl PerfData {
             decoder,
             rounds: Rounds::default(),
             tree: Tree::new(interpretation.root.as_ref()),
-            has_given_symbols: symbols.is_some(),
+            has_final_symbols: symbols.is_some(),
             is_at_end: false,
         };
         Ok((notes, data))
@@ -115,9 +115,10 @@ impl PerfData {
                 }
             }
             FINISHED_ROUND => rounds.finish_round(),
-            MMAP if !self.has_given_symbols && !decoder.symbols.is_useful() => {
-                if let Some(symbols) = samples::first_symbol(body).and_then(Symbols::of_this_kernel) {
-                    decoder.symbols = symbols;
+            MMAP if !self.has_final_symbols => {
+                if let Some(first) = samples::first_symbol(body) {
+                    decoder.symbols = Symbols::of_this_kernel(first).unwrap_or_default();
+                    self.has_final_symbols = true;
                 }
             }
             HEADER_ATTRIBUTE => decoder.add_attribute(body)?,

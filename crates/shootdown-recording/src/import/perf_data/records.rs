@@ -9,7 +9,10 @@ use std::{
 
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
-use crate::error::{At, Problem};
+use crate::{
+    error::{At, Problem},
+    input::HIGHEST_RATIO,
+};
 
 const HEADER_BYTES: usize = 8;
 const HEADER_TRACING_DATA: u32 = 66;
@@ -17,8 +20,6 @@ const AUXTRACE: u32 = 71;
 const COMPRESSED: u32 = 81;
 const COMPRESSED_WITH_SIZE: u32 = 83;
 
-/// What perf compresses it makes some 10 times as small; whatever claims more than this was made to fill memory.
-const HIGHEST_RATIO: usize = 1000;
 const OUT_BYTES: usize = 128 * 1024;
 /// As large a window as the format asks decoders to support.
 const HIGHEST_WINDOW_LOG: u32 = 23;
