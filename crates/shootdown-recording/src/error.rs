@@ -114,6 +114,12 @@ pub enum Problem {
         /// The line that is missing.
         expected: &'static str,
     },
+    /// The header goes on and on.
+    #[error("the header is longer than {limit} bytes; expected one of at most that many")]
+    HeaderTooLong {
+        /// The highest length accepted.
+        limit: usize,
+    },
     /// A line is longer than any event can be.
     #[error("the line is longer than {limit} bytes; expected an event of at most that many")]
     LineTooLong {

@@ -1,5 +1,7 @@
 //! What a recording says of itself before its first event.
 
+use std::io;
+
 use crate::{error::Problem, event::TaskId, text};
 
 /// What is known of a recording as a whole.
@@ -49,6 +51,9 @@ const WORKLOAD: &[u8] = b"workload";
 const ROOT: &[u8] = b"root";
 const DETAIL: &[u8] = b"detail";
 
+/// The longest header accepted. Each note takes some of it, and memory.
+pub(crate) const LONGEST_HEADER_BYTES: usize = 1 << 20;
+
 /// A header whose lines are still being read.
 #[derive(Debug, Default)]
 pub(crate) struct HeaderLines {
@@ -56,11 +61,16 @@ pub(crate) struct HeaderLines {
     root: Option<TaskId>,
     detail: Option<Detail>,
     notes: Vec<(String, String)>,
+    n_bytes: usize,
 }
 
 impl HeaderLines {
     /// Takes in a line `# name: text`; any other line is a remark.
     pub(crate) fn add(&mut self, line: &[u8]) -> Result<(), Problem> {
+        self.n_bytes += line.len() + 1;
+        if self.n_bytes > LONGEST_HEADER_BYTES {
+            return Err(Problem::HeaderTooLong { limit: LONGEST_HEADER_BYTES });
+        }
         let Some((name, value)) = line.strip_prefix(b"# ").and_then(split) else {
             return Ok(());
         };
@@ -94,6 +104,15 @@ impl Header {
         let notes = self.notes.iter().map(|(name, text)| (name.as_str(), text.clone()));
         own.into_iter().chain(detail).chain(notes).map(|(name, text)| format!("# {}: {}", flat(name), flat(&text)))
     }
+}
+
+/// Refuses to write a header that no reader accepts.
+pub(crate) fn check_header(text: &[u8]) -> io::Result<()> {
+    if text.len() <= LONGEST_HEADER_BYTES {
+        return Ok(());
+    }
+    let problem = format!("the header has {} bytes; expected at most {LONGEST_HEADER_BYTES}", text.len());
+    Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
 }
 
 /// A text that is to be part of a line.

@@ -259,6 +259,27 @@ fn a_line_over_4_kib_is_refused() {
     assert_refused(&"1".repeat(4097), message);
     assert_refused(&"1".repeat(1_000_000), message);
 }
+}
+
+/// A few KiB of zstd can be a GiB of notes, which are kept.
+#[test]
+fn a_header_over_1_mib_is_refused() {
+    let message = "the header is longer than 1048576 bytes; expected one of at most that many";
+    for first_line in ["# tlbt-sample 1", "# tlbt-columns 1"] {
+        let text = format!("{first_line}\n{}", "# : \n".repeat(1 << 18));
+        let error = error_of(text).to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+/// Each of the brackets could be the CPU's.
+#[test]
+fn a_line_of_brackets_is_read_as_fast_as_any_other() {
+    let line = format!("{} sh-8 [000] 1.5: irq_handler_entry: irq=1\n", "[".repeat(4000));
+    let began = Instant::now();
+    let error = error_of(format!("# tracer: nop\n{}", line.repeat(10_000))).to_string();
+    assert!(error.contains("no task named `perf-exec`"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 
 #[test]
 fn a_last_line_without_its_end_is_refused() {

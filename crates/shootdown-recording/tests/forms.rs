@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use shootdown_recording::{ColumnWriter, Event, Header, Interpretation, Recording, Root, TextWriter};
+use shootdown_recording::{ColumnWriter, Detail, Event, Header, Interpretation, Recording, Root, TaskId, TextWriter};
 
 fn bundled() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recordings");
@@ -83,4 +83,31 @@ fn what_leaves_nothing_open_needs_no_interpretation() {
         let error = Recording::open_as(&path, &interpretation).expect_err("there is one tree only").to_string();
         assert!(error.contains("expected neither --root nor --symbols"), "{error}");
     }
+}
+
+/// Other forms have room for more than a line of text.
+#[test]
+fn a_note_that_is_too_long_for_a_line_is_cut() {
+    let notes = vec![("kernel".to_owned(), "6.18 \u{e9}".repeat(1000)), ("cpus".to_owned(), "2".to_owned())];
+    let header = Header { workload: "w".repeat(5000), root: TaskId::FIRST, detail: Detail::Full, notes };
+    let (read_as_columns, _) = read(open(columns(&header, &[])));
+    assert_eq!(read_as_columns, header);
+    let written = TextWriter::new(Vec::new(), &header).expect("memory does not fail").finish();
+    let (read_as_text, _) = read(open(written));
+    assert!(header.workload.starts_with(&read_as_text.workload) && read_as_text.workload.len() > 4000);
+    assert!(header.notes[0].1.starts_with(&read_as_text.notes[0].1) && read_as_text.notes[0].1.len() > 4000);
+    assert_eq!(read_as_text.notes[1], header.notes[1]);
+}
+
+#[test]
+fn a_header_that_nobody_would_read_is_not_written() {
+    let note = ("kernel".to_owned(), "6.18".repeat(500));
+    let header =
+        Header { workload: "w".to_owned(), root: TaskId::FIRST, detail: Detail::Full, notes: vec![note; 1000] };
+    let error = TextWriter::new(Vec::new(), &header).expect_err("2 MB").to_string();
+    assert!(error.contains("expected at most 1048576"), "{error}");
+}
+
+fn open(bytes: Vec<u8>) -> Recording {
+    Recording::from_reader("written", Cursor::new(bytes)).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -15,8 +15,6 @@ pub(crate) const FIRST_LINE: &[u8] = b"# tlbt-columns ";
 pub(super) const VERSION: &[u8] = b"1";
 /// Events in a block, at most.
 pub(super) const BLOCK_EVENTS: usize = 1 << 16;
-/// Bytes in a header, at most.
-pub(super) const HEADER_BYTES: usize = 1 << 20;
 /// Arguments of a syscall.
 pub(super) const MAX_ARGS: usize = 6;
 

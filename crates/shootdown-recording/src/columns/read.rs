@@ -4,14 +4,14 @@ use crate::{
     columns::{
         bytes::{Bytes, Misread},
         clock::{Clock, Step, Ticks},
-        layout::{BLOCK_EVENTS, Column, FIRST_LINE, Form, HEADER_BYTES, HasPages, MAX_ARGS, VERSION},
+        layout::{BLOCK_EVENTS, Column, FIRST_LINE, Form, HasPages, MAX_ARGS, VERSION},
         predict::{Place, Predictions, actor_of, task_of},
         totals::Totals,
         varint,
     },
     error::{At, Problem, shown},
     event::{Event, EventKind, RecordedCpu},
-    header::{Header, HeaderLines},
+    header::{Header, HeaderLines, LONGEST_HEADER_BYTES},
     input::Input,
     source::Source,
     syscall::Syscall,
@@ -124,8 +124,8 @@ fn read_line(bytes: &mut Bytes, line: &mut Vec<u8>) -> Result<(), Misread> {
         match bytes.next()? {
             Some(b'\n') => return Ok(()),
             None => return Err(bytes.misread(Problem::EndsEarly { expected: "the rest of its header" })),
-            Some(_) if bytes.offset() > HEADER_BYTES as u64 => {
-                return Err(bytes.misread(Problem::LineTooLong { limit: HEADER_BYTES }));
+            Some(_) if bytes.offset() > LONGEST_HEADER_BYTES as u64 => {
+                return Err(bytes.misread(Problem::HeaderTooLong { limit: LONGEST_HEADER_BYTES }));
             }
             Some(byte) => line.push(byte),
         }

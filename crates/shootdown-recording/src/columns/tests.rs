@@ -189,7 +189,7 @@ fn a_header_without_end_is_neither_written_nor_read() {
     let long = Header { workload: "x".repeat(1 << 20), ..header() };
     assert!(ColumnWriter::new(Vec::new(), &long).is_err());
     let endless = [b"# tlbt-columns 1\n# ", &vec![b'x'; 2 << 20][..]].concat();
-    assert!(matches!(read(endless), Err((_, Problem::LineTooLong { .. }))));
+    assert!(matches!(read(endless), Err((_, Problem::HeaderTooLong { .. }))));
 }
 
 #[test]

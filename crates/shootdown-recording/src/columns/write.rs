@@ -7,14 +7,14 @@ use zstd::bulk::Compressor;
 use crate::{
     columns::{
         clock::{Clock, Step},
-        layout::{BLOCK_EVENTS, Column, FIRST_LINE, Form, HEADER_BYTES, HasPages, VERSION},
+        layout::{BLOCK_EVENTS, Column, FIRST_LINE, Form, HasPages, VERSION},
         predict::{Place, Predictions, actor_number},
         step,
         totals::Totals,
         varint,
     },
     event::{Event, EventKind},
-    header::Header,
+    header::{Header, check_header},
 };
 
 /// Columns shorter than this share a zstd frame with the next: a frame of its own costs more than it saves.
@@ -46,10 +46,7 @@ impl<W: Write> ColumnWriter<W> {
             writeln!(text, "{line}")?;
         }
         text.push(b'\n');
-        if text.len() > HEADER_BYTES {
-            let problem = format!("the header has {} bytes; expected at most {HEADER_BYTES}", text.len());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
-        }
+        check_header(&text)?;
         let mut frames = Frames::new(out)?;
         frames.write(&mut text)?;
         let (block, predictions, totals) = (Block::default(), Predictions::new(), Totals::default());

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use crate::{
     event::{Actor, Event, EventKind, Mode, PreviousState},
-    header::Header,
+    header::{Header, check_header},
+    lines::LONGEST_LINE_BYTES,
     syscall::Syscall,
     text::parse::HIGHEST_DECIMAL_RESULT,
 };
@@ -23,12 +24,16 @@ impl<W: Write> TextWriter<W> {
     /// Writes the header. `out` is written to in small pieces.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Those of `out`; and `InvalidInput` if the header is longer than 1 MiB, which no reader accepts.
     pub fn new(mut out: W, header: &Header) -> io::Result<Self> {
-        writeln!(out, "# tlbt-sample 1")?;
+        let mut text = b"# tlbt-sample 1\n".to_vec();
         for line in header.lines() {
-            writeln!(out, "{line}")?;
+            // A note can be longer in other forms; a text of which the rest could not be read would be worse.
+            let (line, _) = line.split_at(line.floor_char_boundary(LONGEST_LINE_BYTES));
+            writeln!(text, "{line}")?;
         }
+        check_header(&text)?;
+        out.write_all(&text)?;
         Ok(Self { out, at_ns: 0 })
     }
 
