@@ -6,6 +6,7 @@ use std::{
     fs,
     io::{self, Cursor, Read},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use shootdown_recording::{Problem, ReadError, Recording};
@@ -259,7 +260,6 @@ fn a_line_over_4_kib_is_refused() {
     assert_refused(&"1".repeat(4097), message);
     assert_refused(&"1".repeat(1_000_000), message);
 }
-}
 
 /// A few KiB of zstd can be a GiB of notes, which are kept.
 #[test]
@@ -280,6 +280,7 @@ fn a_line_of_brackets_is_read_as_fast_as_any_other() {
     let error = error_of(format!("# tracer: nop\n{}", line.repeat(10_000))).to_string();
     assert!(error.contains("no task named `perf-exec`"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
 
 #[test]
 fn a_last_line_without_its_end_is_refused() {

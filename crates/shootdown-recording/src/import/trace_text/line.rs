@@ -96,10 +96,16 @@ fn traced(line: &[u8]) -> Option<Traced<'_>> {
 fn find_cpu(line: &[u8]) -> Option<(usize, u16, &[u8])> {
     let brackets = line.iter().enumerate().filter(|(_, byte)| **byte == b'[').map(|(at, _)| at);
     brackets.into_iter().find_map(|at| {
-        let (cpu, rest) = split_at(line.get(at + 1..)?, b']')?;
-        let cpu = u16::try_from(digits(10, cpu)?).ok().filter(|cpu| RecordedCpu(*cpu) <= RecordedCpu::MAX)?;
+        let (cpu, rest) = cpu(line.get(at + 1..)?)?;
         time(rest).map(|_| (at, cpu, rest))
     })
+}
+
+/// Parses `CPU] `, and looks no further: else a line of brackets only would take as long as many lines.
+fn cpu(text: &[u8]) -> Option<(u16, &[u8])> {
+    let (cpu, rest) = text.split_at_checked(text.iter().take_while(|byte| byte.is_ascii_digit()).count())?;
+    let cpu = u16::try_from(digits(10, cpu)?).ok().filter(|cpu| RecordedCpu(*cpu) <= RecordedCpu::MAX)?;
+    Some((cpu, rest.strip_prefix(b"] ")?))
 }
 
 /// Parses `NAME PROCESS/TASK`, `NAME TASK` of perf, and `NAME-TASK`, `NAME-TASK (PROCESS)` of the others.
