@@ -117,7 +117,7 @@ pub(crate) fn check_header(text: &[u8]) -> io::Result<()> {
 
 /// A text that is to be part of a line.
 fn flat(text: &str) -> String {
-    text.replace(|character: char| character.is_control(), " ")
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -99,6 +99,18 @@ fn a_note_that_is_too_long_for_a_line_is_cut() {
     assert_eq!(read_as_text.notes[1], header.notes[1]);
 }
 
+/// With a space in its place the rest of such a name would be taken for a note of that name, or for the root.
+#[test]
+fn a_control_character_in_a_note_makes_no_other_note_of_it() {
+    let notes = vec![("root:\u{8}8".to_owned(), "line\nbreak".to_owned())];
+    let header = Header { workload: "w".to_owned(), root: TaskId::FIRST, detail: Detail::Full, notes };
+    let written = TextWriter::new(Vec::new(), &header).expect("memory does not fail").finish();
+    for bytes in [written, columns(&header, &[])] {
+        let (header, _) = read(open(bytes));
+        assert_eq!(header.notes, [("root:\u{fffd}8".to_owned(), "line\u{fffd}break".to_owned())]);
+    }
+}
+
 #[test]
 fn a_header_that_nobody_would_read_is_not_written() {
     let note = ("kernel".to_owned(), "6.18".repeat(500));
