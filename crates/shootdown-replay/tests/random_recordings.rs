@@ -184,3 +184,18 @@ fn what_is_left_out_is_found_without_a_panic() {
         assert_eq!(n_stale > 0, is_seen, "{}: {n_stale}", fix.name());
     }
 }
+
+/// What is due some time after the last moment that there can be is never due.
+#[test]
+fn nothing_panics_at_the_end_of_time() {
+    let text = "# tlbt-sample 0\n# workload: late\n# root: 1000\n\
+        18446744073709551615\t0\t1000\tF\t7000\t6\n\
+        0\t0\t1000\tN\t1001\t0\n\
+        0\t0\t1000\tS\t1001\tR\n\
+        0\t0\t1001\tF\t7000\t6\n";
+    for machine in [Hardware::X86_64, Hardware::Alpha] {
+        let recording = Recording::from_reader("late.tlbt", Cursor::new(text)).expect("a whole header");
+        let report = replay(recording, &Options { machine, ..Options::default() }, |_| {}).expect("a whole recording");
+        assert_eq!(report.stale_accesses, 0);
+    }
+}

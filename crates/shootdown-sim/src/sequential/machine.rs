@@ -301,7 +301,7 @@ impl<A: Architecture> Sequential<A> {
             SpaceId(id)
         });
         if let Masks::Trimmed { interval_ns } = self.masks {
-            self.next_trim_ns.borrow_mut().insert(id, self.now_ns.get() + interval_ns);
+            self.next_trim_ns.borrow_mut().insert(id, self.now_ns.get().saturating_add(interval_ns));
         }
         id
     }
@@ -637,7 +637,7 @@ unsafe impl<A: Architecture> Machine for Sequential<A> {
         self.next_trim_ns.borrow_mut().get_mut(&space).is_some_and(|next_ns| {
             let is_due = now_ns > *next_ns;
             if is_due {
-                *next_ns = now_ns + interval_ns;
+                *next_ns = now_ns.saturating_add(interval_ns);
             }
             is_due
         })
