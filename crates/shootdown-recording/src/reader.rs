@@ -109,7 +109,7 @@ impl Recording {
     ///
     /// # Errors
     /// If it does not begin like a recording.
-    pub fn from_bytes(name: &str, bytes: &'static [u8]) -> Result<Self, ReadError> {
+    pub fn from_bytes(name: &str, bytes: impl AsRef<[u8]> + Send + 'static) -> Result<Self, ReadError> {
         Self::from_seekable(name, io::Cursor::new(bytes), &Interpretation::default())
     }
 
