@@ -1,4 +1,4 @@
-//! A recording of any events, replayed on either machine.
+//! A recording of any events, replayed in any way.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ use arbitrary::Unstructured;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use shootdown_fuzz::{NAME, any_recording, write_as_text};
 use shootdown_recording::{Event, EventKind, Interpretation, Recording, Syscall};
-use shootdown_replay::{Hardware, Options, ReplayError, replay};
+use shootdown_replay::{Device, Grouping, Hardware, Options, Placement, Profile, ReplayError, replay};
 
 /// Each may be a call that goes through a large range.
 const MOST_EVENTS: usize = 200;
@@ -28,14 +28,27 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     told.events.iter_mut().for_each(make_short);
     let bytes = Cursor::new(write_as_text(&told));
     let recording = Recording::from_seekable(NAME, bytes, &Interpretation::default()).expect("a header");
-    let machine = if choice % 2 == 0 { Hardware::RECORDED } else { Hardware::Alpha };
-    match replay(recording, &Options { machine, ..Options::default() }, |_| {}) {
+    match replay(recording, &options(*choice), |_| {}) {
         Ok(report) => assert_eq!(report.stale_accesses, 0, "{:?}", report.violations.first()),
         Err(ReplayError::Read(error)) => panic!("{error}"),
         Err(_) => {}
     }
     Corpus::Keep
 });
+
+/// One bit for each choice.
+fn options(choice: u8) -> Options {
+    let is_chosen = |bit: u8| choice >> bit & 1 == 1;
+    Options {
+        machine: if is_chosen(0) { Hardware::Alpha } else { Hardware::RECORDED },
+        device: is_chosen(1).then_some(Device::Iommu),
+        placement: if is_chosen(2) { Placement::Spread { n_cpus: 3 } } else { Placement::AsRecorded },
+        profile: Profile::ALL[usize::from(is_chosen(3))],
+        by: Grouping::ALL.to_vec(),
+        timeline: true,
+        ..Options::default()
+    }
+}
 
 /// Takes CPUs that the machine has, and makes ranges short that would be populated page by page.
 fn make_short(event: &mut Event) {
