@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{Cursor, Read},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use shootdown_recording::{
@@ -472,5 +473,33 @@ fn a_recording_that_breaks_off_is_read_up_to_there() {
     for n_lines in [1, 10, 100, 300, 500] {
         let kept: String = whole.split_inclusive('\n').take(n_lines).collect();
         assert!(events(&kept).len() >= n_lines, "{n_lines}");
+    }
+}
+
+/// A line of a file that holds many tasks took as long as there were tasks of its kind: in calls that return late, in calls
+/// that create a task, of other trees, in one process.
+#[test]
+fn lines_take_no_longer_where_there_are_many_tasks() {
+    const N_TASKS: u32 = 60_000;
+    let root = "7 1.000000 execve(\"/a\", [\"a\"], 0x7f00 /* 1 var */) = 0 <0.000001>\n";
+    let each = |line: &dyn Fn(u32) -> String| (0..N_TASKS).map(line).collect::<String>();
+    let threads = each(&|n| format!("7 2.0 clone(flags=CLONE_VM|CLONE_THREAD) = {} <0.000001>\n", 1000 + n));
+    let calls = each(&|_| "7 3.0 munmap(0x7f00, 4096) = 0 <0.000001>\n".to_owned());
+    let late = each(&|n| format!("{} 2.5 munmap(0x7f00, 4096) = 0 <99.0>\n", 1000 + n));
+    let creating = each(&|n| format!("{} 2.5 clone(flags=CLONE_VM <unfinished ...>\n", 1000 + n));
+    let ends = each(&|n| format!("{} 3.5 +++ exited with 0 +++\n", 1000 + n));
+    let strangers = each(&|n| format!("{} 1.5 getpid() = 1\n", 1000 + n));
+    for (what, text) in [
+        ("late", format!("{root}{threads}{late}{calls}")),
+        ("creating", format!("{root}{threads}{creating}{calls}")),
+        ("ends", format!("{root}{threads}{ends}")),
+        ("strangers", format!("{strangers}{root}")),
+    ] {
+        let began = Instant::now();
+        let of_root = Interpretation { root: Some(Root::Process(7)), ..Interpretation::default() };
+        let recording = Recording::from_seekable("many.strace", Cursor::new(text), &of_root).expect("a header");
+        let all: Result<Vec<Event>, ReadError> = recording.collect();
+        assert!(all.is_ok(), "{what}: {all:?}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{what}: {:?}", began.elapsed());
     }
 }

@@ -5,14 +5,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use rustc_hash::FxHashMap;
+
 use crate::event::{Actor, Event, EventKind, RecordedCpu, TaskId};
+
+/// When, and as the how manieth it was said.
+type Key = (u64, u64);
 
 /// What has been said and what has yet to be.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     ready: VecDeque<Event>,
     /// By time, and at one time by the order it was said in.
-    later: BTreeMap<(u64, u64), (TaskId, EventKind)>,
+    later: BTreeMap<Key, (TaskId, EventKind)>,
+    /// The keys of each task: a damaged file may have any number of tasks wait.
+    of_task: FxHashMap<TaskId, Vec<Key>>,
     n_said: u64,
     /// Whatever happens happens no earlier.
     released_ns: u64,
@@ -22,13 +29,18 @@ impl Order {
     /// Says what a task did, and when.
     pub(super) fn say(&mut self, at_ns: u64, task: TaskId, kind: EventKind) {
         self.n_said += 1;
-        self.later.insert((at_ns.max(self.released_ns), self.n_said), (task, kind));
+        let key = (at_ns.max(self.released_ns), self.n_said);
+        self.later.insert(key, (task, kind));
+        self.of_task.entry(task).or_default().push(key);
     }
 
     /// Moves what waits for later than `until_ns` to then: the task does something else, so it is over.
     pub(super) fn hurry(&mut self, task: TaskId, until_ns: u64) {
-        let waiting = self.later.range((until_ns, u64::MAX)..);
-        let late: Vec<(u64, u64)> = waiting.filter(|(_, (who, _))| *who == task).map(|(key, _)| *key).collect();
+        let Some(keys) = self.of_task.get_mut(&task) else {
+            return;
+        };
+        let mut late: Vec<Key> = keys.extract_if(.., |(at_ns, _)| *at_ns > until_ns).collect();
+        late.sort_unstable();
         for key in late {
             if let Some((task, kind)) = self.later.remove(&key) {
                 self.say(until_ns, task, kind);
@@ -39,11 +51,21 @@ impl Order {
     /// Tells all up to this time: nothing earlier will be said.
     pub(super) fn release(&mut self, until_ns: u64) {
         while let Some(first) = self.later.first_entry().filter(|first| first.key().0 <= until_ns) {
-            let ((at_ns, _), (task, kind)) = first.remove_entry();
+            let (key, (task, kind)) = first.remove_entry();
+            self.forget(task, key);
             // Nobody knows where tasks ran.
-            self.ready.push_back(Event { at_ns, cpu: RecordedCpu(0), actor: Actor::Task(task), kind });
+            self.ready.push_back(Event { at_ns: key.0, cpu: RecordedCpu(0), actor: Actor::Task(task), kind });
         }
         self.released_ns = self.released_ns.max(until_ns);
+    }
+
+    fn forget(&mut self, task: TaskId, key: Key) {
+        if let Some(keys) = self.of_task.get_mut(&task) {
+            keys.retain(|other| *other != key);
+            if keys.is_empty() {
+                self.of_task.remove(&task);
+            }
+        }
     }
 
     /// Returns the next event, if it is known which it is.

@@ -43,6 +43,8 @@ struct Task {
     call: Option<Begun>,
     /// A call of it has been seen to begin.
     has_called: bool,
+    /// Where in the order of those that create tasks it is, if it is one of them.
+    creating: Option<u64>,
     /// Whose child it was taken for, until that one's call has returned and says so.
     taken_for_child_of: Option<Pid>,
 }
@@ -69,9 +71,10 @@ pub(super) struct Tasks {
     /// By serial number.
     living: BTreeMap<u32, Pid>,
     /// Those in a call that creates a task, of which no child is known yet; the longest in it first.
-    creating: Vec<Pid>,
-    /// The living members of each thread group.
-    groups: FxHashMap<u32, Vec<Pid>>,
+    creating: BTreeMap<u64, Pid>,
+    n_creating: u64,
+    /// The living members of each thread group, by serial number.
+    groups: FxHashMap<u32, BTreeMap<u32, Pid>>,
     /// How many tasks use each address space.
     spaces: FxHashMap<u32, usize>,
     n_spaces: u32,
@@ -88,7 +91,8 @@ impl Tasks {
             root,
             tasks: FxHashMap::default(),
             living: BTreeMap::new(),
-            creating: Vec::new(),
+            creating: BTreeMap::new(),
+            n_creating: 0,
             groups: FxHashMap::default(),
             spaces: FxHashMap::default(),
             n_spaces: 0,
@@ -164,9 +168,11 @@ impl Tasks {
         if self.is_first(pid) && self.creating.is_empty() {
             return self.add_stranger(pid);
         }
-        if let Some(parent) = self.creating.first().copied() {
-            self.creating.remove(0);
-            let begun = self.tasks.get_mut(&parent).and_then(|task| task.call.as_mut());
+        if let Some((_, parent)) = self.creating.pop_first() {
+            let begun = self.tasks.get_mut(&parent).and_then(|task| {
+                task.creating = None;
+                task.call.as_mut()
+            });
             let flags = begun.and_then(|begun| {
                 begun.child = Some(pid);
                 begun.flags
@@ -179,8 +185,9 @@ impl Tasks {
             return Ok(());
         }
         // It was there when strace came (`-p`, which with `-f` takes all threads of a process).
-        let of_tree = self.living.values().copied().find(|pid| self.id_of(*pid).is_some());
-        match (self.root, of_tree) {
+        let oldest = self.living.values().next().copied();
+        // If nobody is named, all are of the tree until nobody of it is left.
+        match (self.root, oldest.filter(|pid| self.id_of(*pid).is_some())) {
             (None, Some(thread)) => self.create(thread, pid, CLONE_VM | CLONE_THREAD, self.now_ns),
             _ => self.add_stranger(pid),
         }
@@ -225,10 +232,19 @@ impl Tasks {
         };
         let serial = next(&mut self.n_serials)?;
         self.living.insert(serial, pid);
-        self.groups.entry(group).or_default().push(pid);
+        self.groups.entry(group).or_default().insert(serial, pid);
         *self.spaces.entry(space).or_default() += 1;
-        let task =
-            Task { serial, id, group, space, is_alive: true, call: None, has_called: false, taken_for_child_of: None };
+        let task = Task {
+            serial,
+            id,
+            group,
+            space,
+            is_alive: true,
+            call: None,
+            has_called: false,
+            creating: None,
+            taken_for_child_of: None,
+        };
         self.tasks.insert(pid, task);
         Ok(())
     }
@@ -238,12 +254,10 @@ impl Tasks {
         let Some(task) = self.tasks.remove(&was) else {
             return;
         };
-        let members = self.groups.get_mut(&task.group).into_iter().flatten();
-        for known in members.chain(&mut self.creating).chain(self.living.get_mut(&task.serial)) {
-            if *known == was {
-                *known = pid;
-            }
-        }
+        let member = self.groups.get_mut(&task.group).and_then(|members| members.get_mut(&task.serial));
+        let creating = task.creating.and_then(|place| self.creating.get_mut(&place));
+        let living = self.living.get_mut(&task.serial);
+        [member, creating, living].into_iter().flatten().for_each(|known| *known = pid);
         self.tasks.insert(pid, task);
     }
 
@@ -264,9 +278,9 @@ impl Tasks {
         task.call = None;
         let (id, serial, group, space) = (task.id, task.serial, task.group, task.space);
         self.living.remove(&serial);
-        self.creating.retain(|creating| *creating != pid);
+        self.stop_creating(pid);
         if let Some(members) = self.groups.get_mut(&group) {
-            members.retain(|member| *member != pid);
+            members.remove(&serial);
             if members.is_empty() {
                 self.groups.remove(&group);
             }
@@ -284,7 +298,8 @@ impl Tasks {
     /// Ends the other threads of a task's process.
     fn end_others(&mut self, pid: Pid, at_ns: u64) {
         let group = self.tasks.get(&pid).and_then(|task| self.groups.get(&task.group));
-        let others: Vec<Pid> = group.into_iter().flatten().copied().filter(|member| *member != pid).collect();
+        let others: Vec<Pid> =
+            group.into_iter().flat_map(BTreeMap::values).copied().filter(|member| *member != pid).collect();
         others.into_iter().for_each(|other| self.end(other, at_ns));
     }
 
@@ -318,7 +333,7 @@ impl Tasks {
 
     fn call(&mut self, pid: Pid, name: &[u8], rest: &[u8]) -> Result<(), Problem> {
         let call = Syscall::by_name(name);
-        self.creating.retain(|creating| *creating != pid);
+        self.stop_creating(pid);
         if let Some(args) = line::unfinished(rest) {
             let flags =
                 call.filter(|call| call.creates_task()).map(|call| call::flags(call, args)).transpose()?.flatten();
@@ -364,7 +379,7 @@ impl Tasks {
             task.call = Some(begun);
             return Ok(());
         }
-        self.creating.retain(|creating| *creating != pid);
+        self.stop_creating(pid);
         match line::returned(rest)? {
             Some(returned) => {
                 // The line's own time is when it was printed.
@@ -376,12 +391,29 @@ impl Tasks {
     }
 
     fn set_call(&mut self, pid: Pid, begun: Option<Begun>) {
+        let creates_task = begun.as_ref().and_then(|begun| begun.call).is_some_and(Syscall::creates_task);
         if let Some(task) = self.tasks.get_mut(&pid) {
-            if begun.as_ref().and_then(|begun| begun.call).is_some_and(Syscall::creates_task) {
-                self.creating.push(pid);
-            }
             task.call = begun;
             task.has_called = true;
+        }
+        if creates_task {
+            self.start_creating(pid);
+        }
+    }
+
+    fn start_creating(&mut self, pid: Pid) {
+        if let Some(task) = self.tasks.get_mut(&pid)
+            && task.creating.is_none()
+        {
+            task.creating = Some(self.n_creating);
+            self.creating.insert(self.n_creating, pid);
+            self.n_creating += 1;
+        }
+    }
+
+    fn stop_creating(&mut self, pid: Pid) {
+        if let Some(place) = self.tasks.get_mut(&pid).and_then(|task| task.creating.take()) {
+            self.creating.remove(&place);
         }
     }
 
@@ -473,7 +505,7 @@ impl Tasks {
                     task.taken_for_child_of = Some(of);
                 }
             }
-            None => self.creating.push(of),
+            None => self.start_creating(of),
         }
     }
 
