@@ -43,7 +43,6 @@ const ATTRIBUTE_BYTES: usize = 128;
 const FIELDS: u64 = 1 << 1 | 1 << 2 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 16;
 const EVENT_ID: u64 = 77;
 
-pub(crate) const MMAP: u32 = 1;
 pub(crate) const COMM: u32 = 3;
 pub(crate) const FORK: u32 = 7;
 pub(crate) const LOST: u32 = 2;

@@ -2,17 +2,12 @@
 
 mod builder;
 
-use std::{
-    fs,
-    io::Cursor,
-    sync::LazyLock,
-    time::{Duration, Instant},
-};
+use std::{fs, io::Cursor, sync::LazyLock};
 
 use tempfile::NamedTempFile;
 
 use builder::{
-    COMM, FINISHED_ROUND, File, LOST, MMAP, Records,
+    COMM, FINISHED_ROUND, File, LOST, Records,
     Value::{Number, Numbers, Text},
 };
 use shootdown_recording::{
@@ -262,18 +257,4 @@ fn the_same_numbers_for_several_events_are_refused() {
     bytes[24..40].copy_from_slice([at, 3 * attribute_bytes].map(|word| (word as u64).to_le_bytes()).as_flattened());
     let error = read(&bytes).expect_err("half of the file three times").to_string();
     assert!(error.contains("the same numbers for several events; expected numbers of its own"), "{error}");
-}
-
-/// Each look at the symbols of the running kernel takes some 20 ms, and a record that asks for one is 48 bytes long.
-#[test]
-fn the_symbols_of_this_kernel_are_looked_at_once() {
-    let mut records = Records::default();
-    let first = [0, 1, 1 << 20, 0x1000].map(u64::to_le_bytes);
-    let mapping = [first.as_flattened(), &b"[kernel.kallsyms]_text\0\0"[..]].concat();
-    (0..1500).for_each(|_| {
-        records.add(MMAP, &mapping);
-    });
-    let began = Instant::now();
-    drop(read_as(&File::new(records).bytes(), &Interpretation::default()));
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
