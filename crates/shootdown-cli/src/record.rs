@@ -2,7 +2,6 @@
 
 mod machine;
 mod perf;
-mod tracepoints;
 
 use std::{
     ffi::OsString,
@@ -10,12 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use shootdown_recording::{Interpretation, Root};
+use shootdown_recording::{Interpretation, Root, Tracepoint};
 
-use self::{
-    machine::{Machine, Obstacle},
-    tracepoints::Tracepoint,
-};
+use self::machine::{Machine, Obstacle};
 use crate::{
     FINE,
     import::{COMPACT, Conversion},

@@ -3,14 +3,14 @@
 //! Owns [`Input`], which tells plain text from zstd by content: a name says nothing about standard input. It
 //! deliberately knows nothing of lines.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 
 use ruzstd::decoding::{
     BlockDecodingStrategy, FrameDecoder,
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 
-use crate::{error::Problem, import::perf_data::Seekable};
+use crate::error::Problem;
 
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -22,6 +22,11 @@ const UNPACKED_AT_ONCE_BYTES: u64 = 1 << 20;
 
 /// RFC 8878 §3.1.1: the first bytes of a zstd frame.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Anything that can be read at any place.
+pub(crate) trait Seekable: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Seekable for T {}
 
 /// A recording as a stream of bytes.
 pub(crate) struct Input {

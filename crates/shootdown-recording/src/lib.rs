@@ -38,7 +38,7 @@ pub use event::{
     Actor, CallFunction, Event, EventKind, FaultAccess, FlushReason, Mode, PreviousState, RecordedCpu, TaskId,
 };
 pub use header::{Detail, Header};
-pub use import::{Interpretation, Root};
+pub use import::{Interpretation, Root, Tracepoint};
 pub use reader::Recording;
 pub use syscall::Syscall;
 pub use text::TextWriter;

@@ -18,11 +18,11 @@ use crate::{
     header::{Detail, Header},
     import::{
         self, Interpretation,
-        perf_data::{self, PerfData, Seekable},
+        perf_data::{self, PerfData},
         strace::{self, Strace},
         trace_text::{self, TraceText},
     },
-    input::Input,
+    input::{Input, Seekable},
     known_tasks::KnownTasks,
     source::Source,
     text::{self, Text},

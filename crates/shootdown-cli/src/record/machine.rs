@@ -5,9 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use shootdown_recording::CallFunction;
-
-use super::tracepoints::Tracepoint;
+use shootdown_recording::{CallFunction, Tracepoint};
 
 /// Where tracefs may be mounted.
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
@@ -20,8 +18,8 @@ const CAP_PERFMON: u32 = 38;
 pub(crate) enum Obstacle {
     /// Nothing can be recorded, and what to do about it.
     Fatal(String),
-    /// A tracepoint is missing, and what that costs.
-    Missing(Tracepoint, &'static str),
+    /// A tracepoint is missing that a recording can do without.
+    Missing(Tracepoint),
 }
 
 impl Obstacle {
@@ -38,7 +36,7 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Obstacle::Fatal(text) => f.write_str(text),
-            Obstacle::Missing(tracepoint, cost) => write!(f, "no tracepoint {tracepoint}: {cost}"),
+            Obstacle::Missing(tracepoint) => write!(f, "no tracepoint {tracepoint}: {}", tracepoint.without()),
         }
     }
 }
@@ -69,7 +67,7 @@ impl Machine {
 
     fn has(&self, tracepoint: &Tracepoint) -> bool {
         let events = self.tracefs.as_ref().map(|tracefs| tracefs.join("events"));
-        events.is_some_and(|events| events.join(tracepoint.system).join(tracepoint.name).join("id").is_file())
+        events.is_some_and(|events| events.join(tracepoint.system()).join(tracepoint.name()).join("id").is_file())
     }
 
     /// Everything that stands in the way, worst first.
@@ -95,9 +93,11 @@ impl Machine {
             return obstacles;
         }
         for tracepoint in Tracepoint::ALL.into_iter().filter(|tracepoint| !self.has(tracepoint)) {
-            obstacles.push(match tracepoint.cost {
-                Some(cost) => Obstacle::Missing(tracepoint, cost),
-                None => Obstacle::Fatal(format!("this kernel has no tracepoint {tracepoint}, and nothing replaces it")),
+            obstacles.push(if tracepoint.is_needed() {
+                let cost = tracepoint.without();
+                Obstacle::Fatal(format!("this kernel has no tracepoint {tracepoint}, and nothing replaces it: {cost}"))
+            } else {
+                Obstacle::Missing(tracepoint)
             });
         }
         if !self.has_symbols {
@@ -166,7 +166,7 @@ mod tests {
             has_symbols: true,
         };
         for tracepoint in Tracepoint::ALL {
-            let folder = tracefs.path().join("events").join(tracepoint.system).join(tracepoint.name);
+            let folder = tracefs.path().join("events").join(tracepoint.system()).join(tracepoint.name());
             fs::create_dir_all(&folder).expect("a directory");
             fs::write(folder.join("id"), "1\n").expect("a file");
         }
@@ -175,7 +175,7 @@ mod tests {
         let remove = |name: &str| fs::remove_dir_all(tracefs.path().join("events").join(name)).expect("it is there");
         remove("csd");
         let is_about =
-            |obstacle: &Obstacle, name: &str| matches!(obstacle, Obstacle::Missing(point, _) if point.name == name);
+            |obstacle: &Obstacle, name: &str| matches!(obstacle, Obstacle::Missing(point) if point.name() == name);
         assert!(machine.obstacles().iter().any(|obstacle| is_about(obstacle, "csd_queue_cpu")));
         remove("exceptions");
         let is_fatal =

@@ -7,9 +7,10 @@ use std::{
     process::Command,
 };
 
+use shootdown_recording::{Syscall, Tracepoint};
 use tempfile::TempDir;
 
-use super::{Arguments, Error, machine::Machine, tracepoints::Tracepoint};
+use super::{Arguments, Error, machine::Machine};
 
 /// What is left to those who cannot have more.
 pub(crate) const FALLBACK: &str = "without all that, `strace -f -ttt -T --seccomp-bpf -e trace=%memory,%process -o FILE CMD` \
@@ -78,7 +79,17 @@ pub(crate) fn record(arguments: &Arguments, machine: &Machine) -> Result<Recorde
 fn options(buffer: u32, tracepoints: &[Tracepoint], path: &Path) -> Vec<OsString> {
     let mut options: Vec<OsString> = ["record", "-q", "-a", "-N", "-B", "-m"].map(OsString::from).into_iter().collect();
     options.extend([buffer.to_string().into(), "-o".into(), path.into()]);
-    options.extend(tracepoints.iter().flat_map(Tracepoint::arguments).map(OsString::from));
+    options.extend(tracepoints.iter().flat_map(|tracepoint| event(*tracepoint)).map(OsString::from));
+    options
+}
+
+/// The options for one tracepoint. Of calls only those are wanted that concern memory, processes and placement.
+fn event(tracepoint: Tracepoint) -> Vec<String> {
+    let mut options = vec!["-e".to_owned(), tracepoint.to_string()];
+    if matches!(tracepoint, Tracepoint::Enter | Tracepoint::Leave) {
+        let calls: Vec<String> = Syscall::NAMED.iter().map(|call| format!("id=={}", call.number())).collect();
+        options.extend(["--filter".to_owned(), calls.join("||")]);
+    }
     options
 }
 

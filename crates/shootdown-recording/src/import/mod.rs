@@ -5,9 +5,12 @@ pub(crate) mod perf_data;
 pub(crate) mod strace;
 mod symbols;
 pub(crate) mod trace_text;
+mod tracepoint;
 mod tree;
 
 use std::path::{Path, PathBuf};
+
+pub use tracepoint::Tracepoint;
 
 use crate::{
     event::TaskId,

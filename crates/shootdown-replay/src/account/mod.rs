@@ -3,6 +3,7 @@
 pub(crate) mod by_cause;
 pub(crate) mod cause;
 pub(crate) mod cause_tracker;
+pub(crate) mod compared;
 pub(crate) mod cost;
 pub(crate) mod cpu_time;
 pub(crate) mod dma;

@@ -5,7 +5,8 @@ use shootdown::EntryFormat;
 use shootdown_sim::sequential::{Holder, StaleAccess};
 
 use crate::account::{
-    by_cause::ByCause, cost::CostReport, dma::DeviceReport, offenders::Offender, residual::Residual, timeline::Timeline,
+    by_cause::ByCause, compared::Compared, cost::CostReport, dma::DeviceReport, offenders::Offender,
+    residual::Residual, timeline::Timeline,
 };
 
 /// The version of the report's serialised form. It changes when a field changes its meaning or goes away.
@@ -13,15 +14,6 @@ pub const SCHEMA: u32 = 1;
 
 /// At most this many violations are told one by one; all are counted.
 pub(crate) const MAX_VIOLATIONS: usize = 20;
-
-/// A prediction beside what the kernel recorded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Compared<T> {
-    /// What the model did.
-    pub predicted: T,
-    /// What the kernel did.
-    pub recorded: T,
-}
 
 /// The account of one replay. Equal inputs give equal reports.
 #[derive(Clone, Debug, PartialEq, Serialize)]

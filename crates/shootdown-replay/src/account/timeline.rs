@@ -8,7 +8,7 @@ use shootdown::{Counter, CpuId};
 use shootdown_recording::RecordedCpu;
 use shootdown_sim::sequential::{Architecture, Sequential};
 
-use crate::account::{report::Compared, truth::RecordedCounts};
+use crate::account::{compared::Compared, truth::RecordedCounts};
 
 /// At most this many bins. A recording that is longer than the first of them uses at least half.
 const N_BINS: usize = 240;

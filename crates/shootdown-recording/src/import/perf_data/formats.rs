@@ -5,58 +5,13 @@
 use rustc_hash::FxHashMap;
 
 use crate::{
-    error::{Problem, shown},
-    import::perf_data::bytes::Bytes,
+    error::Problem,
+    import::{perf_data::bytes::Bytes, tracepoint::Tracepoint},
     text::digits,
 };
 
 /// What the copies begin with.
 const MAGIC: &[u8] = b"\x17\x08\x44tracing";
-
-/// A tracepoint that matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tracepoint {
-    Enter,
-    Leave,
-    NewTask,
-    Exec,
-    Exit,
-    TornDown,
-    Switch,
-    FaultOfUser,
-    FaultOfKernel,
-    Flush,
-    Call,
-}
-
-impl Tracepoint {
-    /// All of them, with their names and the fields that are read, in the order they are read in.
-    const ALL: [(Self, &'static str, &'static str, &'static [&'static str]); 11] = [
-        (Self::Enter, "raw_syscalls", "sys_enter", &["id", "args"]),
-        (Self::Leave, "raw_syscalls", "sys_exit", &["id", "ret"]),
-        (Self::NewTask, "task", "task_newtask", &["pid", "clone_flags"]),
-        (Self::Exec, "sched", "sched_process_exec", &["old_pid"]),
-        (Self::Exit, "sched", "sched_process_exit", &[]),
-        (Self::TornDown, "mmap", "exit_mmap", &[]),
-        (Self::Switch, "sched", "sched_switch", &["prev_pid", "prev_state", "next_pid", "next_comm"]),
-        (Self::FaultOfUser, "exceptions", "page_fault_user", &["address", "error_code"]),
-        (Self::FaultOfKernel, "exceptions", "page_fault_kernel", &["address", "error_code"]),
-        (Self::Flush, "tlb", "tlb_flush", &["reason", "pages"]),
-        (Self::Call, "csd", "csd_queue_cpu", &["cpu", "func"]),
-    ];
-
-    /// Finds a tracepoint by its name, with its system's or without it.
-    pub(crate) fn by_name(system: Option<&[u8]>, name: &[u8]) -> Option<Self> {
-        let is_it = |of: &str, tracepoint: &str| {
-            system.is_none_or(|system| system == of.as_bytes()) && name == tracepoint.as_bytes()
-        };
-        Self::ALL.into_iter().find(|(_, of, tracepoint, _)| is_it(of, tracepoint)).map(|(tracepoint, ..)| tracepoint)
-    }
-
-    fn fields(self) -> &'static [&'static str] {
-        Self::ALL.into_iter().find(|(tracepoint, ..)| *tracepoint == self).map_or(&[], |(.., fields)| fields)
-    }
-}
 
 /// Where a field is in the bytes of a tracepoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,18 +62,12 @@ impl Formats {
 
     /// Lists, as notes, which tracepoints were not recorded and what is unknown without them.
     pub(crate) fn missing(&self) -> impl Iterator<Item = (String, String)> {
-        const NEEDED: [(Tracepoint, &str); 5] = [
-            (Tracepoint::Switch, "sched:sched_switch: who ran where is unknown"),
-            (Tracepoint::FaultOfUser, "exceptions:page_fault_user: which pages were touched is unknown"),
-            (Tracepoint::TornDown, "mmap:exit_mmap: when address spaces ended is unknown"),
-            (Tracepoint::Flush, "tlb:tlb_flush: the kernel's own flushes are unknown, not none"),
-            (Tracepoint::Call, "csd:csd_queue_cpu: the kernel's own remote requests are unknown, not none"),
-        ];
-        let is_missing = |tracepoint: Tracepoint| !self.0.values().any(|format| format.tracepoint == tracepoint);
-        NEEDED
+        let is_missing = |tracepoint: &Tracepoint| !self.0.values().any(|format| format.tracepoint == *tracepoint);
+        let note = |tracepoint: Tracepoint| format!("{tracepoint}: {}", tracepoint.without());
+        Tracepoint::ALL
             .into_iter()
-            .filter(move |(tracepoint, _)| is_missing(*tracepoint))
-            .map(|(_, what)| (crate::header::MISSING.to_owned(), what.to_owned()))
+            .filter(is_missing)
+            .map(move |tracepoint| (crate::header::MISSING.to_owned(), note(tracepoint)))
     }
 
     /// Reads the copies of all formats.
@@ -173,7 +122,7 @@ impl Formats {
         let field = |name: &str| {
             let found = lines().find_map(|line| parse_field(line).filter(|(of, _)| *of == name.as_bytes()));
             found.map(|(_, field)| field).ok_or_else(|| Problem::PerfData {
-                what: format!("{}:{tracepoint:?} has no field `{name}`", shown(system)),
+                what: format!("{tracepoint} has no field `{name}`"),
                 expected: "the fields that Linux has had so far",
             })
         };
@@ -182,7 +131,7 @@ impl Formats {
             *slot = field(name)?;
         }
         let id = after(b"ID: ").and_then(|id| digits(10, id)).ok_or_else(|| Problem::PerfData {
-            what: format!("{}:{tracepoint:?} has no number", shown(system)),
+            what: format!("{tracepoint} has no number"),
             expected: "a line `ID: NUMBER` in its format",
         })?;
         self.0.insert(id, Format { tracepoint, fields, task: field("common_pid")? });

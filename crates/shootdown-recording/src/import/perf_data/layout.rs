@@ -2,11 +2,12 @@
 //!
 //! Source: tools/perf/Documentation/perf.data-file-format.txt.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::SeekFrom;
 
 use crate::{
     error::{At, Problem},
     import::perf_data::{attributes::Attributes, bytes::Bytes, features::Features},
+    input::Seekable,
 };
 
 /// The first bytes of a file, and of a stream, that a little-endian machine wrote.
@@ -37,11 +38,6 @@ pub(crate) enum Layout {
     /// Records are in one part, and what they mean is said in others.
     File { offset: u64, size: u64, attributes: Attributes, features: Features },
 }
-
-/// Anything that can be read at any place.
-pub(crate) trait Seekable: Read + Seek + Send {}
-
-impl<T: Read + Seek + Send> Seekable for T {}
 
 impl Layout {
     /// Reads the parts of a file that say what its records mean, and leaves it where the records begin.

@@ -12,8 +12,7 @@ mod records;
 mod rounds;
 mod samples;
 
-pub(crate) use formats::Tracepoint;
-pub(crate) use layout::{MAGIC, Seekable};
+pub(crate) use layout::MAGIC;
 
 use std::io::Read as _;
 
@@ -31,6 +30,7 @@ use crate::{
         symbols::Symbols,
         tree::Tree,
     },
+    input::Seekable,
     source::Source,
 };
 

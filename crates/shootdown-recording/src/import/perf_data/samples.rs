@@ -9,9 +9,10 @@ use crate::{
             COMM, FORK, LOST, LOST_SAMPLES,
             attributes::{Attributes, Sample},
             bytes::Bytes,
-            formats::{Field, Format, Formats, Tracepoint},
+            formats::{Field, Format, Formats},
         },
         symbols::Symbols,
+        tracepoint::Tracepoint,
     },
 };
 
@@ -39,7 +40,7 @@ impl Decoder {
         };
         self.last_ns = sample.at_ns;
         let short = || Problem::PerfData {
-            what: format!("a {:?} of {} bytes", format.tracepoint, sample.raw.len()),
+            what: format!("a {} of {} bytes", format.tracepoint, sample.raw.len()),
             expected: "as many as its format has fields for",
         };
         let what = self.what(format, &sample)?.ok_or_else(short)?;

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::{Actor, Event, EventKind, RecordedCpu, TaskId};
 
-/// When, and as the how manieth it was said.
+/// When it is due, and its place in the order in which such things were said.
 type Key = (u64, u64);
 
 /// What has been said and what has yet to be.

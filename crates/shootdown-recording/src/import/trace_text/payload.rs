@@ -5,9 +5,9 @@ use crate::{
     event::{CallFunction, FaultAccess, FlushReason, Mode, PreviousState, RecordedCpu},
     import::{
         moment::{Name, Tid, What},
-        perf_data::Tracepoint,
         symbols::Symbols,
         trace_text::line::Traced,
+        tracepoint::Tracepoint,
     },
     text::digits,
 };
