@@ -209,7 +209,7 @@ fn open_source(
     if beginning.starts_with(text::FIRST_LINE) {
         let (header, source) = Text::open(input)?;
         Ok((header, Box::new(source)))
-    } else if beginning.starts_with(perf_data::MAGIC) {
+    } else if perf_data::begins_like_perf_data(beginning) {
         open_perf_data(name, input.unpacked().map_err(at_start)?, interpretation)
     } else if trace_text::is_trace_text(beginning) {
         let source = TraceText::open(input, interpretation)?;

@@ -215,7 +215,11 @@ fn what_is_no_recording_of_this_kind_is_said_to_be_none() {
     let error = |bytes: &[u8]| read(bytes).expect_err("nothing to be read").to_string();
     let arm = File { architecture: "aarch64", ..File::new(records()) };
     assert!(error(&arm.bytes()).contains("a recording of aarch64; expected one of x86_64"));
-    assert!(error(b"2ELIFREP\0\0\0\0\0\0\0\x68rest").contains("big-endian"));
+    let foreign = b"2ELIFREP\0\0\0\0\0\0\0\x68rest";
+    assert!(error(foreign).contains("big-endian"));
+    assert!(error(&zstd::stream::encode_all(&foreign[..], 3).expect("memory does not fail")).contains("big-endian"));
+    let from_pipe = Recording::from_reader("perf.data", &foreign[..]).expect_err("nothing to be read").to_string();
+    assert!(from_pipe.contains("big-endian"), "{from_pipe}");
     let mut unfinished = File::new(records()).bytes();
     unfinished[48..56].fill(0);
     assert!(error(&unfinished).contains("expected a recorder that was not killed"));

@@ -44,12 +44,17 @@ const HEADER_ATTRIBUTE: u32 = 64;
 const HEADER_TRACING_DATA: u32 = 66;
 const FINISHED_ROUND: u32 = 68;
 
+/// Whether a file that begins so is one of perf's; even if it is none that can be read.
+pub(crate) fn begins_like_perf_data(beginning: &[u8]) -> bool {
+    [MAGIC, FOREIGN_MAGIC].iter().any(|magic| beginning.starts_with(magic))
+}
+
 /// Whether a file, which is left at its start, is one of perf's.
 pub(crate) fn is_perf_data(file: &mut dyn Seekable) -> Result<bool, Problem> {
     let mut beginning = Vec::new();
     file.take(MAGIC.len() as u64).read_to_end(&mut beginning).map_err(Problem::Read)?;
     file.rewind().map_err(Problem::Read)?;
-    Ok(beginning == MAGIC || beginning == FOREIGN_MAGIC)
+    Ok(begins_like_perf_data(&beginning))
 }
 
 /// The events of a process tree that perf recorded.
