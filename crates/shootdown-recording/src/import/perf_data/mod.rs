@@ -12,8 +12,6 @@ mod records;
 mod rounds;
 mod samples;
 
-pub(crate) use layout::MAGIC;
-
 use std::io::Read as _;
 
 use crate::{
@@ -22,7 +20,7 @@ use crate::{
     import::{
         Interpretation,
         perf_data::{
-            layout::{FOREIGN_MAGIC, Layout},
+            layout::{FOREIGN_MAGIC, Layout, MAGIC},
             records::Records,
             rounds::Rounds,
             samples::Decoder,
