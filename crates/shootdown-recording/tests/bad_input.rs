@@ -2,6 +2,8 @@
 //!
 //! Each error has to name the file, the line, what was found and what was expected; and no input may make it panic.
 
+mod xorshift;
+
 use std::{
     fs,
     io::{self, Cursor, Read},
@@ -9,6 +11,7 @@ use std::{
 };
 
 use shootdown_recording::{Problem, ReadError, Recording};
+use xorshift::Xorshift;
 
 const HEADER: &str = "# tlbt-sample 0\n# workload: small\n# root: 1000\n";
 
@@ -292,18 +295,6 @@ fn nothing_follows_an_error() {
     let mut recording = Recording::from_reader("small.tlbt", Cursor::new(text)).expect("a valid header");
     assert!(recording.next().is_some_and(|read| read.is_err()));
     assert!(recording.next().is_none());
-}
-
-/// Marsaglia's xorshift64: random enough to damage a file, and the same everywhere.
-struct Xorshift(u64);
-
-impl Xorshift {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound.max(1) as u64).expect("smaller than a usize")
-    }
 }
 
 /// Truncates, flips a bit, deletes a field, doubles a line or inserts a byte.

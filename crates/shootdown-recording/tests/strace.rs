@@ -1,5 +1,7 @@
 //! Reads what strace wrote: whole recordings, and one short text for each thing that has to be put together.
 
+mod xorshift;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -11,6 +13,7 @@ use std::{
 use shootdown_recording::{
     Detail, Event, EventKind, Interpretation, Problem, ReadError, Recording, Root, Syscall, TaskId,
 };
+use xorshift::Xorshift;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -404,18 +407,6 @@ fn a_last_line_without_its_end_is_refused() {
         error.contains("line 2: the last line has no line end, so it may be cut short; expected a newline"),
         "{error}"
     );
-}
-
-/// Marsaglia's xorshift64: random enough to damage a file, and the same everywhere.
-struct Xorshift(u64);
-
-impl Xorshift {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound.max(1) as u64).expect("smaller than a usize")
-    }
 }
 
 /// Truncates, flips a bit, doubles or swaps parts, deletes some bytes or inserts one.
