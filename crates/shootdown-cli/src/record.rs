@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     /// Where the recording goes: NAME.tlbt.zst, or NAME.tlbt for text; CMD's name if it is not said
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Overwrite it if it is there
+    /// Overwrite it, and the file of --perf-data, if they are there
     #[arg(long)]
     force: bool,
     /// Print the commands to be run, and what is missing here, instead of running them
@@ -76,6 +76,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Error> {
         notes: Vec::new(),
     };
     conversion.check_output()?;
+    if let Some(path) = arguments.perf_data.as_deref().filter(|path| path.exists() && !arguments.force) {
+        let expected = "expected a name that is not in use, or --force to replace it";
+        return Err(format!("--perf-data {}: is there already; {expected}", path.display()).into());
+    }
     let fatal: Vec<&str> = obstacles.iter().filter_map(Obstacle::fatal).collect();
     if !fatal.is_empty() {
         return Err(format!("{}\n{}", fatal.join("\nerror: "), perf::FALLBACK).into());
@@ -105,14 +109,14 @@ fn workload(arguments: &Arguments) -> String {
 
 fn print(arguments: &Arguments, obstacles: &[Obstacle]) -> Result<u8, Error> {
     let mut out = std::io::stdout().lock();
-    let data = format!("{}.perf.data", workload(arguments));
-    let symbols = format!("{}.symbols", workload(arguments));
+    let data = workload(arguments) + ".perf.data";
+    let [shown_data, symbols] = [&data, &(workload(arguments) + ".symbols")].map(|name| perf::quoted(name.as_ref()));
     writeln!(out, "# As root, on the machine to be recorded:")?;
     writeln!(out, "{}", perf::shown(arguments, &Tracepoint::ALL, Path::new(&data)))?;
     writeln!(out, "grep -w -e _text -e flush_tlb_func -e tlb_remove_table_smp_sync /proc/kallsyms > {symbols}")?;
     writeln!(out, "# Then, anywhere:")?;
     let output = output(arguments);
-    writeln!(out, "shootdown import {data} --symbols {symbols} -o {}", perf::quoted(output.as_os_str()))?;
+    writeln!(out, "shootdown import {shown_data} --symbols {symbols} -o {}", perf::quoted(output.as_os_str()))?;
     for obstacle in obstacles {
         writeln!(out, "# this machine: {obstacle}")?;
     }

@@ -198,6 +198,10 @@ fn what_cannot_be_recorded_is_said_before_anything_is_run() {
         assert_eq!(refused.status.code(), Some(2));
         assert!(text(&refused.stderr).contains(expected), "{}", text(&refused.stderr));
     }
+    let new = path(&folder, "new.tlbt.zst");
+    let refused = shootdown(&["record", "-o", &new, "--perf-data", &output, "--", "touch", &trace]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("is there already"), "{}", text(&refused.stderr));
     assert!(!Path::new(&trace).exists(), "the command was run");
     assert_eq!(fs::read(&output).expect("a file"), b"mine");
 }

@@ -53,6 +53,12 @@ pub(crate) fn record(arguments: &Arguments, machine: &Machine) -> Result<Recorde
             (folder.path().join("perf.data"), Some(folder))
         }
     };
+    if path.exists() {
+        // What an earlier perf recorded must not pass for what this one did.
+        fs::remove_file(&path).map_err(|error| format!("--perf-data {}: {error}", path.display()))?;
+    }
+    // Who interrupts a recording ends it: perf writes what there is, and we go on.
+    ctrlc::set_handler(|| {})?;
     let perf = machine.perf.as_deref().unwrap_or(Path::new("perf"));
     let before = interrupts();
     let failed = |error| format!("cannot run {}: {error}", perf.display());
